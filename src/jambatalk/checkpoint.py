@@ -1,0 +1,78 @@
+"""Trained weights on disk: one safetensors file that carries its whole configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from jambatalk.config import from_mapping
+from jambatalk.errors import InputError
+from jambatalk.files import replacing
+from jambatalk.nn.model import ModelConfig, SpeechToMotion
+
+FORMAT = "jambatalk-1"
+
+
+def save_weights(
+    path: str | Path, model: SpeechToMotion, names: tuple[str, ...], notes: dict[str, Any], half: bool = False
+) -> None:
+    """Write the network with its configuration, output names and ``notes`` (how it was trained).
+
+    ``half`` stores float16, which halves the file; ``load_weights`` gives float32 in either case.
+    """
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    if half:
+        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(dataclasses.asdict(model.config)),
+        "names": json.dumps(list(names)),
+        "notes": json.dumps(notes),
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+def load_weights(path: str | Path, device: str = "cpu") -> tuple[SpeechToMotion, tuple[str, ...], dict[str, Any]]:
+    """(network in evaluation mode, output names, notes). InputError when the file is missing, damaged or of another kind."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no weights at {path}: expected a .safetensors file written by jambatalk train")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged or no safetensors file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is of format {metadata.get('format')!r}, expected {FORMAT!r}: not written by jambatalk train")
+    try:
+        config = from_mapping(ModelConfig, json.loads(metadata["config"]), str(path))
+        names = tuple(json.loads(metadata["names"]))
+        notes = json.loads(metadata["notes"])
+    except (KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} has a damaged header ({error!r})") from error
+    model = SpeechToMotion(config)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{path} does not fit its own configuration: {' '.join(str(error).split())[:300]}") from error
+    if bad := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
+        raise InputError(f"{path} holds values that are not finite in {bad[0]}")
+    return model.to(device).eval(), names, notes
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,133 @@
+"""Log-mel features of a sound stream and their running normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+RATE = 16000
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """The features at the network's input."""
+
+    bands: int = 64  # mel bands
+    low_hz: float = 60.0  # lower edge of the first band
+    high_hz: float = 7600.0  # upper edge of the last band
+    hop: int = 160  # samples between feature frames: 10 ms
+    window: int = 400  # samples under each window: 25 ms
+    fft: int = 512  # points of the Fourier transform
+    floor: float = 1e-9  # added to each band's power before the logarithm
+    rate: float = 0.01  # share by which a loud frame moves the running mean: 1 s of speech
+    prior: float = 20.0  # loud frames that the trained mean counts for at the start
+    memory: float = 3000.0  # frames until the running peak level halves: 30 s
+    low: float = -6.0  # normalised features are clipped to this range (natural log units)
+    high: float = 4.0
+
+
+def mel_filters(config: MelConfig) -> Tensor:
+    """(fft / 2 + 1, bands) triangular filters on O'Shaughnessy's mel scale, each of unit height."""
+    edges_mel = torch.linspace(_mel(config.low_hz), _mel(config.high_hz), config.bands + 2, dtype=torch.float64)
+    edges = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    hz = torch.arange(config.fft // 2 + 1, dtype=torch.float64)[:, None] * (RATE / config.fft)
+    rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp_min(0).float()
+
+
+def _mel(hz: float) -> float:
+    return 2595.0 * float(np.log10(1.0 + hz / 700.0))
+
+
+class LogMel(nn.Module):
+    """Samples (B, n) -> log mel power (B, n / hop, bands); frame j ends with sample (j + 1) * hop."""
+
+    filters: Tensor
+    taper: Tensor
+
+    def __init__(self, config: MelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("filters", mel_filters(config), persistent=False)
+        self.register_buffer("taper", torch.hann_window(config.window), persistent=False)
+
+    def init_state(self, batch: int) -> Tensor:
+        """The window - hop samples before the first one: silence."""
+        return self.taper.new_zeros(batch, self.config.window - self.config.hop)
+
+    def forward(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        c = self.config
+        if samples.shape[1] % c.hop:
+            raise ValueError(f"a chunk of {samples.shape[1]} samples is no multiple of the hop {c.hop}")
+        padded = torch.cat([state, samples], dim=1)
+        frames = padded.unfold(1, c.window, c.hop) * self.taper
+        power = torch.fft.rfft(frames, c.fft).abs().square() / c.window
+        return torch.log(power @ self.filters + c.floor), padded[:, padded.shape[1] - (c.window - c.hop) :]
+
+
+@dataclass
+class NormState:
+    """mean: (B, bands) running mean; level: (B, 2) float32, the running peak weight and the number of loud frames."""
+
+    mean: Tensor
+    level: Tensor
+
+
+@njit(cache=True, nogil=True)
+def _normalise(x, weight, mean, level, rate, prior, decay, out):  # type: ignore[no-untyped-def]
+    for b in range(x.shape[0]):
+        peak, count = level[b, 0], level[b, 1]
+        for t in range(x.shape[1]):
+            w = weight[b, t]
+            peak = max(peak * decay, w)
+            loud = w / (w + np.float32(0.5) * peak)
+            count += loud
+            step = loud * max(rate, np.float32(1.0) / (count + prior))
+            for i in range(x.shape[2]):
+                mean[b, i] += step * (x[b, t, i] - mean[b, i])
+                out[b, t, i] = x[b, t, i] - mean[b, i]
+        level[b, 0], level[b, 1] = peak, count
+
+
+class RunningNorm(nn.Module):
+    """Subtracts a running mean that listens to loud frames only, so that voice, microphone and level cancel.
+
+    A frame moves the mean by its loudness relative to the running peak: pauses and background noise hardly move it, and
+    the first second moves it fastest. Causal; a plain recursion, the same whatever the chunks.
+    """
+
+    start: Tensor
+
+    def __init__(self, config: MelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("start", torch.zeros(config.bands))
+
+    def init_state(self, batch: int) -> NormState:
+        """The trained mean, which counts for ``prior`` loud frames."""
+        level = self.start.new_zeros(batch, 2)
+        level[:, 0] = 1e-4  # a quiet room: noise below this level does not count as speech at the start
+        return NormState(self.start.expand(batch, -1).clone(), level)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, state: NormState) -> tuple[Tensor, NormState]:
+        """x (B, T, bands) -> the same shape, normalised and clipped."""
+        c = self.config
+        # Loudness: the square root of the frame's power, so that one shout does not outweigh a sentence.
+        weight = torch.exp(x).sum(-1).sqrt()
+        device, x = x.device, x.float().cpu().contiguous()
+        mean, level = state.mean.cpu().contiguous().clone(), state.level.cpu().contiguous().clone()
+        out: NDArray[np.float32] = np.empty(x.shape, np.float32)
+        decay = np.float32(0.5 ** (1.0 / c.memory))
+        _normalise(
+            x.numpy(), weight.float().cpu().contiguous().numpy(), mean.numpy(), level.numpy(),
+            np.float32(c.rate), np.float32(c.prior), decay, out,
+        )  # fmt: skip
+        y = torch.from_numpy(out).clamp_(c.low, c.high)
+        return y.to(device), NormState(mean.to(device), level.to(device))
