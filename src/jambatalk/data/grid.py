@@ -1,0 +1,226 @@
+"""GRID-468: sentences of the GRID corpus with faces tracked from its videos (MediaPipe, 468 landmarks, 25 fps)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.data.carry import CarrySettings, TrackedTake, carry
+from jambatalk.data.clip import RATE, Clip, Timed
+from jambatalk.errors import InputError
+from jambatalk.face.face import Face
+from jambatalk.face.landmarks import measured_gap
+from jambatalk.files import replacing
+from jambatalk.motion import Motion
+
+Array = NDArray[Any]
+FILES = ("clips.jsonl", "motion.npz", "face468.npz")
+CARRY_VERSION = 1  # raise when the code of carrying changes, so that caches are made anew
+
+
+@dataclass(frozen=True)
+class GridEntry:
+    """One line of clips.jsonl: where a clip's frames lie and what is said."""
+
+    id: str
+    subject: str
+    split: str
+    start: int
+    frames: int
+    fps: float
+    words: tuple[Timed, ...]
+
+
+class GridCorpus:
+    """a folder with clips.jsonl, motion.npz, face468.npz and audio/<id>.flac (GRID-468)
+
+    Raises InputError, naming the file, when something is missing or does not fit.
+    """
+
+    name = "grid"
+    credit = "GRID audiovisual sentence corpus: Cooke, Barker, Cunningham and Shao (2006), CC BY 4.0."
+
+    def __init__(self, folder: Path, settings: CarrySettings | None = None) -> None:
+        self.folder = folder
+        self.settings = settings or CarrySettings()
+        self.entries = _read_entries(folder / "clips.jsonl")
+        self._tracked: dict[str, Array] | None = None
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return all((folder / name).is_file() for name in FILES)
+
+    @classmethod
+    def open(cls, folder: Path) -> GridCorpus:
+        return cls(folder)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for entry in self.entries:
+            counts[entry.split] = counts.get(entry.split, 0) + 1
+        return counts
+
+    def select(self, split: str | Sequence[str]) -> list[GridEntry]:
+        """The entries of one or several splits, in the corpus' order. InputError names an unknown split."""
+        wanted = [split] if isinstance(split, str) else list(split)
+        for one in wanted:
+            if one not in self.splits:
+                raise InputError(f"{self.folder} has no split {one!r}: choose from {', '.join(self.splits)}")
+        return [entry for entry in self.entries if entry.split in wanted]
+
+    def samples(self, entry: GridEntry) -> Array:
+        """(n,) float32 speech at 16 kHz of one clip."""
+        import soundfile
+
+        path = self.folder / "audio" / f"{entry.id}.flac"
+        try:
+            samples, rate = soundfile.read(path, dtype="float32")
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise InputError(f"cannot read {path}: {error}") from error
+        if rate != RATE or samples.ndim != 1:
+            raise InputError(f"{path} has {rate} Hz and shape {samples.shape}, expected {RATE} Hz mono")
+        return samples
+
+    def gap(self, entry: GridEntry) -> Array:
+        """(T,) float64 metres: the measured vertical distance of the inner lips' middle (landmarks 13 and 14)."""
+        return measured_gap(self.positions([entry]))
+
+    def positions(self, entries: Sequence[GridEntry]) -> Array:
+        """(T, 468, 3) float32 metres: tracked landmarks of the entries' frames; untracked frames are interpolated."""
+        data = self._load()
+        pieces = []
+        for entry in entries:
+            rows = slice(entry.start, entry.start + entry.frames)
+            pieces.append(_bridge(data["coefficients"][rows].astype(np.float32), data["tracked"][rows]))
+        shape = data["offset_mean"] + data["vertices"]
+        flat = np.concatenate(pieces) @ data["offset_basis"].reshape(len(data["offset_basis"]), -1)
+        return (flat.reshape(-1, *shape.shape) + shape) * np.float32(0.01)
+
+    def clips(self, split: str | Sequence[str], face: Face, cache: Path | None = None) -> list[Clip]:
+        """The clips of one or several splits, their motion worn by ``face``, speech in memory."""
+        entries = self.select(split)
+        weights, gap = self._carried(face, cache)
+        tracked = self._load()["tracked"]
+        clips = []
+        for entry in entries:
+            rows = slice(entry.start, entry.start + entry.frames)
+            motion = Motion(fps=entry.fps, weights=weights[rows], names=face.names)
+            clips.append(
+                Clip(
+                    id=entry.id,
+                    subject=entry.subject,
+                    split=entry.split,
+                    samples=self.samples(entry),
+                    motion=motion,
+                    gap=gap[rows],
+                    tracked=tracked[rows],
+                    words=entry.words,
+                    corpus=self.name,
+                )  # fmt: skip
+            )
+        return clips
+
+    def _carried(self, face: Face, cache: Path | None) -> tuple[Array, Array]:
+        """Weights (N, K) and measured gap (N,) of every frame of the corpus, from the cache when it holds them."""
+        path = None if cache is None else cache / f"grid-{self._key(face)}.npz"
+        if path is not None and path.is_file():
+            with np.load(path) as stored:
+                return stored["weights"].astype(np.float32), stored["gap"]
+        data = self._load()
+        weights = np.zeros((len(data["tracked"]), len(face.names)), np.float32)
+        gap = np.zeros(len(weights), np.float32)
+        for subject in dict.fromkeys(entry.subject for entry in self.entries):
+            entries = [entry for entry in self.entries if entry.subject == subject]
+            rows = np.concatenate([np.arange(entry.start, entry.start + entry.frames) for entry in entries])
+            take = TrackedTake(
+                positions=self.positions(entries),
+                scores=np.concatenate([self._scores(entry) for entry in entries]),
+                score_names=tuple(str(name) for name in data["blendshape_names"]),
+                tracked=data["tracked"][rows],
+                lengths=np.array([entry.frames for entry in entries]),
+                fps=entries[0].fps,
+                words=[entry.words for entry in entries],
+            )
+            weights[rows], gap[rows] = carry(take, face, self.settings)
+        if path is not None:
+            with replacing(path) as temporary:
+                np.savez_compressed(temporary, weights=weights.astype(np.float16), gap=gap)
+            return weights.astype(np.float16).astype(np.float32), gap  # the same bytes as the next time
+        return weights, gap
+
+    def _scores(self, entry: GridEntry) -> Array:
+        data = self._load()
+        rows = slice(entry.start, entry.start + entry.frames)
+        return _bridge(data["blendshapes"][rows].astype(np.float32), data["tracked"][rows])
+
+    def _load(self) -> dict[str, Array]:
+        if self._tracked is None:
+            loaded: dict[str, Array] = {}
+            for name in FILES[1:]:
+                try:
+                    with np.load(self.folder / name, allow_pickle=False) as stored:
+                        loaded.update({key: stored[key] for key in stored.files})
+                except (OSError, ValueError) as error:
+                    raise InputError(f"cannot read {self.folder / name}: {error}") from error
+            needed = ("coefficients", "blendshapes", "tracked", "vertices", "offset_mean", "offset_basis", "blendshape_names")
+            for key in needed:
+                if key not in loaded:
+                    raise InputError(f"{self.folder} is damaged: {' or '.join(FILES[1:])} should hold the array {key!r}")
+            frames = len(loaded["tracked"])
+            for entry in self.entries:
+                if entry.start < 0 or entry.start + entry.frames > frames:
+                    raise InputError(
+                        f"{self.folder / FILES[0]}: clip {entry.id} ends at row {entry.start + entry.frames} of {frames}"
+                    )
+            self._tracked = loaded
+        return self._tracked
+
+    def _key(self, face: Face) -> str:
+        """A hash of all the carried motion depends on: head, tracked data, settings and this code's version."""
+        digest = hashlib.sha256(f"{CARRY_VERSION} {self.settings!r} {face.names} {face.gap_vertices}".encode())
+        for array in (face.vertices, face.basis, *(face.regions[name] for name in sorted(face.regions) if "ring" in name)):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        for name in FILES:
+            digest.update((self.folder / name).read_bytes())
+        return digest.hexdigest()[:16]
+
+
+def _read_entries(path: Path) -> list[GridEntry]:
+    entries = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            words = tuple(Timed(str(text), float(begin), float(finish)) for text, begin, finish in row.get("words", []))
+            entries.append(
+                GridEntry(
+                    row["id"], row["subject"], row["split"], int(row["start"]), int(row["frames"]), float(row["fps"]), words
+                )
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}, line {number}: {error!r} is wrong or missing in {line[:80]!r}") from error
+    if not entries:
+        raise InputError(f"{path} is empty, expected one clip per line")
+    return entries
+
+
+def _bridge(values: Array, tracked: Array) -> Array:
+    """Fill untracked rows of (T, n) by linear interpolation between the nearest tracked ones, holding the ends."""
+    if tracked.all() or not tracked.any():
+        return values
+    frames = np.arange(len(values))
+    known = np.flatnonzero(tracked)
+    after = np.clip(np.searchsorted(known, frames), 0, len(known) - 1)
+    before = np.clip(after - (known[after] > frames), 0, len(known) - 1)
+    a, b = known[before], known[after]
+    share = np.where(b > a, (frames - a) / np.maximum(b - a, 1), 0.0).clip(0, 1).astype(values.dtype)[:, None]
+    return values[a] * (1 - share) + values[b] * share
