@@ -1,0 +1,9 @@
+"""From mesh to picture, and from pictures and speech to video: a small CPU renderer that needs no OpenGL."""
+
+from __future__ import annotations
+
+from jambatalk.render.camera import Camera, frame_face
+from jambatalk.render.picture import contact_sheet, save_png
+from jambatalk.render.renderer import Renderer
+
+__all__ = ["Camera", "Renderer", "contact_sheet", "frame_face", "save_png"]

@@ -1,0 +1,87 @@
+"""How each material answers light. Change a number here and every picture follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Material:
+    """One material; the numeric fields, in this order, are the columns the shading kernel reads.
+
+    wrap_red, wrap_green, wrap_blue: how far light creeps past the terminator (0 = a hard solid); unequal values tint the
+        edge of a shadow the way light scattered under skin does.
+    sheen, sharpness: strength and tightness of the broad highlight (sharpness is the exponent of its cosine).
+    glint, glint_sharpness: a second, tight highlight: wetness.
+    edge: how much brighter the highlights grow at grazing angles (Fresnel).
+    rim: how much of the rim light the material takes.
+    occlusion: exponent on ambient occlusion; above 1 deepens creases.
+    inside: 1 for what lies behind the lips and darkens with depth, else 0.
+    flat: 1 shows the vertex colour as it is, without light.
+    """
+
+    wrap_red: float = 0.0
+    wrap_green: float = 0.0
+    wrap_blue: float = 0.0
+    sheen: float = 0.0
+    sharpness: float = 16.0
+    glint: float = 0.0
+    glint_sharpness: float = 200.0
+    edge: float = 1.0
+    rim: float = 1.0
+    occlusion: float = 1.0
+    inside: float = 0.0
+    flat: float = 0.0
+    two_sided: bool = False
+    glass: bool = False  # transparent: adds highlights to what lies beneath
+    smoothing: str = "flesh"  # normals are smoothed across seams between materials that share this word
+
+    def row(self) -> list[float]:
+        """The columns of the shading table."""
+        return [float(getattr(self, f.name)) for f in fields(self) if f.type == "float"]
+
+
+WRAP_RED, WRAP_GREEN, WRAP_BLUE, SHEEN, SHARPNESS, GLINT, GLINT_SHARPNESS, EDGE, RIM, OCCLUSION, INSIDE, FLAT = range(12)
+
+SKIN = Material(0.42, 0.20, 0.12, sheen=0.085, sharpness=14, glint=0.035, glint_sharpness=48, edge=1.6, occlusion=1.15)
+
+MATERIALS: dict[str, Material] = {
+    "skin": SKIN,
+    "lips": Material(0.36, 0.16, 0.12, sheen=0.10, sharpness=18, glint=0.11, glint_sharpness=70, edge=1.2, occlusion=1.2),
+    "eye": Material(
+        0.20, 0.16, 0.14, sheen=0.05, sharpness=30, glint=1.6, glint_sharpness=900, edge=1.0, rim=0.2, smoothing="eye"
+    ),
+    "cornea": Material(glint=2.4, glint_sharpness=1400, edge=1.5, rim=0.2, glass=True, smoothing="cornea"),
+    "teeth": Material(
+        0.25, 0.20, 0.16, sheen=0.10, sharpness=30, glint=0.30, glint_sharpness=160, rim=0.0, inside=1, smoothing="teeth"
+    ),
+    "gums": Material(
+        0.30, 0.12, 0.10, sheen=0.08, glint=0.20, glint_sharpness=110, rim=0.0, inside=1, two_sided=True, smoothing="gums"
+    ),
+    "tongue": Material(
+        0.38, 0.16, 0.12, sheen=0.10, sharpness=14, glint=0.12, glint_sharpness=60, rim=0.0, inside=1, smoothing="tongue"
+    ),
+    "mouth": Material(0.30, 0.12, 0.10, sheen=0.03, glint=0.05, glint_sharpness=60, rim=0.0, inside=1, two_sided=True),
+    "lash": Material(0.2, 0.2, 0.2, rim=0.2, two_sided=True, smoothing="lash"),
+    "brow": Material(0.25, 0.22, 0.20, sheen=0.01, sharpness=10, rim=0.5, two_sided=True, smoothing="brow"),
+    "hair": Material(0.25, 0.22, 0.20, sheen=0.03, sharpness=12, rim=0.9, two_sided=True, smoothing="hair"),
+    "cloth": Material(0.22, 0.22, 0.22, rim=0.8, two_sided=True, smoothing="cloth"),
+    "flat": Material(flat=1, two_sided=True, smoothing="flat"),
+}
+
+
+def lookup(names: Sequence[str]) -> list[Material]:
+    """The material of each name; a name not in the table looks like skin."""
+    return [MATERIALS.get(name, SKIN) for name in names]
+
+
+def table(names: Sequence[str]) -> Array:
+    """(M, 12) float32 rows for the shading kernel."""
+    return np.array([material.row() for material in lookup(names)], np.float32)

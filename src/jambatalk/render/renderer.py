@@ -1,0 +1,169 @@
+"""The renderer: vertices in, picture out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.errors import InputError
+from jambatalk.face.face import Face
+from jambatalk.render.background import backdrop
+from jambatalk.render.camera import Camera, frame_face
+from jambatalk.render.geometry import vertex_normals, weld
+from jambatalk.render.head_turn import HeadTurn
+from jambatalk.render.lights import Studio
+from jambatalk.render.materials import lookup, table
+from jambatalk.render.mouth_light import MouthLight
+from jambatalk.render.occlusion import flat_view
+from jambatalk.render.raster import ONE_SIDED, SKIP, TWO_SIDED, bin_triangles, project, raster_rows, sample_offsets
+from jambatalk.render.shading import AMBIENT, ATTRIBUTES, COLOUR, DIRECT, NORMAL, shade_bands
+from jambatalk.render.tone import film_table, to_linear
+from jambatalk.render.workers import processors, share
+
+Array = NDArray[Any]
+
+BAND = 8  # rows drawn at a time: their z-buffer stays in the processor's cache
+SHADOW_SIZE = 512
+PLAIN = (0.78, 0.74, 0.71)  # sRGB of a face that brings no colours: unglazed clay
+
+
+class Renderer:
+    """Draws one face, seen by one camera.
+
+    face: what to draw; its neutral vertices set the framing and the occlusion in its folds.
+    size: (width, height) in pixels, each 1 to 8192.
+    camera: None frames the head and a little shoulder.
+    supersample: 1 (no anti-aliasing) to 4; samples per pixel are its square.
+    studio: the lights. threads: None uses all processors, at most 8; the picture is the same for any number.
+    A renderer keeps its buffers between frames: use one per Python thread.
+    """
+
+    def __init__(
+        self,
+        face: Face,
+        size: tuple[int, int] = (512, 512),
+        *,
+        camera: Camera | None = None,
+        supersample: int = 2,
+        studio: Studio | None = None,
+        background: Array | None = None,
+        threads: int | None = None,
+    ) -> None:
+        width, height = size
+        if not (1 <= width <= 8192 and 1 <= height <= 8192):
+            raise InputError(f"the picture's size is {width}x{height}, expected 1 to 8192 pixels each way")
+        if not 1 <= supersample <= 4:
+            raise InputError(f"supersample is {supersample}, expected 1 to 4")
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}, expected at least 1")
+        self.face, self.size, self.threads = face, (int(width), int(height)), threads or min(8, processors())
+        self.camera = camera or frame_face(face, width / height)
+        self._offsets = sample_offsets(supersample)
+        self._film = film_table()
+        self._lights = (studio or Studio()).rows()
+        if background is None:
+            background = backdrop(*self.size)
+        elif background.shape != (height, width, 3):
+            raise InputError(f"the background has shape {background.shape}, expected ({height}, {width}, 3)")
+        self._background = np.ascontiguousarray(background, np.float32)
+
+        vertices = np.ascontiguousarray(face.vertices, np.float32)
+        self._check(vertices)
+        self._triangles = np.ascontiguousarray(face.triangles, np.int32)
+        count = len(self._triangles)
+        self._materials = np.zeros(count, np.int32) if face.materials is None else np.ascontiguousarray(face.materials, np.int32)
+        if count and (self._triangles.min() < 0 or self._triangles.max() >= len(vertices)):
+            raise InputError(f"a triangle names vertex {self._triangles.max()}, but the face has {len(vertices)} vertices")
+        if self._materials.shape != (count,) or (count and self._materials.max() >= len(face.material_names)):
+            raise InputError(
+                f"face.materials does not give one of {len(face.material_names)} materials to each of {count} triangles"
+            )
+        looks = lookup(face.material_names)
+        self._table = table(face.material_names)
+        self._two_sided = np.array([look.two_sided for look in looks])
+        glass = np.array([look.glass for look in looks])[self._materials]
+        sides = np.where(self._two_sided, TWO_SIDED, ONE_SIDED).astype(np.uint8)[self._materials]
+        self._solid_sides = np.where(glass, SKIP, sides).astype(np.uint8)
+        self._glass_sides = np.where(glass, sides, SKIP).astype(np.uint8)
+        # Thin things at the eye would stripe the cheek with shadow; light also passes a mesh's open rim from behind.
+        casts = np.array([name not in ("lash", "brow") for name in face.material_names])[self._materials]
+        self._shadow_sides = np.where(glass | ~casts, SKIP, TWO_SIDED).astype(np.uint8)
+        self._owner = weld(vertices, self._triangles, self._materials, looks)
+
+        self._attributes = np.zeros((len(vertices), ATTRIBUTES), np.float32)
+        plain = np.broadcast_to(np.array(PLAIN), vertices.shape)
+        self._attributes[:, COLOUR : COLOUR + 3] = to_linear(plain if face.colours is None else face.colours)
+        self._turn = HeadTurn(face)
+        self._mouth = MouthLight(face, self._owner, self._triangles, self._materials, self._shadow_sides)
+        low, high = vertices.min(0), vertices.max(0)
+        self._ball = 0.5 * (low + high), max(0.5 * float(np.linalg.norm(high - low)), 1e-3)
+
+    def _check(self, vertices: Array) -> None:
+        expected = self.face.vertices.shape
+        if vertices.shape != expected:
+            raise InputError(f"vertices have shape {vertices.shape}, but the face has {expected}")
+        if not len(vertices) or not np.isfinite(vertices).all():
+            raise InputError("the vertices are not all finite numbers" if len(vertices) else "the face has no vertices")
+
+    def render(self, vertices: Array, head_pose: Array | None = None) -> Array:
+        """Draw (V, 3) vertices in metres, the head turned by (3,) radians (pitch, yaw, roll) -> (H, W, 3) uint8 sRGB."""
+        width, height = self.size
+        vertices = np.ascontiguousarray(vertices, np.float32)
+        self._check(vertices)
+        attributes = self._attributes
+        attributes[:, AMBIENT], attributes[:, DIRECT] = self._mouth(vertices)
+        if head_pose is not None:
+            vertices = np.ascontiguousarray(self._turn(vertices, head_pose), np.float32)
+        rotation = self.camera.rotation()
+        view = np.ascontiguousarray((vertices - np.asarray(self.camera.position)) @ rotation.T, np.float32)
+        attributes[:, NORMAL : NORMAL + 3] = vertex_normals(view, self._triangles, self._owner)
+        focal = self.camera.focal(height)
+        screen, near = project(view, focal, width, height)
+        starts, items = bin_triangles(screen, near, self._triangles, self._solid_sides, width, height, BAND)
+        glass_starts, glass_items = bin_triangles(screen, near, self._triangles, self._glass_sides, width, height, BAND)
+        to_light, depths = self._shadow_map(view, rotation)
+        picture = np.empty((height, width, 3), np.uint8)
+
+        def draw(first: int, step: int) -> None:
+            shade_bands(
+                first, step, BAND, screen, near, self._triangles, self._materials, attributes, self._table, self._two_sided,
+                starts, items, glass_starts, glass_items, self._offsets, focal, self._lights, to_light, depths,
+                self._background, self._film, picture,
+            )  # fmt: skip
+
+        share(draw, min(self.threads, len(starts) - 1))
+        return picture
+
+    def _shadow_map(self, view: Array, rotation: Array) -> tuple[Array, Array]:
+        """What the key light sees: (3, 4) view space -> texel and nearness, and the (M, M) map of nearness."""
+        centre = rotation @ (self._ball[0] - np.asarray(self.camera.position))
+        # A fifth more room than the neutral head needs, for an open jaw and a turned head.
+        to_light = flat_view(self._lights[0, :3], centre, 1.2 * self._ball[1], SHADOW_SIZE)
+        seen = view @ to_light[:, :3].T + to_light[:, 3]
+        screen = np.round(seen[:, :2] * 256).astype(np.int64)
+        near = np.ascontiguousarray(seen[:, 2], np.float32)
+        rows = 64
+        starts, items = bin_triangles(screen, near, self._triangles, self._shadow_sides, SHADOW_SIZE, SHADOW_SIZE, rows)
+        depths = np.zeros((SHADOW_SIZE, SHADOW_SIZE, 1), np.float32)
+        offsets = sample_offsets(1)
+
+        def draw(first: int, step: int) -> None:
+            ids = np.empty((rows, SHADOW_SIZE, 1), np.int32)
+            for b in range(first, len(starts) - 1, step):
+                top = b * rows
+                raster_rows(
+                    screen,
+                    near,
+                    self._triangles,
+                    items[starts[b] : starts[b + 1]],
+                    top,
+                    top + rows,
+                    offsets,
+                    ids,
+                    depths[top : top + rows],
+                )
+
+        share(draw, min(self.threads, len(starts) - 1))
+        return to_light, depths[:, :, 0]

@@ -1,0 +1,375 @@
+"""Lighting the visible surface, pixel by pixel.
+
+A pixel's samples are gathered by surface: triangles of one smooth surface share one evaluation of the lights, with normal and
+colour averaged over the samples they cover; only pixels on an edge pay for more than one. That gives the anti-aliasing of
+supersampling at little more than the cost of none.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from jambatalk.render.materials import (
+    EDGE,
+    FLAT,
+    GLINT,
+    GLINT_SHARPNESS,
+    OCCLUSION,
+    RIM,
+    SHARPNESS,
+    SHEEN,
+    WRAP_BLUE,
+    WRAP_GREEN,
+    WRAP_RED,
+)
+from jambatalk.render.raster import SUBPIXEL, raster_rows
+from jambatalk.render.tone import TABLE_LIMIT, TABLE_SIZE
+
+Array = NDArray[Any]
+
+# Columns of the per-vertex attributes: unit normal in view space, linear colour, ambient occlusion, openness to direct light.
+NORMAL, COLOUR, AMBIENT, DIRECT, ATTRIBUTES = 0, 3, 6, 7, 8
+SAME_SURFACE = 0.003  # metres in depth within which two triangles of one material count as one surface
+SHADOW_TAPS = 2  # the shadow is averaged over (2 * SHADOW_TAPS + 1)² texels
+SHADOW_LIFT = 0.0025  # metres off the surface at which the shadow map is asked, so that a surface does not shade itself
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def shadow(point_x: float, point_y: float, point_z: float, to_light: Array, depths: Array) -> float:
+    """How much of the key light reaches a view-space point: 0 in full shadow, 1 in the open.
+
+    to_light: (3, 4) view space -> shadow texel column, row and nearness. depths: (M, M) nearness seen from the light.
+    """
+    size = depths.shape[0]
+    u = to_light[0, 0] * point_x + to_light[0, 1] * point_y + to_light[0, 2] * point_z + to_light[0, 3] - np.float32(0.5)
+    v = to_light[1, 0] * point_x + to_light[1, 1] * point_y + to_light[1, 2] * point_z + to_light[1, 3] - np.float32(0.5)
+    w = to_light[2, 0] * point_x + to_light[2, 1] * point_y + to_light[2, 2] * point_z + to_light[2, 3]
+    column, row = int(np.floor(u)), int(np.floor(v))
+    if column < SHADOW_TAPS or row < SHADOW_TAPS or column + SHADOW_TAPS + 1 >= size or row + SHADOW_TAPS + 1 >= size:
+        return np.float32(1.0)
+    fu, fv = u - column, v - row
+    lit = np.float32(0.0)
+    for dy in range(-SHADOW_TAPS, SHADOW_TAPS + 2):
+        # The window slides smoothly: its first and last texel weigh by the fraction it covers of them.
+        wy = np.float32(1.0)
+        if dy == -SHADOW_TAPS:
+            wy = np.float32(1.0) - fv
+        elif dy == SHADOW_TAPS + 1:
+            wy = fv
+        line = np.float32(0.0)
+        for dx in range(-SHADOW_TAPS, SHADOW_TAPS + 2):
+            if depths[row + dy, column + dx] <= w:
+                if dx == -SHADOW_TAPS:
+                    line += np.float32(1.0) - fu
+                elif dx == SHADOW_TAPS + 1:
+                    line += fu
+                else:
+                    line += np.float32(1.0)
+        lit += wy * line
+    return lit / np.float32((2 * SHADOW_TAPS + 1) ** 2)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _power(cosine: float, sharpness: float) -> float:
+    """cosine ** sharpness for a tight lobe, as the Gaussian it resembles: cheaper, and never below zero."""
+    return np.exp(np.float32(sharpness) * (cosine - np.float32(1.0)))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def light_surface(
+    surface: Array, vx: float, vy: float, vz: float, material: Array, lights: Array, key_reach: float, glass: bool, out: Array
+) -> None:
+    """Linear RGB of one surface point into ``out`` (3,).
+
+    surface: (ATTRIBUTES,) interpolated attributes with the normal already unit length and facing the viewer.
+    vx, vy, vz: unit direction to the viewer. lights: see ``Studio.rows``. key_reach: the key light's shadow, 0..1.
+    glass: highlights only.
+    """
+    one, zero = np.float32(1.0), np.float32(0.0)
+    nx, ny, nz = surface[NORMAL], surface[NORMAL + 1], surface[NORMAL + 2]
+    direct = surface[DIRECT]
+    ambient = surface[AMBIENT] ** material[OCCLUSION] * direct
+    facing = max(nx * vx + ny * vy + nz * vz, zero)
+    graze = one - facing
+    graze = graze * graze
+    graze = graze * graze
+    # The room: light from above and below by the normal's height. Light that bounces in a fold of skin comes out warmer.
+    up = np.float32(0.5) + np.float32(0.5) * ny
+    warm = one - ambient
+    red = ambient * (one + np.float32(0.30) * warm) * (lights[4, 3] + (lights[3, 3] - lights[4, 3]) * up)
+    green = ambient * (one + np.float32(0.04) * warm) * (lights[4, 4] + (lights[3, 4] - lights[4, 4]) * up)
+    blue = ambient * (lights[4, 5] + (lights[3, 5] - lights[4, 5]) * up)
+    shine_red, shine_green, shine_blue = zero, zero, zero
+    for n in range(3):
+        lx, ly, lz = lights[n, 0], lights[n, 1], lights[n, 2]
+        cosine = nx * lx + ny * ly + nz * lz
+        if n == 0:
+            # Past the terminator the map only says "faces away", which the wrap below softens; so it stops counting there.
+            turn = min(max(cosine * np.float32(5.0), zero), one)
+            reach = direct * (one - turn + turn * key_reach)
+            open_reach = reach
+        elif n == 1:
+            reach = direct * (np.float32(0.35) + np.float32(0.65) * ambient)
+            open_reach = reach
+        else:
+            reach = direct * ambient * material[RIM]
+            open_reach = reach
+        # Scattered light fills a shadow's edge with red first.
+        soft = np.sqrt(reach) if reach > 0 else zero
+        bleed = material[WRAP_RED] - material[WRAP_BLUE]
+        red_reach = reach + (soft - reach) * np.float32(0.6) * bleed
+        wr, wg, wb = material[WRAP_RED], material[WRAP_GREEN], material[WRAP_BLUE]
+        red += lights[n, 3] * red_reach * max((cosine + wr) / (one + wr), zero)
+        green += lights[n, 4] * reach * max((cosine + wg) / (one + wg), zero)
+        blue += lights[n, 5] * reach * max((cosine + wb) / (one + wb), zero)
+        if cosine > 0:
+            hx, hy, hz = lx + vx, ly + vy, lz + vz
+            length = np.sqrt(hx * hx + hy * hy + hz * hz)
+            aligned = (nx * hx + ny * hy + nz * hz) / max(length, np.float32(1e-6))
+            shine = zero
+            if material[SHEEN] > 0:
+                shine += material[SHEEN] * _power(aligned, material[SHARPNESS])
+            if material[GLINT] > 0:
+                shine += material[GLINT] * _power(aligned, material[GLINT_SHARPNESS])
+            shine *= open_reach * (one + np.float32(4.0) * material[EDGE] * graze) * min(cosine * np.float32(4.0), one)
+            shine_red += shine * lights[n, 3]
+            shine_green += shine * lights[n, 4]
+            shine_blue += shine * lights[n, 5]
+    if glass:
+        out[0], out[1], out[2] = shine_red, shine_green, shine_blue
+    else:
+        flat = material[FLAT]
+        out[0] = surface[COLOUR] * (red + (one - red) * flat) + shine_red
+        out[1] = surface[COLOUR + 1] * (green + (one - green) * flat) + shine_green
+        out[2] = surface[COLOUR + 2] * (blue + (one - blue) * flat) + shine_blue
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _interpolate(
+    triangle: int,
+    px: float,
+    py: float,
+    screen: Array,
+    near: Array,
+    triangles: Array,
+    attributes: Array,
+    weight: float,
+    out: Array,
+) -> float:
+    """Add ``weight`` times the attributes of a triangle at a screen point (1/256 pixel) to ``out``; gives the depth there."""
+    i, j, k = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
+    ax, ay = np.float32(screen[i, 0]), np.float32(screen[i, 1])
+    ux, uy = np.float32(screen[j, 0] - screen[i, 0]), np.float32(screen[j, 1] - screen[i, 1])
+    wx, wy = np.float32(screen[k, 0] - screen[i, 0]), np.float32(screen[k, 1] - screen[i, 1])
+    dx, dy = px - ax, py - ay
+    inverse = np.float32(1.0) / (ux * wy - uy * wx)
+    b = (dx * wy - dy * wx) * inverse
+    c = (ux * dy - uy * dx) * inverse
+    # Perspective: attributes are linear in the mesh, not on the screen.
+    b = min(max(b, np.float32(0.0)), np.float32(1.0))
+    c = min(max(c, np.float32(0.0)), np.float32(1.0))
+    a = max(np.float32(1.0) - b - c, np.float32(0.0)) * near[i]
+    b, c = b * near[j], c * near[k]
+    depth = np.float32(1.0) / (a + b + c)
+    a, b, c = a * depth * weight, b * depth * weight, c * depth * weight
+    for n in range(ATTRIBUTES):
+        out[n] += a * attributes[i, n] + b * attributes[j, n] + c * attributes[k, n]
+    return depth
+
+
+@njit(cache=True, nogil=True)
+def dither(x: int, y: int) -> float:
+    """A value in 0..1 that hides the steps of an 8-bit gradient (interleaved gradient noise, Jimenez 2014)."""
+    value = 52.9829189 * ((0.06711056 * x + 0.00583715 * y) % 1.0)
+    return value - np.floor(value)
+
+
+@njit(cache=True, nogil=True)
+def shade_bands(
+    first: int,
+    step: int,
+    band: int,
+    screen: Array,
+    near: Array,
+    triangles: Array,
+    materials: Array,
+    attributes: Array,
+    table: Array,
+    two_sided: Array,
+    starts: Array,
+    items: Array,
+    glass_starts: Array,
+    glass_items: Array,
+    offsets: Array,
+    focal: float,
+    lights: Array,
+    to_light: Array,
+    depths: Array,
+    background: Array,
+    film: Array,
+    picture: Array,
+) -> None:
+    """Draw bands first, first + step, ... of ``band`` rows into ``picture`` (H, W, 3) uint8.
+
+    background: (H, W, 3) float32 linear light. film: see ``tone.film_table``. The rest as in ``raster`` and ``light_surface``.
+    """
+    height, width = picture.shape[0], picture.shape[1]
+    samples = offsets.shape[0]
+    ids = np.empty((band, width, samples), np.int32)
+    best = np.empty((band, width, samples), np.float32)
+    glass_ids = np.empty((band, width, samples), np.int32)
+    glass_best = np.empty((band, width, samples), np.float32)
+    surfaces = np.empty((samples, ATTRIBUTES), np.float32)
+    counts = np.empty(samples, np.float32)
+    depth_sums = np.empty(samples, np.float32)
+    kinds = np.empty(samples, np.int32)
+    one = np.empty(ATTRIBUTES, np.float32)
+    rgb = np.empty(3, np.float32)
+    total = np.empty(3, np.float32)
+    half_width, half_height = np.float32(0.5 * width), np.float32(0.5 * height)
+    inverse_focal = np.float32(1.0 / focal)
+    share = np.float32(1.0 / samples)
+    for b in range(first, starts.shape[0] - 1, step):
+        top, bottom = b * band, min(b * band + band, height)
+        ids[:] = -1
+        best[:] = 0
+        raster_rows(screen, near, triangles, items[starts[b] : starts[b + 1]], top, bottom, offsets, ids, best)
+        has_glass = glass_starts[b + 1] > glass_starts[b]
+        if has_glass:
+            glass_ids[:] = -1
+            glass_best[:] = best
+            raster_rows(
+                screen,
+                near,
+                triangles,
+                glass_items[glass_starts[b] : glass_starts[b + 1]],
+                top,
+                bottom,
+                offsets,
+                glass_ids,
+                glass_best,
+            )
+        for y in range(top, bottom):
+            for x in range(width):
+                seen = ids[y - top, x]
+                groups = 0
+                empty = 0
+                for s in range(samples):
+                    t = seen[s]
+                    if t < 0:
+                        empty += 1
+                        continue
+                    # Each triangle once, at the middle of the samples it covers: a point that is surely inside it.
+                    seen_before = False
+                    for r in range(s):
+                        if seen[r] == t:
+                            seen_before = True
+                            break
+                    if seen_before:
+                        continue
+                    covered = 0
+                    sum_x, sum_y = 0, 0
+                    for r in range(s, samples):
+                        if seen[r] == t:
+                            covered += 1
+                            sum_x += offsets[r, 0]
+                            sum_y += offsets[r, 1]
+                    weight = np.float32(covered)
+                    px = np.float32(x * SUBPIXEL) + np.float32(sum_x) / weight
+                    py = np.float32(y * SUBPIXEL) + np.float32(sum_y) / weight
+                    for n in range(ATTRIBUTES):
+                        one[n] = 0
+                    depth = _interpolate(t, px, py, screen, near, triangles, attributes, np.float32(1.0), one)
+                    if two_sided[materials[t]]:
+                        vx = (px / np.float32(SUBPIXEL) - half_width) * inverse_focal
+                        vy = (half_height - py / np.float32(SUBPIXEL)) * inverse_focal
+                        if one[0] * vx + one[1] * vy - one[2] > 0:
+                            one[0], one[1], one[2] = -one[0], -one[1], -one[2]
+                    kind = materials[t]
+                    g = 0
+                    while g < groups:
+                        gap = depth - depth_sums[g] / counts[g]
+                        agree = one[0] * surfaces[g, 0] + one[1] * surfaces[g, 1] + one[2] * surfaces[g, 2]
+                        if kinds[g] == kind and abs(gap) < SAME_SURFACE and agree > 0:
+                            break
+                        g += 1
+                    if g == groups:
+                        groups += 1
+                        kinds[g] = kind
+                        counts[g] = 0
+                        depth_sums[g] = 0
+                        for n in range(ATTRIBUTES):
+                            surfaces[g, n] = 0
+                    counts[g] += weight
+                    depth_sums[g] += depth * weight
+                    for n in range(ATTRIBUTES):
+                        surfaces[g, n] += one[n] * weight
+                part = empty * share
+                for c in range(3):
+                    total[c] = background[y, x, c] * part
+                # The ray through the pixel's middle is the view direction of all its surfaces.
+                rx = (np.float32(x) + np.float32(0.5) - half_width) * inverse_focal
+                ry = (half_height - np.float32(y) - np.float32(0.5)) * inverse_focal
+                length = np.float32(1.0) / np.sqrt(rx * rx + ry * ry + np.float32(1.0))
+                vx, vy, vz = -rx * length, -ry * length, length
+                for g in range(groups):
+                    depth = depth_sums[g] / counts[g]
+                    _finish(surfaces[g], counts[g])
+                    surface = surfaces[g]
+                    reach = shadow(
+                        rx * depth + surface[0] * SHADOW_LIFT,
+                        ry * depth + surface[1] * SHADOW_LIFT,
+                        -depth + surface[2] * SHADOW_LIFT,
+                        to_light,
+                        depths,
+                    )
+                    light_surface(surface, vx, vy, vz, table[kinds[g]], lights, reach, False, rgb)
+                    for c in range(3):
+                        total[c] += rgb[c] * counts[g] * share
+                if has_glass:
+                    over = glass_ids[y - top, x]
+                    covered = 0
+                    t = -1
+                    for s in range(samples):
+                        if over[s] >= 0:
+                            covered += 1
+                            t = over[s]
+                    if covered > 0:
+                        for n in range(ATTRIBUTES):
+                            one[n] = 0
+                        px, py = np.float32(x * SUBPIXEL + SUBPIXEL // 2), np.float32(y * SUBPIXEL + SUBPIXEL // 2)
+                        depth = _interpolate(t, px, py, screen, near, triangles, attributes, np.float32(1.0), one)
+                        _finish(one, np.float32(1.0))
+                        lift = SHADOW_LIFT
+                        reach = shadow(
+                            rx * depth + one[0] * lift, ry * depth + one[1] * lift, -depth + one[2] * lift, to_light, depths
+                        )
+                        light_surface(one, vx, vy, vz, table[materials[t]], lights, reach, True, rgb)
+                        for c in range(3):
+                            total[c] += rgb[c] * covered * share
+                noise = dither(x, y)
+                for c in range(3):
+                    place = (
+                        np.sqrt(min(max(total[c], np.float32(0.0)), np.float32(TABLE_LIMIT)) / np.float32(TABLE_LIMIT))
+                        * TABLE_SIZE
+                    )
+                    cell = min(int(place), TABLE_SIZE - 1)
+                    value = film[cell] + (film[cell + 1] - film[cell]) * (place - cell)
+                    picture[y, x, c] = np.uint8(min(value + noise, 255.0))
+
+
+@njit(cache=True, nogil=True)
+def _finish(surface: Array, count: float) -> None:
+    """Turn a sum over samples into their mean, with a unit normal."""
+    inverse = np.float32(1.0) / count
+    for n in range(3, ATTRIBUTES):
+        surface[n] *= inverse
+    length = np.sqrt(surface[0] * surface[0] + surface[1] * surface[1] + surface[2] * surface[2])
+    inverse = np.float32(1.0) / max(length, np.float32(1e-9))
+    surface[0] *= inverse
+    surface[1] *= inverse
+    surface[2] *= inverse
