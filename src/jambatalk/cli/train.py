@@ -1,0 +1,60 @@
+"""``jambatalk train``: settings and data in, weights out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="Training settings, YAML.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="The corpus folder.", show_default=False)],
+    run: Annotated[Path, typer.Option(help="Folder for checkpoints and the log; an earlier run there is resumed.")] = Path(
+        "runs/base"
+    ),
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the final weights here, as float16.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Instead of the settings' number of steps.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train a network on a corpus; stop at any time and run again to resume."""
+    from dataclasses import replace
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from jambatalk.data.corpus import open_corpus
+    from jambatalk.face.head import default_head
+    from jambatalk.training.config import load_train_config
+    from jambatalk.training.loop import Trainer
+
+    settings = load_train_config(config)
+    if steps is not None:
+        settings = replace(settings, steps=steps)
+    corpus = open_corpus(data)
+    console = Console(file=sys.stderr)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bars:
+        reading = bars.add_task("voices", total=None)
+        trainer = Trainer(
+            settings, default_head(), list(corpus.clips("train")), list(corpus.clips("val")), run, device,
+            progress=lambda done, total: bars.update(reading, completed=done, total=total),
+        )  # fmt: skip
+        if trainer.resume():
+            console.print(f"resumed {run} at step {trainer.step}")
+        training = bars.add_task("training", total=settings.steps, completed=trainer.step)
+
+        def report(step: int, terms: dict[str, float]) -> None:
+            bars.update(training, completed=step, description=f"training, loss {terms['loss']:.3f}")
+            if "val_opening" in terms:
+                console.print(
+                    f"step {step}: loss {terms['loss']:.3f}, validation lip-gap correlation {terms['val_opening']:.3f}, "
+                    f"error {terms['val_gap_mm']:.2f} mm, {terms['seconds']:.2f} s a step"
+                )
+
+        trainer.run(report)
+    if out is not None:
+        trainer.export(out, half=True)
+        console.print(f"weights written to {out}")

@@ -1,0 +1,75 @@
+"""Training sequences: clips joined to long stretches of speech with pauses, drawn anew at every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jambatalk.training.bank import Take, VoiceBank
+from jambatalk.training.config import TrainConfig
+from jambatalk.training.spectral import SpectralEffects
+
+
+@dataclass(frozen=True)
+class Batch:
+    """mel: (B, T * reduction, bands) augmented log power. weights: (B, T, K). position: (B,) of the first frame."""
+
+    mel: Tensor
+    weights: Tensor
+    position: Tensor
+
+
+# A clip is three seconds long; people talk longer, pause, and start again. Shares of the joints that get a pause:
+PAUSE_CHANCE = 0.5
+LONGEST_PAUSE = 40  # frames
+
+
+class BatchMaker:
+    """``batch(step)`` depends on the seed and the step alone, so a resumed run sees what an unbroken one would."""
+
+    def __init__(self, bank: VoiceBank, config: TrainConfig) -> None:
+        self.bank, self.config = bank, config
+        self.effects = SpectralEffects(config.spectral, config.model.mel)
+        self.reduction = config.model.hop // config.model.mel.hop
+        self.floor = float(np.log(config.model.mel.floor))
+
+    def batch(self, step: int) -> Batch:
+        """The batch of one step."""
+        c = self.config
+        rng = np.random.default_rng([c.seed, 7, step])
+        pairs = [self._sequence(rng) for _ in range(c.batch)]
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        mel = torch.from_numpy(np.stack([p[0] for p in pairs]))
+        weights = torch.from_numpy(np.stack([p[1] for p in pairs]))
+        position = torch.from_numpy(rng.integers(0, c.max_position, c.batch))
+        return Batch(self.effects(mel, generator), weights, position)
+
+    def _sequence(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Random clips end to end, some joints with a pause, cut out at a random place. One voice kind per sequence."""
+        length = self.config.sequence
+        voice = int(rng.integers(len(self.bank.takes)))
+        row = self.bank.takes[voice]
+        mels: list[np.ndarray] = []
+        weights: list[np.ndarray] = []
+        skip = -1
+        total = 0
+        while skip < 0 or total < length + skip:
+            take: Take = row[int(rng.integers(len(row)))]
+            if skip < 0:
+                skip = int(rng.integers(len(take.weights)))
+            elif rng.random() < PAUSE_CHANCE:
+                frames = int(rng.integers(3, LONGEST_PAUSE))
+                # The face moves on from where it was to where the next clip finds it; clips start and end at rest.
+                mix = np.linspace(0, 1, frames + 2, dtype=np.float32)[1:-1, None]
+                weights.append((1 - mix) * weights[-1][-1] + mix * take.weights[0])
+                mels.append(np.full((frames * self.reduction, take.mel.shape[1]), self.floor, np.float32))
+                total += frames
+            weights.append(take.weights)
+            mels.append(take.mel.astype(np.float32))
+            total += len(take.weights)
+        frame = slice(skip, skip + length)
+        feature = slice(skip * self.reduction, (skip + length) * self.reduction)
+        return np.concatenate(mels)[feature], np.concatenate(weights)[frame]

@@ -1,0 +1,56 @@
+"""What training minimises, measured on the face: lengths in millimetres on the default head."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jambatalk.errors import InputError
+from jambatalk.face.face import Face
+from jambatalk.nn.jamba import RouterStats
+from jambatalk.training.config import LossConfig
+
+# Vertices that speech moves; at most this many of them, evenly taken, keep the loss cheap.
+MOUTH_REGIONS = ("lips", "mouth", "jaw")
+MOST_VERTICES = 400
+# Below this inner-lip gap the extra weight of closures has fallen to 1/e.
+CLOSED_MM = 1.5
+
+
+class MotionLoss(nn.Module):
+    """Loss terms between predicted and true shape weights (B, T, K)."""
+
+    basis_mm: Tensor
+    gap_mm: Tensor
+
+    def __init__(self, face: Face, settings: LossConfig) -> None:
+        super().__init__()
+        self.settings = settings
+        if face.gap_vertices is None:
+            raise InputError("the face names no gap_vertices, which the loss needs")
+        chosen = np.unique(np.concatenate([face.regions[r] for r in MOUTH_REGIONS if r in face.regions]))
+        chosen = chosen[:: -(-len(chosen) // MOST_VERTICES)]
+        basis = torch.from_numpy(np.ascontiguousarray(face.basis[:, chosen])).float() * 1000.0
+        self.register_buffer("basis_mm", basis.reshape(len(face.names), -1))  # (K, n * 3)
+        upper, lower = face.gap_vertices
+        gap = torch.from_numpy(np.ascontiguousarray(face.basis[:, upper, 1] - face.basis[:, lower, 1])).float()
+        self.register_buffer("gap_mm", gap * 1000.0)  # (K,)
+
+    def forward(self, predicted: Tensor, true: Tensor, router: list[RouterStats]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum and each term by name."""
+        s = self.settings
+        error = predicted - true
+        moved = error @ self.basis_mm  # (B, T, n * 3) millimetres
+        gap = true @ self.gap_mm
+        closed = 1.0 + s.closure * torch.exp(-gap.clamp_min(0) / CLOSED_MM)
+        terms = {
+            "vertices": 3.0 * moved.square().mean(),
+            "gap": (closed * (error @ self.gap_mm).square()).mean(),
+            "velocity": 3.0 * moved.diff(dim=1).square().mean(),
+            "weights": error.square().mean(),
+            "balance": torch.stack([r.balance for r in router]).mean() if router else predicted.new_zeros(()),
+            "router_z": torch.stack([r.z for r in router]).mean() if router else predicted.new_zeros(()),
+        }
+        total = torch.stack([getattr(s, name) * value for name, value in terms.items()]).sum()
+        return total, terms
