@@ -30,6 +30,7 @@ class Face:
     materials: (F,) uint8 index into ``material_names``, telling the renderer how a triangle shines.
     gap_vertices: (upper, lower) vertex indices of the middle of the inner lips; their vertical distance is the lip gap.
     identities: name -> (V, 3) float32 offsets that turn the template into another person.
+    identity_colours: name -> (V, 3) float32 sRGB of that person, where it differs from ``colours``.
     """
 
     vertices: Array
@@ -43,6 +44,7 @@ class Face:
     gap_vertices: tuple[int, int] | None = None
     identities: Mapping[str, Array] = field(default_factory=dict)
     uv: Array | None = None
+    identity_colours: Mapping[str, Array] = field(default_factory=dict)
 
     def pose(self, weights: Array) -> Array:
         """Vertices for shape weights: (K,) -> (V, 3), or (T, K) -> (T, V, 3), float32 metres."""
@@ -72,7 +74,8 @@ class Face:
         """The same face worn by another identity. InputError names the choices."""
         if name not in self.identities:
             raise InputError(f"unknown identity {name!r}: choose one of {', '.join(sorted(self.identities))}")
-        return replace(self, vertices=(self.vertices + self.identities[name]).astype(np.float32))
+        vertices = (self.vertices + self.identities[name]).astype(np.float32)
+        return replace(self, vertices=vertices, colours=self.identity_colours.get(name, self.colours))
 
     @classmethod
     def load(cls, path: str | Path) -> Face:

@@ -1,0 +1,64 @@
+"""The finished skin part: sealed lips, all shapes and identities, named regions, materials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.face.arkit import ARKIT_NAMES
+
+from .basemesh import BaseMesh
+from .identities import IDENTITIES, TEMPLATE, person
+from .lips import lower_lip_side, rounded_jaw, sealed_shapes, shut
+from .part import Part
+from .regions import skin_regions
+from .skin import build_skin, lips_spread, mouth_line
+
+Array = NDArray[Any]
+
+
+def skin_part(mesh: BaseMesh) -> tuple[Part, tuple[int, int]]:
+    """The skin and its two gap vertices (upper, lower middle of the lips' contact), numbered within the part."""
+    template = person(mesh, TEMPLATE)
+    skin = build_skin(mesh, template)
+    raw = skin.carry(template)
+    line = mouth_line(skin, raw)
+    spread = lips_spread(skin)
+    points = shut(raw, line, spread)
+    shapes = {name: skin.carry(mesh.face_unit(name)) for name in ARKIT_NAMES}
+    regions = skin_regions(skin, points, shapes)
+    inside = np.union1d(regions["mouth_cavity"], skin.rings["behind"])
+    close_raw = shapes["jawOpen"] + shapes["mouthClose"]
+    side = lower_lip_side(points, shapes["jawOpen"], line, inside)
+    shapes["jawOpen"] = rounded_jaw(shapes["jawOpen"], points, side, line)
+    shapes["mouthClose"] = close_raw - shapes["jawOpen"]
+    shapes = sealed_shapes(shapes, line, spread)
+    identities = {}
+    for name, recipe in IDENTITIES.items():
+        identities[name] = shut(skin.carry(person(mesh, recipe)), line, spread) - points
+    part = Part(
+        vertices=points,
+        triangles=skin.triangles,
+        basis=np.stack([shapes[name] for name in ARKIT_NAMES]),
+        identities=identities,
+        colours=np.full(points.shape, 0.8) * [1.0, 0.82, 0.72],
+        material=_materials(skin.triangles, regions),
+        regions=regions,
+    )
+    upper, lower = line.upper[len(line.upper) // 2], line.lower[len(line.lower) // 2]
+    return part, (int(upper), int(lower))
+
+
+def _materials(triangles: Array, regions: dict[str, Array]) -> Array:
+    """(f,) "mouth" for what lies deeper than the back of the lips, "lips" between their outline and that, else "skin"."""
+    count = int(triangles.max()) + 1
+    cavity, lips = np.zeros(count, bool), np.zeros(count, bool)
+    cavity[regions["mouth_cavity"]] = True
+    lips[regions["lips"]] = True
+    lips[regions["inner_lips"]] = True
+    out = np.full(len(triangles), "skin", dtype="<U8")
+    out[lips[triangles].all(axis=1)] = "lips"
+    out[cavity[triangles].any(axis=1)] = "mouth"
+    return out

@@ -1,0 +1,30 @@
+"""The default head: built by ``scripts/build_head.py`` from CC0 data, see ``assets/HEAD.md``.
+
+Metres; x to the head's own left, y up, z out of the face. The origin lies midway between the centres of the two eyes.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import as_file, files
+
+from jambatalk.face.asset import read_face
+from jambatalk.face.face import Face
+
+IDENTITIES: tuple[str, ...] = ("amara", "daniel", "kofi", "mei", "walter")
+
+
+@lru_cache(maxsize=1)
+def _template() -> Face:
+    with as_file(files("jambatalk") / "assets" / "head.npz") as path:
+        return read_face(path)
+
+
+@lru_cache(maxsize=8)
+def default_head(identity: str | None = None) -> Face:
+    """The head that ships with jambatalk: 52 ARKit shapes, named regions, colours and materials.
+
+    identity: one of ``IDENTITIES`` for another person, None for the head itself. The result is shared between callers:
+    do not write into its arrays. Raises InputError, naming the choices, when the identity is unknown.
+    """
+    return _template() if identity is None else _template().with_identity(identity)
