@@ -49,7 +49,7 @@ class Camera:
         return 0.5 * height / math.tan(math.radians(self.fov) / 2)
 
     def orbit(self, yaw: float = 0.0, pitch: float = 0.0) -> Camera:
-        """The same camera moved around its target, in degrees; yaw 35 shows the face's own left cheek, pitch 10 looks down on it."""
+        """The same camera moved around its target, in degrees; yaw 35 shows the left cheek, pitch 10 looks down."""
         offset = np.subtract(self.position, self.target)
         distance = float(np.linalg.norm(offset))
         azimuth = math.atan2(offset[0], offset[2]) + math.radians(yaw)

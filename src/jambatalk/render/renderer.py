@@ -37,7 +37,7 @@ class Renderer:
     camera: None frames the head and a little shoulder.
     supersample: 1 (no anti-aliasing) to 4; samples per pixel are its square.
     studio: the lights. threads: None uses all processors, at most 8; the picture is the same for any number.
-    A renderer keeps its buffers between frames: use one per Python thread.
+    One renderer may be used from several Python threads at once.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class Renderer:
         self._shadow_sides = np.where(glass | ~casts, SKIP, TWO_SIDED).astype(np.uint8)
         self._owner = weld(vertices, self._triangles, self._materials, looks)
 
-        self._attributes = np.zeros((len(vertices), ATTRIBUTES), np.float32)
+        self._colours = np.zeros((len(vertices), ATTRIBUTES), np.float32)
         plain = np.broadcast_to(np.array(PLAIN), vertices.shape)
-        self._attributes[:, COLOUR : COLOUR + 3] = to_linear(plain if face.colours is None else face.colours)
+        self._colours[:, COLOUR : COLOUR + 3] = to_linear(plain if face.colours is None else face.colours)
         self._turn = HeadTurn(face)
         self._mouth = MouthLight(face, self._owner, self._triangles, self._materials, self._shadow_sides)
         low, high = vertices.min(0), vertices.max(0)
@@ -112,7 +112,7 @@ class Renderer:
         width, height = self.size
         vertices = np.ascontiguousarray(vertices, np.float32)
         self._check(vertices)
-        attributes = self._attributes
+        attributes = self._colours.copy()
         attributes[:, AMBIENT], attributes[:, DIRECT] = self._mouth(vertices)
         if head_pose is not None:
             vertices = np.ascontiguousarray(self._turn(vertices, head_pose), np.float32)
