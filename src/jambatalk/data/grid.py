@@ -124,7 +124,7 @@ class GridCorpus:
                     tracked=tracked[rows],
                     words=entry.words,
                     corpus=self.name,
-                )  # fmt: skip
+                )
             )
         return clips
 
