@@ -1,0 +1,279 @@
+"""Other voices from one recording: the pitch, vocal tract, pace, place and microphone of somebody else.
+
+All effects keep time: a sound at time t of the input lies at ``t * time_scale`` of the output (within the 8 ms that pace
+changes may move a pitch period), so that the motion only has to be resampled. The rooms' tails follow the sound, the
+equalisers have zero phase.
+
+Order: pitch and pace, vocal tract, other voices and noise, room and equaliser, level, damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+RATE = 16_000
+
+
+@dataclass(frozen=True)
+class VoiceAugment:
+    """Chances (0..1) and ranges [lowest, highest] of the effects, each drawn anew for every call.
+
+    The defaults start from one man's voice and reach women, children and deeper men, near and far, over any line.
+    """
+
+    voice: float = 0.9  # chance of another pitch and vocal tract
+    pitch: list[float] = field(default_factory=lambda: [0.75, 2.1])  # fundamental frequency times this, logarithmically even
+    formants: list[float] = field(
+        default_factory=lambda: [0.82, 1.3]
+    )  # vocal tract: formant frequencies times this; leans to high with the pitch
+    pace: list[float] = field(
+        default_factory=lambda: [0.87, 1.2]
+    )  # duration times this (what augment_voice returns as time_scale)
+    pace_chance: float = 0.6  # chance of another pace
+    whisper: float = 0.02  # chance that the voice loses its pitch altogether
+    noise: float = 0.5  # chance of steady noise: white to brown
+    noise_snr_db: list[float] = field(default_factory=lambda: [5.0, 40.0])  # speech over noise
+    babble: float = 0.15  # chance of 1 to 4 other voices in the background
+    babble_snr_db: list[float] = field(default_factory=lambda: [8.0, 25.0])  # speech over the other voices together
+    room: float = 0.35  # chance of a room
+    room_seconds: list[float] = field(default_factory=lambda: [0.12, 0.7])  # its reverberation time (60 dB)
+    room_db: list[float] = field(default_factory=lambda: [-18.0, 0.0])  # its tail's power against the direct sound
+    equaliser: float = 0.7  # chance of a microphone's own sound: tilt and smooth bumps
+    tilt_db: float = 5.0  # spectral tilt in dB per octave-and-a-half, standard deviation
+    bump_db: float = 3.0  # bumps, standard deviation
+    band: float = 0.2  # chance of a limited band: telephone, old recording, dull microphone
+    level_db: list[float] = field(default_factory=lambda: [-30.0, 6.0])  # loudness; what exceeds full scale is clipped
+    clip: float = 0.07  # chance of an overdriven input
+    quantise: float = 0.07  # chance of coarse 8-bit mu-law steps, as in telephone and old codecs
+
+    def __post_init__(self) -> None:
+        for name in ("voice", "pace_chance", "whisper", "noise", "babble", "room", "equaliser", "band", "clip", "quantise"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a chance between 0 and 1")
+        ranges = ("pitch", "formants", "pace", "noise_snr_db", "babble_snr_db", "room_seconds", "room_db", "level_db")
+        for name in ranges:
+            values = getattr(self, name)
+            if len(values) != 2 or values[0] > values[1]:
+                raise ValueError(f"{name} is {values}, expected [lowest, highest]")
+        for name in ("pitch", "formants", "pace", "room_seconds"):
+            if getattr(self, name)[0] <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected positive numbers")
+
+
+def augment_voice(
+    samples: Array, settings: VoiceAugment, rng: np.random.Generator, others: Sequence[Array] = ()
+) -> tuple[Array, float]:
+    """(samples, time_scale): the speech (n,) at 16 kHz in another voice, float32 (round(n * time_scale),) in -1..1.
+
+    time_scale: duration of the result over that of the input; motion follows by
+    ``resample_frames(weights, fps, fps * time_scale)``.
+    others: recordings of any length that may talk in the background.
+    """
+    s = settings
+    sound = np.asarray(samples, np.float32)
+    if len(sound) < 2 * FRAME:
+        return sound.copy(), 1.0
+    scale = log_uniform(rng, s.pace) if rng.random() < s.pace_chance else 1.0
+    if rng.random() < s.voice:
+        pitch = log_uniform(rng, s.pitch)
+        # High voices mostly have short vocal tracts: move a third of the way from an even draw to the pitch's own place.
+        own = float(np.clip(pitch**0.3, *s.formants))
+        formants = log_uniform(rng, s.formants) ** (2 / 3) * own ** (1 / 3)
+    else:
+        pitch = formants = 1.0
+    sound = change_pitch(sound, pitch, round(len(sound) * scale))
+    hoarse = rng if rng.random() < s.whisper else None
+    if formants != pitch or hoarse is not None:
+        sound = change_formants(sound, formants / pitch, hoarse)
+    if others and rng.random() < s.babble:
+        crowd = babble([others[i] for i in rng.integers(len(others), size=rng.integers(1, 5))], len(sound), rng)
+        sound = mixed(sound, crowd, uniform(rng, s.babble_snr_db))
+    if rng.random() < s.noise:
+        sound = mixed(sound, coloured_noise(len(sound), rng.uniform(0.0, 2.0), rng), uniform(rng, s.noise_snr_db))
+    sound = _filtered(sound, s, rng)
+    sound = at_level(sound, uniform(rng, s.level_db))
+    if rng.random() < s.clip:
+        limit = np.quantile(np.abs(sound), rng.uniform(0.97, 0.999)) + 1e-6
+        sound = np.clip(sound, -limit, limit)
+    sound = np.clip(sound, -1.0, 1.0)
+    if rng.random() < s.quantise:
+        sound = mu_law(sound)
+    return sound.astype(np.float32), scale
+
+
+def uniform(rng: np.random.Generator, limits: Sequence[float]) -> float:
+    """A draw between two limits."""
+    return float(rng.uniform(limits[0], limits[1]))
+
+
+def log_uniform(rng: np.random.Generator, limits: Sequence[float]) -> float:
+    """A draw between two positive limits, even on a logarithmic scale."""
+    return float(np.exp(rng.uniform(np.log(limits[0]), np.log(limits[1]))))
+
+
+def change_pitch(sound: Array, pitch: float, length: int) -> Array:
+    """Fundamental and formants times ``pitch``, the whole stretched or squeezed to ``length`` samples."""
+    if pitch != 1.0:
+        sound = soxr.resample(sound, RATE * pitch, RATE, quality="LQ")
+    return stretch(sound, length)
+
+
+FRAME = 512  # samples, 32 ms: two to six pitch periods
+SEARCH = 128  # samples, 8 ms either way: at least one period of voices above 125 Hz, most of one below
+
+
+def stretch(sound: Array, length: int) -> Array:
+    """Another duration at the same pitch (WSOLA: overlapping frames, each taken where it continues the last one best)."""
+    if length == len(sound):
+        return sound
+    hop = FRAME // 2
+    count = -(-length // hop) + 1
+    padded = np.pad(sound, (hop + SEARCH, FRAME + hop + 2 * SEARCH)).astype(np.float32)
+    window = np.hanning(FRAME + 1)[:-1].astype(np.float32)
+    out = np.zeros(count * hop + FRAME, np.float32)
+    ratio = len(sound) / length
+    last = 0
+    for i in range(count):
+        place = min(round(i * hop * ratio), len(sound))  # where the frame's first sample lies in ``padded``, less SEARCH
+        if i:
+            wanted = padded[last + hop : last + FRAME : 2]  # how the last frame goes on; every second sample suffices
+            area = padded[place : place + hop + 2 * SEARCH]
+            shift = 2 * int(np.argmax(np.correlate(area[::2], wanted, "valid")))
+            last = place + shift
+        else:
+            last = place + SEARCH
+        out[i * hop : i * hop + FRAME] += padded[last : last + FRAME] * window
+    return out[hop : hop + length]
+
+
+def change_formants(sound: Array, factor: float, whisper: np.random.Generator | None = None) -> Array:
+    """Move the spectral envelope: what was at frequency f comes to f * factor, the pitch stays.
+
+    The envelope of each 32 ms frame is its spectrum smoothed through the cepstrum. whisper: draws the phases that
+    replace the voice's own, which takes the pitch away.
+    """
+    hop = FRAME // 2
+    window = np.sqrt(np.hanning(FRAME + 1)[:-1]).astype(np.float32)
+    count = -(-len(sound) // hop) + 1
+    padded = np.pad(sound, (hop, count * hop + FRAME - hop - len(sound)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[: count * hop : hop] * window
+    spectrum = np.fft.rfft(frames, axis=1)
+    loudness = np.log(np.abs(spectrum).astype(np.float32) + 1e-5)
+    cepstrum = np.fft.irfft(loudness, axis=1)
+    kept = 28  # quefrencies of up to 1.75 ms hold the vocal tract; the pitch of voices up to 500 Hz lies beyond
+    taper = 0.5 + 0.5 * np.cos(np.pi * np.arange(kept) / kept)
+    lifter = np.zeros(FRAME)
+    lifter[:kept] = taper
+    lifter[-kept + 1 :] = taper[:0:-1]
+    envelope = np.fft.rfft(cepstrum * lifter, axis=1).real
+    bins = np.arange(envelope.shape[1])
+    source = np.minimum(bins / factor, bins[-1])
+    left = np.minimum(source.astype(np.int64), bins[-1] - 1)
+    share = source - left
+    moved = envelope[:, left] * (1 - share) + envelope[:, left + 1] * share
+    # At most 30 dB up: where the input has nothing (above a band limit) there is only noise to raise.
+    gain = np.exp(np.minimum(moved - envelope, 3.45))
+    if whisper is not None:
+        spectrum = np.exp(envelope) * np.exp(2j * np.pi * whisper.random(spectrum.shape))
+    result = np.fft.irfft(spectrum * gain, axis=1) * window
+    out = np.zeros((count + 1, hop), np.float32)
+    out[:-1] += result[:, :hop]
+    out[1:] += result[:, hop:]
+    return out.ravel()[hop : hop + len(sound)]
+
+
+def power(sound: Array) -> float:
+    """Mean square of the louder half of 20 ms frames, so that pauses do not count."""
+    frames = sound[: len(sound) // 320 * 320].reshape(-1, 320)
+    energies = np.sort(np.einsum("ij,ij->i", frames, frames))
+    return float(energies[len(energies) // 2 :].mean()) / 320 if len(energies) else float(np.mean(sound**2))
+
+
+def mixed(sound: Array, added: Array, snr_db: float) -> Array:
+    """sound + added, the latter scaled so that the speech is ``snr_db`` above it."""
+    level = power(added)
+    if level == 0.0:
+        return sound
+    return sound + added * np.float32(np.sqrt(power(sound) / level) * 10 ** (-snr_db / 20))
+
+
+def coloured_noise(length: int, exponent: float, rng: np.random.Generator) -> Array:
+    """(length,) noise whose power falls as 1 / f ** exponent: 0 white, 1 pink, 2 brown; flat below 50 Hz."""
+    size = fast_length(length)
+    spectrum = np.fft.rfft(rng.standard_normal(size, np.float32))
+    frequency = np.maximum(np.fft.rfftfreq(size, 1 / RATE), 50.0)
+    return np.fft.irfft(spectrum * (frequency / 50.0) ** (-exponent / 2), size)[:length].astype(np.float32)
+
+
+def babble(voices: Sequence[Array], length: int, rng: np.random.Generator) -> Array:
+    """(length,) several recordings at once, each from a random place on and repeated as needed."""
+    total = np.zeros(length, np.float32)
+    for voice in voices:
+        if len(voice):
+            start = int(rng.integers(len(voice)))
+            total += np.resize(np.concatenate([voice[start:], voice[:start]]), length)
+    return total
+
+
+def _filtered(sound: Array, s: VoiceAugment, rng: np.random.Generator) -> Array:
+    """Room, equaliser and band limit in one pass over the whole sound's spectrum."""
+    room, equaliser, band = rng.random() < s.room, rng.random() < s.equaliser, rng.random() < s.band
+    if not (room or equaliser or band):
+        return sound
+    tail = room_response(log_uniform(rng, s.room_seconds), uniform(rng, s.room_db), rng) if room else np.ones(1, np.float32)
+    size = fast_length(len(sound) + len(tail))
+    spectrum = np.fft.rfft(sound, size)
+    frequency = np.fft.rfftfreq(size, 1 / RATE)
+    if room:
+        spectrum *= np.fft.rfft(tail, size)
+    octaves = np.log2(np.maximum(frequency, 40.0) / 1000.0)
+    decibels = np.zeros_like(octaves)
+    if equaliser:
+        decibels += rng.normal(0, s.tilt_db) * octaves / 1.5
+        for centre in rng.uniform(-3.0, 3.0, 3):
+            decibels += rng.normal(0, s.bump_db) * np.exp(-0.5 * ((octaves - centre) / 0.6) ** 2)
+    if band:
+        low, high = log_uniform(rng, (50.0, 350.0)), log_uniform(rng, (2500.0, 6500.0))
+        decibels -= 20.0 * (1.0 - np.tanh((frequency - low) / (0.2 * low)))
+        decibels -= 25.0 * (1.0 + np.tanh((frequency - high) / (0.06 * high)))
+    spectrum *= 10.0 ** (np.clip(decibels, -70.0, 25.0) / 20.0)
+    filtered = np.fft.irfft(spectrum, size)[: len(sound)].astype(np.float32)
+    # The line's colour is kept, its loudness is not: the level has an effect of its own.
+    return filtered * np.float32(np.sqrt(power(sound) / max(power(filtered), 1e-20)))
+
+
+def room_response(seconds: float, tail_db: float, rng: np.random.Generator) -> Array:
+    """A room's impulse response: the direct sound at once, then noise that decays by 60 dB in ``seconds``."""
+    count = int(min(seconds, 0.8) * RATE)
+    tail = rng.standard_normal(count, np.float32) * 10.0 ** (-3.0 * np.arange(count) / (seconds * RATE)).astype(np.float32)
+    tail[: int(rng.uniform(0.002, 0.012) * RATE)] = 0.0
+    tail *= np.float32(10 ** (tail_db / 20) / np.sqrt(max(float(tail @ tail), 1e-20)))
+    tail[0] = 1.0
+    return tail
+
+
+def at_level(sound: Array, change_db: float) -> Array:
+    """The sound ``change_db`` above an ordinary speech level of -26 dB of full scale."""
+    level = power(sound)
+    if level == 0.0:
+        return sound
+    return sound * np.float32(10 ** ((change_db - 26.0) / 20) / np.sqrt(level))
+
+
+def mu_law(sound: Array) -> Array:
+    """The sound through 256 logarithmic steps (ITU-T G.711's curve with mu = 255)."""
+    squeezed = np.sign(sound) * np.log1p(255.0 * np.abs(sound)) / np.log(256.0)
+    stepped = np.round(squeezed * 127.0) / 127.0
+    return (np.sign(stepped) * (256.0 ** np.abs(stepped) - 1.0) / 255.0).astype(np.float32)
+
+
+def fast_length(count: int) -> int:
+    """The smallest length of at least ``count`` that is 2 ** k times 1, 3, 5 or 9: their Fourier transforms are quick."""
+    return min(part << max(0, (-(-count // part) - 1).bit_length()) for part in (1, 3, 5, 9))
