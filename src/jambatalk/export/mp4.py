@@ -8,7 +8,7 @@ from pathlib import Path
 from jambatalk.motion import Motion
 
 
-def write(
+def save(
     motion: Motion,
     path: Path,
     *,

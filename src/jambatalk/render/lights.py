@@ -23,11 +23,11 @@ class Light:
 class Studio:
     """key (casts the shadow), fill, rim (from behind), and the room: linear RGB from above and from below."""
 
-    key: Light = Light((-0.58, 0.62, 0.72), (1.02, 0.95, 0.86))
-    fill: Light = Light((0.80, 0.06, 0.62), (0.26, 0.29, 0.34))
-    rim: Light = Light((0.78, 0.42, -0.62), (0.62, 0.70, 0.86))
-    above: tuple[float, float, float] = (0.36, 0.38, 0.42)
-    below: tuple[float, float, float] = (0.17, 0.145, 0.135)
+    key: Light = Light((-0.62, 0.58, 0.70), (1.05, 0.96, 0.86))
+    fill: Light = Light((0.80, 0.06, 0.62), (0.13, 0.155, 0.20))
+    rim: Light = Light((0.78, 0.42, -0.62), (0.80, 0.92, 1.15))
+    above: tuple[float, float, float] = (0.22, 0.245, 0.285)
+    below: tuple[float, float, float] = (0.125, 0.10, 0.09)
 
     def rows(self) -> Array:
         """(5, 6) float32: key, fill and rim as unit direction + colour; then the room's light from above and from below."""

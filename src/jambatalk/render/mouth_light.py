@@ -17,6 +17,7 @@ Array = NDArray[Any]
 
 WIDE = 0.012  # metres of lip gap at which the mouth counts as open to the light
 REACH_CLOSED, REACH_OPEN = 0.008, 0.030  # metres behind the lips after which the light has fallen to 1/e
+LIP_THICKNESS = 0.006  # metres behind the foremost lip that are still in the open
 LID_SHADE = 0.55  # how dark the eye is right under the upper lid, 0..1
 
 
@@ -60,7 +61,7 @@ class MouthLight:
         direct = np.ones(len(vertices), np.float32)
         if self._lips is not None and len(self._inside):
             plane = float(vertices[self._lips, 2].max())
-            depth = np.maximum(plane - vertices[self._inside, 2], 0)
+            depth = np.maximum(plane - LIP_THICKNESS - vertices[self._inside, 2], 0)
             reach = REACH_CLOSED + (REACH_OPEN - REACH_CLOSED) * opening
             direct[self._inside] = np.exp(-depth / np.float32(reach))
             ambient[self._inside] = np.maximum(ambient[self._inside], 0.45)

@@ -35,16 +35,26 @@ Array = NDArray[Any]
 NORMAL, COLOUR, AMBIENT, DIRECT, ATTRIBUTES = 0, 3, 6, 7, 8
 SAME_SURFACE = 0.003  # metres in depth within which two triangles of one material count as one surface
 SHADOW_TAPS = 2  # the shadow is averaged over (2 * SHADOW_TAPS + 1)² texels
-SHADOW_LIFT = 0.0025  # metres off the surface at which the shadow map is asked, so that a surface does not shade itself
+SHADOW_LIFT = 0.0012  # metres off the surface at which the shadow map is asked, so that a surface does not shade itself
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def shadow(point_x: float, point_y: float, point_z: float, to_light: Array, depths: Array) -> float:
-    """How much of the key light reaches a view-space point: 0 in full shadow, 1 in the open.
+def shadow(rx: float, ry: float, depth: float, surface: Array, to_light: Array, depths: Array) -> float:
+    """How much of the key light reaches a surface point ``depth`` metres along the ray (rx, ry, -1): 0 in shadow, 1 in the open.
 
     to_light: (3, 4) view space -> shadow texel column, row and nearness. depths: (M, M) nearness seen from the light.
     """
     size = depths.shape[0]
+    nx, ny, nz = surface[NORMAL], surface[NORMAL + 1], surface[NORMAL + 2]
+    facing = to_light[2, 0] * nx + to_light[2, 1] * ny + to_light[2, 2] * nz
+    if facing <= 0:
+        return np.float32(0.0)
+    point_x, point_y, point_z = rx * depth + nx * SHADOW_LIFT, ry * depth + ny * SHADOW_LIFT, nz * SHADOW_LIFT - depth
+    # Neighbouring texels lie elsewhere on the surface's own slope; asked at its height there, it does not shade itself.
+    squares = to_light[0, 0] * to_light[0, 0] + to_light[0, 1] * to_light[0, 1] + to_light[0, 2] * to_light[0, 2]
+    steep = np.float32(-1.0) / (max(facing, np.float32(0.2)) * squares)
+    slope_u = (to_light[0, 0] * nx + to_light[0, 1] * ny + to_light[0, 2] * nz) * steep
+    slope_v = (to_light[1, 0] * nx + to_light[1, 1] * ny + to_light[1, 2] * nz) * steep
     u = to_light[0, 0] * point_x + to_light[0, 1] * point_y + to_light[0, 2] * point_z + to_light[0, 3] - np.float32(0.5)
     v = to_light[1, 0] * point_x + to_light[1, 1] * point_y + to_light[1, 2] * point_z + to_light[1, 3] - np.float32(0.5)
     w = to_light[2, 0] * point_x + to_light[2, 1] * point_y + to_light[2, 2] * point_z + to_light[2, 3]
@@ -61,14 +71,16 @@ def shadow(point_x: float, point_y: float, point_z: float, to_light: Array, dept
         elif dy == SHADOW_TAPS + 1:
             wy = fv
         line = np.float32(0.0)
+        here = w + slope_v * (np.float32(dy + 0.5) - fv) + slope_u * (np.float32(0.5 - SHADOW_TAPS) - fu)
         for dx in range(-SHADOW_TAPS, SHADOW_TAPS + 2):
-            if depths[row + dy, column + dx] <= w:
+            if depths[row + dy, column + dx] <= here:
                 if dx == -SHADOW_TAPS:
                     line += np.float32(1.0) - fu
                 elif dx == SHADOW_TAPS + 1:
                     line += fu
                 else:
                     line += np.float32(1.0)
+            here += slope_u
         lit += wy * line
     return lit / np.float32((2 * SHADOW_TAPS + 1) ** 2)
 
@@ -320,13 +332,7 @@ def shade_bands(
                     depth = depth_sums[g] / counts[g]
                     _finish(surfaces[g], counts[g])
                     surface = surfaces[g]
-                    reach = shadow(
-                        rx * depth + surface[0] * SHADOW_LIFT,
-                        ry * depth + surface[1] * SHADOW_LIFT,
-                        -depth + surface[2] * SHADOW_LIFT,
-                        to_light,
-                        depths,
-                    )
+                    reach = shadow(rx, ry, depth, surface, to_light, depths)
                     light_surface(surface, vx, vy, vz, table[kinds[g]], lights, reach, False, rgb)
                     for c in range(3):
                         total[c] += rgb[c] * counts[g] * share
@@ -344,10 +350,7 @@ def shade_bands(
                         px, py = np.float32(x * SUBPIXEL + SUBPIXEL // 2), np.float32(y * SUBPIXEL + SUBPIXEL // 2)
                         depth = _interpolate(t, px, py, screen, near, triangles, attributes, np.float32(1.0), one)
                         _finish(one, np.float32(1.0))
-                        lift = SHADOW_LIFT
-                        reach = shadow(
-                            rx * depth + one[0] * lift, ry * depth + one[1] * lift, -depth + one[2] * lift, to_light, depths
-                        )
+                        reach = shadow(rx, ry, depth, one, to_light, depths)
                         light_surface(one, vx, vy, vz, table[materials[t]], lights, reach, True, rgb)
                         for c in range(3):
                             total[c] += rgb[c] * covered * share
