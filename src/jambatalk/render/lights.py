@@ -24,7 +24,7 @@ class Studio:
     """key (casts the shadow), fill, rim (from behind), and the room: linear RGB from above and from below."""
 
     key: Light = Light((-0.62, 0.58, 0.70), (1.05, 0.96, 0.86))
-    fill: Light = Light((0.80, 0.06, 0.62), (0.13, 0.155, 0.20))
+    fill: Light = Light((0.80, 0.06, 0.62), (0.17, 0.195, 0.24))
     rim: Light = Light((0.78, 0.42, -0.62), (0.80, 0.92, 1.15))
     above: tuple[float, float, float] = (0.22, 0.245, 0.285)
     below: tuple[float, float, float] = (0.125, 0.10, 0.09)

@@ -50,11 +50,11 @@ class Material:
 
 WRAP_RED, WRAP_GREEN, WRAP_BLUE, SHEEN, SHARPNESS, GLINT, GLINT_SHARPNESS, EDGE, RIM, OCCLUSION, INSIDE, FLAT = range(12)
 
-SKIN = Material(0.42, 0.20, 0.12, sheen=0.085, sharpness=12, glint=0.07, glint_sharpness=55, edge=1.6, occlusion=1.15)
+SKIN = Material(0.29, 0.17, 0.13, sheen=0.085, sharpness=12, glint=0.07, glint_sharpness=55, edge=1.6, occlusion=1.15)
 
 MATERIALS: dict[str, Material] = {
     "skin": SKIN,
-    "lips": Material(0.36, 0.16, 0.12, sheen=0.10, sharpness=18, glint=0.11, glint_sharpness=70, edge=1.2, occlusion=1.2),
+    "lips": Material(0.30, 0.16, 0.12, sheen=0.10, sharpness=18, glint=0.16, glint_sharpness=70, edge=1.2, occlusion=1.2),
     "eye": Material(
         0.20, 0.16, 0.14, sheen=0.05, sharpness=30, glint=1.6, glint_sharpness=900, edge=1.0, rim=0.2, smoothing="eye"
     ),

@@ -35,6 +35,7 @@ Array = NDArray[Any]
 NORMAL, COLOUR, AMBIENT, DIRECT, ATTRIBUTES = 0, 3, 6, 7, 8
 SAME_SURFACE = 0.003  # metres in depth within which two triangles of one material count as one surface
 SHADOW_TAPS = 2  # the shadow is averaged over (2 * SHADOW_TAPS + 1)² texels
+SHADOW_FADE = 0.004  # metres over which something in front of the light goes from no shadow to full shadow
 SHADOW_LIFT = 0.0012  # metres off the surface at which the shadow map is asked, so that a surface does not shade itself
 
 
@@ -73,13 +74,13 @@ def shadow(rx: float, ry: float, depth: float, surface: Array, to_light: Array, 
         line = np.float32(0.0)
         here = w + slope_v * (np.float32(dy + 0.5) - fv) + slope_u * (np.float32(0.5 - SHADOW_TAPS) - fu)
         for dx in range(-SHADOW_TAPS, SHADOW_TAPS + 2):
-            if depths[row + dy, column + dx] <= here:
-                if dx == -SHADOW_TAPS:
-                    line += np.float32(1.0) - fu
-                elif dx == SHADOW_TAPS + 1:
-                    line += fu
-                else:
-                    line += np.float32(1.0)
+            open_share = np.float32(1.0) - (depths[row + dy, column + dx] - here) * np.float32(1.0 / SHADOW_FADE)
+            open_share = min(max(open_share, np.float32(0.0)), np.float32(1.0))
+            if dx == -SHADOW_TAPS:
+                open_share *= np.float32(1.0) - fu
+            elif dx == SHADOW_TAPS + 1:
+                open_share *= fu
+            line += open_share
             here += slope_u
         lit += wy * line
     return lit / np.float32((2 * SHADOW_TAPS + 1) ** 2)
@@ -133,7 +134,7 @@ def light_surface(
         # Scattered light fills a shadow's edge with red first.
         soft = np.sqrt(reach) if reach > 0 else zero
         bleed = material[WRAP_RED] - material[WRAP_BLUE]
-        red_reach = reach + (soft - reach) * np.float32(0.6) * bleed
+        red_reach = reach + (soft - reach) * np.float32(0.5) * bleed
         wr, wg, wb = material[WRAP_RED], material[WRAP_GREEN], material[WRAP_BLUE]
         red += lights[n, 3] * red_reach * max((cosine + wr) / (one + wr), zero)
         green += lights[n, 4] * reach * max((cosine + wg) / (one + wg), zero)
