@@ -25,7 +25,7 @@ def train(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from jambatalk.data.corpus import open_corpus
+    from jambatalk.data.corpus import load_clips
     from jambatalk.face.head import default_head
     from jambatalk.training.config import load_train_config
     from jambatalk.training.loop import Trainer
@@ -33,13 +33,12 @@ def train(
     settings = load_train_config(config)
     if steps is not None:
         settings = replace(settings, steps=steps)
-    corpus = open_corpus(data)
     console = Console(file=sys.stderr)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bars:
         reading = bars.add_task("voices", total=None)
         trainer = Trainer(
-            settings, default_head(), list(corpus.clips("train")), list(corpus.clips("val")), run, device,
+            settings, default_head(), load_clips(data, "train", cache=run), load_clips(data, "val", cache=run), run, device,
             progress=lambda done, total: bars.update(reading, completed=done, total=total),
         )  # fmt: skip
         if trainer.resume():

@@ -53,5 +53,6 @@ class Mamba(nn.Module):
         u = F.silu(u)
         dt, b, c = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         delta = F.softplus(self.dt_proj(dt))
-        y, ssm = selective_scan(u, delta, -torch.exp(self.A_log), b, c, self.D, state.ssm)
+        # The recurrence adds up over hundreds of steps: float32 also where the products around it run in bfloat16.
+        y, ssm = selective_scan(u.float(), delta.float(), -torch.exp(self.A_log), b.float(), c.float(), self.D, state.ssm)
         return self.out_proj(y * F.silu(gate)), MambaState(conv, ssm)

@@ -84,7 +84,7 @@ def augment_voice(
     if rng.random() < s.voice:
         pitch = log_uniform(rng, s.pitch)
         # High voices mostly have short vocal tracts: move a third of the way from an even draw to the pitch's own place.
-        own = float(np.clip(pitch**0.3, *s.formants))
+        own = float(np.clip(pitch**0.3, s.formants[0], s.formants[1]))
         formants = log_uniform(rng, s.formants) ** (2 / 3) * own ** (1 / 3)
     else:
         pitch = formants = 1.0

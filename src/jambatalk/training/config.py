@@ -43,6 +43,7 @@ class TrainConfig:
     weight_decay: float = 0.05
     clip_norm: float = 1.0  # gradients are scaled down to this norm
     ema: float = 0.998  # decay of the averaged weights, which are the ones that are kept
+    bfloat16: bool = False  # matrix products in bfloat16: about 1.3 times faster on a CPU that has it, weights stay float32
     max_position: int = 131072  # sequences start at a random absolute position below this
     validate_every: int = 100  # steps
     save_every: int = 100  # steps

@@ -124,7 +124,9 @@ class Trainer:
         normal, _ = self.model.norm(mel, state.norm)
         generator = torch.Generator().manual_seed(c.seed * 1_000_003 + self.step)
         normal = self.batches.effects.masked(normal.cpu(), generator).to(self.device)
-        predicted, _, _, router = self.model.decode(normal, state)
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=c.bfloat16):
+            predicted, _, _, router = self.model.decode(normal, state)
+        predicted = predicted.float()
         delay = c.model.delay
         total, terms = self.loss(predicted[:, delay:], true[:, : true.shape[1] - delay], router)
         if not torch.isfinite(total):
@@ -138,8 +140,8 @@ class Trainer:
         with torch.no_grad():
             for slow, fast in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 slow.lerp_(fast, 1 - decay)
-        values = {name: float(value) for name, value in terms.items()}
-        return {"loss": float(total), **values, "grad_norm": float(norm), "learning_rate": self._rate()}
+        values = {name: float(value.detach()) for name, value in terms.items()}
+        return {"loss": float(total.detach()), **values, "grad_norm": float(norm), "learning_rate": self._rate()}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
