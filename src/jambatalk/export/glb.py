@@ -1,0 +1,195 @@
+"""Motion as binary glTF 2.0: the head with its shapes as morph targets, and an animation that moves them.
+
+Opens in three.js, Blender, Unity, Unreal, Babylon and model viewers; glTF holds no sound. The mesh has one primitive per
+material; every shape is a morph target with positions and normals, stored sparsely, named in ``mesh.extras.targetNames``.
+A motion with a head pose also gets two joints, ``body`` and ``head``, that bend the neck as the renderer does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.errors import InputError
+from jambatalk.export.checks import weights_of
+from jambatalk.export.gltf_file import INDEX_DATA, VERTEX_DATA, GltfFile
+from jambatalk.face.face import Face
+from jambatalk.motion import Motion
+from jambatalk.render.geometry import vertex_normals, weld
+from jambatalk.render.head_turn import HeadTurn, pose_matrix
+from jambatalk.render.materials import lookup
+
+Array = NDArray[Any]
+
+ROUGHNESS = {
+    "skin": 0.55, "lips": 0.35, "eye": 0.12, "cornea": 0.02, "teeth": 0.22, "gums": 0.35, "tongue": 0.4, "mouth": 0.6,
+    "lash": 0.8, "brow": 0.9, "hair": 0.75, "cloth": 0.95,
+}  # fmt: skip
+"""How rough a material is, by its name; skin's value for names not listed."""
+
+SMALLEST_STEP = 1e-6
+"""Metres; a shape leaves vertices that it moves less where they are."""
+
+SMALLEST_TILT = 1e-3
+"""The same for unit normals."""
+
+
+def write(motion: Motion, path: Path, *, identity: str | None = None, shapes: str = "all") -> None:
+    """Write the face, its shapes and their animation.
+
+    identity: one of the face's identities. shapes: "all" exports every shape of the face, so that the file can also be
+    driven by something else; "used" only those that the motion moves, for a smaller file.
+    InputError for vertex offsets, an empty motion, or names that the face does not have.
+    """
+    weights = weights_of(motion, ".glb")
+    if shapes not in ("all", "used"):
+        raise InputError(f"shapes is {shapes!r}, expected 'all' or 'used'")
+    if not len(motion):
+        raise InputError("the motion has no frames to animate")
+    face = _face(motion, identity)
+    moved = dict(zip(face.columns(motion.names), weights.T))
+    kept = [k for k in range(len(face.names)) if shapes == "all" or (k in moved and moved[k].any())]
+    if not kept:
+        kept = list(range(min(1, len(face.names))))
+    table = np.zeros((len(motion), len(kept)), np.float32)
+    for column, k in enumerate(kept):
+        if k in moved:
+            table[:, column] = moved[k]
+
+    file = GltfFile()
+    node: dict[str, Any] = {"name": "face", "mesh": 0}
+    document = file.document
+    document |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [node]}
+    times = file.accessor((np.arange(len(motion)) / motion.fps).astype(np.float32), bounds=True)
+    channels = [({"node": 0, "path": "weights"}, file.accessor(table.reshape(-1)))] if kept else []
+    skinning: dict[str, int] = {}
+    if motion.head_pose is not None:
+        skinning = _skeleton(file, face)
+        channels.append(({"node": 2, "path": "rotation"}, file.accessor(quaternions(motion.head_pose))))
+    document["meshes"] = [_mesh(file, face, kept, skinning)]
+    if channels:
+        document["animations"] = [
+            {
+                "name": "speech",
+                "samplers": [{"input": times, "output": output, "interpolation": "LINEAR"} for _, output in channels],
+                "channels": [{"sampler": i, "target": target} for i, (target, _) in enumerate(channels)],
+            }
+        ]
+    file.write(path)
+
+
+def quaternions(head_pose: Array) -> Array:
+    """(T, 3) radians (pitch, yaw, roll) -> (T, 4) float32 unit quaternions (x, y, z, w) without jumps of sign."""
+    result = np.zeros((len(head_pose), 4))
+    for t, pose in enumerate(head_pose):
+        pose_matrix(pose)  # refuses what is not finite
+        (cp, cy, cr), (sp, sy, sr) = np.cos(0.5 * np.asarray(pose, float)), np.sin(0.5 * np.asarray(pose, float))
+        # The product yaw * pitch * roll of three half-angle quaternions.
+        result[t] = (
+            cy * sp * cr + sy * cp * sr,
+            sy * cp * cr - cy * sp * sr,
+            cy * cp * sr - sy * sp * cr,
+            cy * cp * cr + sy * sp * sr,
+        )
+        if t and result[t] @ result[t - 1] < 0:
+            result[t] = -result[t]
+    return result.astype(np.float32)
+
+
+def linear(colours: Array) -> Array:
+    """sRGB in 0..1 -> linear light in 0..1: glTF's vertex colours are linear."""
+    return np.where(colours <= 0.04045, colours / 12.92, ((np.maximum(colours, 0) + 0.055) / 1.055) ** 2.4)
+
+
+def _face(motion: Motion, identity: str | None) -> Face:
+    if motion.face is None:
+        from jambatalk.face.head import default_head
+
+        return default_head(identity)
+    return motion.face if identity is None else motion.face.with_identity(identity)
+
+
+def _material(name: str) -> dict[str, Any]:
+    drawn = lookup([name])[0]
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS.get(name, ROUGHNESS["skin"])}
+    material: dict[str, Any] = {"name": name, "pbrMetallicRoughness": surface}
+    if drawn.glass:
+        surface["baseColorFactor"] = [1.0, 1.0, 1.0, 0.06]
+        material["alphaMode"] = "BLEND"
+    if drawn.two_sided:
+        material["doubleSided"] = True
+    return material
+
+
+def _mesh(file: GltfFile, face: Face, kept: list[int], skinning: dict[str, int]) -> dict[str, Any]:
+    """One primitive per material; all share the same vertices."""
+    vertices = np.ascontiguousarray(face.vertices, np.float32)
+    triangles = np.ascontiguousarray(face.triangles, np.int32)
+    materials = np.zeros(len(triangles), np.uint8) if face.materials is None else face.materials
+    owner = weld(vertices, triangles, materials, lookup(face.material_names))
+    normals = _normals(vertices, triangles, owner)
+    attributes = {
+        "POSITION": file.accessor(vertices, VERTEX_DATA, bounds=True),
+        "NORMAL": file.accessor(normals, VERTEX_DATA),
+        **skinning,
+    }
+    if face.colours is not None:
+        opaque = np.ones((len(vertices), 4))
+        opaque[:, :3] = linear(face.colours.astype(np.float64))
+        colours = np.round(np.clip(opaque, 0, 1) * 65535).astype(np.uint16)
+        attributes["COLOR_0"] = file.accessor(colours, VERTEX_DATA, normalized=True)
+    targets = []
+    for k in kept:
+        offsets = np.where(np.abs(face.basis[k]) < SMALLEST_STEP, 0, face.basis[k]).astype(np.float32)
+        tilts = _normals((vertices + offsets).astype(np.float32), triangles, owner) - normals
+        tilts[np.abs(tilts).max(axis=1) < SMALLEST_TILT] = 0
+        targets.append({"POSITION": file.sparse_accessor(offsets), "NORMAL": file.sparse_accessor(tilts)})
+    index_type = np.uint16 if len(vertices) <= 0xFFFF else np.uint32
+    primitives = []
+    used = np.unique(materials)
+    file.document["materials"] = [_material(face.material_names[material]) for material in used]
+    for number, material in enumerate(used):
+        indices = triangles[materials == material].reshape(-1).astype(index_type)
+        primitive: dict[str, Any] = {
+            "attributes": attributes,
+            "indices": file.accessor(indices, INDEX_DATA),
+            "material": number,
+        }
+        if targets:
+            primitive["targets"] = targets
+        primitives.append(primitive)
+    mesh: dict[str, Any] = {"name": "face", "primitives": primitives}
+    if targets:
+        mesh |= {"weights": [0.0] * len(targets), "extras": {"targetNames": [face.names[k] for k in kept]}}
+    return mesh
+
+
+def _normals(vertices: Array, triangles: Array, owner: Array) -> Array:
+    normals: Array = vertex_normals(vertices, triangles, owner)
+    normals[np.abs(normals).max(axis=1) == 0] = (0, 0, 1)  # vertices of no triangle: any unit vector will do
+    return normals
+
+
+def _skeleton(file: GltfFile, face: Face) -> dict[str, int]:
+    """Add joints ``body`` and ``head`` (nodes 1 and 2); the vertex attributes that bind the mesh to them."""
+    turn = HeadTurn(face)
+    share = turn.weights.astype(np.float32)
+    joints = np.tile(np.array([0, 1, 0, 0], np.uint8), (len(share), 1))
+    weights = np.stack([1 - share, share, 0 * share, 0 * share], axis=1).astype(np.float32)
+    joints[share == 0, 1] = 0  # a joint without weight is to be named 0
+    inverse = np.tile(np.eye(4, dtype=np.float32), (2, 1, 1))
+    inverse[1, :3, 3] = -turn.pivot
+    document = file.document
+    document["scenes"][0]["nodes"].append(1)
+    document["nodes"][0]["skin"] = 0
+    document["nodes"] += [
+        {"name": "body", "children": [2]},
+        {"name": "head", "translation": [float(v) for v in turn.pivot]},
+    ]
+    # glTF stores matrices column by column.
+    matrices = file.accessor(np.ascontiguousarray(inverse.transpose(0, 2, 1)).reshape(2, 16))
+    document["skins"] = [{"joints": [1, 2], "skeleton": 1, "inverseBindMatrices": matrices}]
+    return {"JOINTS_0": file.accessor(joints, VERTEX_DATA), "WEIGHTS_0": file.accessor(weights, VERTEX_DATA)}
