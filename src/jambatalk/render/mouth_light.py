@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from jambatalk.face.face import Face
 from jambatalk.render.anatomy import measure
 from jambatalk.render.geometry import vertex_normals
-from jambatalk.render.materials import INSIDE, table
+from jambatalk.render.materials import INSIDE, OCCLUSION, table
 from jambatalk.render.occlusion import bake
 
 Array = NDArray[Any]
@@ -30,15 +30,18 @@ class MouthLight:
 
     def __init__(self, face: Face, owner: Array, triangles: Array, materials: Array, sides: Array) -> None:
         vertices = np.asarray(face.vertices, np.float32)
-        self._neutral = bake(vertices, vertex_normals(vertices, triangles, owner), triangles, sides)
+        looks = table(face.material_names)[materials]
+        depth = np.ones(len(vertices), np.float32)
+        depth[triangles.reshape(-1)] = np.repeat(looks[:, OCCLUSION], 3)
+        self._neutral = bake(vertices, vertex_normals(vertices, triangles, owner), triangles, sides) ** depth
         self._open: Array | None = None
         if "jawOpen" in face.names and face.gap_vertices is not None:
             wide = np.ascontiguousarray(vertices + 0.6 * face.basis[face.names.index("jawOpen")], np.float32)
-            self._open = bake(wide, vertex_normals(wide, triangles, owner), triangles, sides)
+            self._open = bake(wide, vertex_normals(wide, triangles, owner), triangles, sides) ** depth
         self._gap_vertices = face.gap_vertices
         self._rest = self._gap(vertices)
         behind = np.zeros(len(vertices), bool)
-        behind[triangles[table(face.material_names)[materials][:, INSIDE] > 0].reshape(-1)] = True
+        behind[triangles[looks[:, INSIDE] > 0].reshape(-1)] = True
         lips = face.regions.get("inner_lips", face.regions.get("lips"))
         self._lips = lips if lips is not None and len(lips) else None
         # Lips share vertices with what lies behind them; those stay lip.

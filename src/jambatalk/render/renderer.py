@@ -25,7 +25,7 @@ from jambatalk.render.workers import processors, share
 Array = NDArray[Any]
 
 BAND = 8  # rows drawn at a time: their z-buffer stays in the processor's cache
-SHADOW_SIZE = 512
+SHADOW_SIZE = 384
 PLAIN = (0.78, 0.74, 0.71)  # sRGB of a face that brings no colours: unglazed clay
 
 

@@ -18,7 +18,6 @@ from jambatalk.render.materials import (
     FLAT,
     GLINT,
     GLINT_SHARPNESS,
-    OCCLUSION,
     RIM,
     SHARPNESS,
     SHEEN,
@@ -34,9 +33,19 @@ Array = NDArray[Any]
 # Columns of the per-vertex attributes: unit normal in view space, linear colour, ambient occlusion, openness to direct light.
 NORMAL, COLOUR, AMBIENT, DIRECT, ATTRIBUTES = 0, 3, 6, 7, 8
 SAME_SURFACE = 0.003  # metres in depth within which two triangles of one material count as one surface
-SHADOW_TAPS = 2  # the shadow is averaged over (2 * SHADOW_TAPS + 1)² texels
+ZERO, ONE = np.float32(0), np.float32(1)  # typed, so that no kernel slips into double precision
+SHADOW_TAPS = 1  # the shadow is averaged over (2 * SHADOW_TAPS + 1)² texels
 SHADOW_FADE = 0.004  # metres over which something in front of the light goes from no shadow to full shadow
-SHADOW_LIFT = 0.0012  # metres off the surface at which the shadow map is asked, so that a surface does not shade itself
+FADE_SCALE = np.float32(1 / SHADOW_FADE)
+SHADOW_LIFT = np.float32(
+    0.0012
+)  # metres off the surface at which the shadow map is asked, so that a surface does not shade itself
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _open_share(blocker: float, here: float) -> float:
+    """The light past one texel: 1 with nothing in front, falling to 0 where something stands SHADOW_FADE before it."""
+    return min(max(ONE - (blocker - here) * FADE_SCALE, ZERO), ONE)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -62,34 +71,28 @@ def shadow(rx: float, ry: float, depth: float, surface: Array, to_light: Array, 
     column, row = int(np.floor(u)), int(np.floor(v))
     if column < SHADOW_TAPS or row < SHADOW_TAPS or column + SHADOW_TAPS + 1 >= size or row + SHADOW_TAPS + 1 >= size:
         return np.float32(1.0)
-    fu, fv = u - column, v - row
+    fu, fv = u - np.float32(column), v - np.float32(row)
     lit = np.float32(0.0)
     for dy in range(-SHADOW_TAPS, SHADOW_TAPS + 2):
         # The window slides smoothly: its first and last texel weigh by the fraction it covers of them.
-        wy = np.float32(1.0)
+        here = w + slope_v * (np.float32(dy) - fv) - slope_u * fu
+        line = _open_share(depths[row + dy, column - SHADOW_TAPS], here - slope_u * np.float32(SHADOW_TAPS)) * (ONE - fu)
+        for dx in range(1 - SHADOW_TAPS, SHADOW_TAPS + 1):
+            line += _open_share(depths[row + dy, column + dx], here + slope_u * np.float32(dx))
+        line += _open_share(depths[row + dy, column + SHADOW_TAPS + 1], here + slope_u * np.float32(SHADOW_TAPS + 1)) * fu
         if dy == -SHADOW_TAPS:
-            wy = np.float32(1.0) - fv
+            line *= ONE - fv
         elif dy == SHADOW_TAPS + 1:
-            wy = fv
-        line = np.float32(0.0)
-        here = w + slope_v * (np.float32(dy + 0.5) - fv) + slope_u * (np.float32(0.5 - SHADOW_TAPS) - fu)
-        for dx in range(-SHADOW_TAPS, SHADOW_TAPS + 2):
-            open_share = np.float32(1.0) - (depths[row + dy, column + dx] - here) * np.float32(1.0 / SHADOW_FADE)
-            open_share = min(max(open_share, np.float32(0.0)), np.float32(1.0))
-            if dx == -SHADOW_TAPS:
-                open_share *= np.float32(1.0) - fu
-            elif dx == SHADOW_TAPS + 1:
-                open_share *= fu
-            line += open_share
-            here += slope_u
-        lit += wy * line
+            line *= fv
+        lit += line
     return lit / np.float32((2 * SHADOW_TAPS + 1) ** 2)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _power(cosine: float, sharpness: float) -> float:
-    """cosine ** sharpness for a tight lobe, as the Gaussian it resembles: cheaper, and never below zero."""
-    return np.exp(np.float32(sharpness) * (cosine - np.float32(1.0)))
+    """cosine ** sharpness for a tight lobe, as the Gaussian it resembles: cheaper, and mostly not even needed."""
+    exponent = sharpness * (cosine - ONE)
+    return np.exp(exponent) if exponent > np.float32(-9.0) else ZERO
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -102,10 +105,10 @@ def light_surface(
     vx, vy, vz: unit direction to the viewer. lights: see ``Studio.rows``. key_reach: the key light's shadow, 0..1.
     glass: highlights only.
     """
-    one, zero = np.float32(1.0), np.float32(0.0)
+    one, zero = ONE, ZERO
     nx, ny, nz = surface[NORMAL], surface[NORMAL + 1], surface[NORMAL + 2]
     direct = surface[DIRECT]
-    ambient = surface[AMBIENT] ** material[OCCLUSION] * direct
+    ambient = surface[AMBIENT] * direct
     facing = max(nx * vx + ny * vy + nz * vz, zero)
     graze = one - facing
     graze = graze * graze
@@ -357,13 +360,12 @@ def shade_bands(
                             total[c] += rgb[c] * covered * share
                 noise = dither(x, y)
                 for c in range(3):
-                    place = (
-                        np.sqrt(min(max(total[c], np.float32(0.0)), np.float32(TABLE_LIMIT)) / np.float32(TABLE_LIMIT))
-                        * TABLE_SIZE
-                    )
+                    place = np.sqrt(
+                        min(max(total[c], np.float32(0.0)), np.float32(TABLE_LIMIT)) / np.float32(TABLE_LIMIT)
+                    ) * np.float32(TABLE_SIZE)
                     cell = min(int(place), TABLE_SIZE - 1)
-                    value = film[cell] + (film[cell + 1] - film[cell]) * (place - cell)
-                    picture[y, x, c] = np.uint8(min(value + noise, 255.0))
+                    value = film[cell] + (film[cell + 1] - film[cell]) * (place - np.float32(cell))
+                    picture[y, x, c] = np.uint8(min(value + np.float32(noise), np.float32(255.0)))
 
 
 @njit(cache=True, nogil=True)
