@@ -3,7 +3,7 @@
 The tracker sees lips that touch as a little apart, by an amount that differs between speakers, and at 25 frames a second the
 instant of a /b/ often falls between two frames. Hence three corrections of the measured gap before the head has to follow it:
 the speaker's closed level becomes 0, the last half millimetre becomes 0, and where the words say that a bilabial is spoken
-the deepest frame of the dip becomes 0.
+the deepest frame of the dip becomes 0. Where they say /f/ or /v/ the lower lip is rolled in, which leaves the gap as it is.
 """
 
 from __future__ import annotations
@@ -34,9 +34,12 @@ class CarrySettings:
     landmark_blur: sigma in frames of the zero-phase smoothing of landmarks; the gap itself is smoothed by gap_blur.
     bilabial_window: seconds before and after a bilabial's time in which its dip is looked for.
     bilabial_limit: metres; a dip less deep than this is left as it is, the time is then likely wrong.
+    labiodental: weight of mouthRollLower to aim at where /f/ or /v/ is spoken: the tracker cannot see the lower lip
+        tucked under the teeth.
     """
 
     contact: float = 0.0006
+    labiodental: float = 0.5
     landmark_blur: float = 0.7
     gap_blur: float = 0.35
     bilabial_window: float = 0.08
@@ -84,6 +87,21 @@ def bilabial_times(words: Sequence[Timed]) -> list[float]:
     return times
 
 
+LABIODENTALS = {"four": (0.1,), "five": (0.1, 0.9), "seven": (0.5,), "f": (0.8,), "v": (0.1,)}
+"""Where in a word the /f/ or /v/ lies, as shares of its duration."""
+
+
+def labiodental_times(words: Sequence[Timed]) -> list[float]:
+    """Seconds at which GRID's words have an /f/ or a /v/."""
+    return [word.start + share * (word.end - word.start) for word in words for share in LABIODENTALS.get(word.text, ())]
+
+
+def bumps(times: Sequence[float], frames: int, fps: float) -> Array:
+    """(frames,) 1 at the given seconds, fading out over two frames on either side, 0 elsewhere."""
+    near = np.arange(frames)[:, None] - np.asarray(times, np.float64)[None] * fps
+    return np.exp(-0.5 * near**2).max(axis=1, initial=0.0)
+
+
 def close_bilabials(gap: Array, times: Sequence[float], fps: float, settings: CarrySettings) -> Array:
     """Lower the dip of the gap (T,) nearest to each bilabial to 0, fading out over two frames on either side."""
     gap = gap.copy()
@@ -110,15 +128,19 @@ def carry(take: TrackedTake, face: Face, settings: CarrySettings | None = None) 
     neutral = np.median(take.positions[rest], axis=0)
     solver = LandmarkSolver(face, neutral, settings.solve)
 
-    wanted = (smoothed(gap, take.lengths, settings.gap_blur) - closed_level(gap)) * solver.scale
+    scale = solver.scale * settings.solve.vertical_gain
+    wanted = (smoothed(gap, take.lengths, settings.gap_blur) - closed_level(gap)) * scale
     wanted = np.maximum(wanted - settings.contact, 0.0)
+    scores = named_scores(take, face, np.median(take.scores[rest], axis=0))
+    tucked = face.columns(["mouthRollLower"])[0]
     start = 0
     for length, words in zip(take.lengths, take.words):
         piece = slice(start, start + int(length))
         wanted[piece] = close_bilabials(wanted[piece], bilabial_times(words), take.fps, settings)
+        aim = settings.labiodental * bumps(labiodental_times(words), int(length), take.fps)
+        scores[piece, tucked] = np.maximum(scores[piece, tucked], aim / settings.solve.score_trust)
         start += int(length)
 
-    scores = named_scores(take, face, np.median(take.scores[rest], axis=0))
     positions = smoothed(take.positions, take.lengths, settings.landmark_blur)
     return solver.solve(positions, scores, wanted, take.lengths), gap.astype(np.float32)
 

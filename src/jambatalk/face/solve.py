@@ -31,8 +31,8 @@ SPEECH_PRIORS: Mapping[str, float] = {
     "jawOpen": 0.15,
     "jawForward": 12.0,
     "mouthClose": 1.5,
-    "mouthFunnel": 0.3,
-    "mouthPucker": 0.8,
+    "mouthFunnel": 0.6,
+    "mouthPucker": 0.6,
     "mouthSmileLeft": 0.8,
     "mouthSmileRight": 0.8,
     "mouthFrownLeft": 1.5,
@@ -51,7 +51,7 @@ SPEECH_PRIORS: Mapping[str, float] = {
     "mouthLowerDownRight": 1.2,
     "mouthUpperUpLeft": 1.4,
     "mouthUpperUpRight": 1.4,
-    "cheekPuff": 8.0,
+    "cheekPuff": 16.0,
 }
 """Shapes that are solved for, with the cost in mm² of a weight of 1 away from the tracker's score."""
 
@@ -80,6 +80,7 @@ class SolveSettings:
     score_trust: factor on the tracker's scores used as priors of the solved shapes.
     smooth: cost of a change by 1 between two frames, for every solved shape.
     axis_trust: weight of the squared error in x, y, z; depth is what a single camera knows least.
+    vertical_gain: factor on vertical displacements beyond the ratio of the mouths' widths, for a lively mouth.
     lateral_gain, lateral_threshold: sideways displacements are multiplied by gain * d² / (d² + threshold²), d the change of
         the mouth's width in mm: a single camera's tracker under-reports how much rounded lips narrow, and lets the width of
         lips that are not rounded wander by a millimetre.
@@ -90,9 +91,10 @@ class SolveSettings:
     priors: Mapping[str, float] = field(default_factory=lambda: dict(SPEECH_PRIORS))
     copied: Mapping[str, float] = field(default_factory=lambda: dict(COPIED_SHAPES))
     score_trust: float = 0.6
-    smooth: float = 1.0
+    smooth: float = 2.0
     axis_trust: tuple[float, float, float] = (1.0, 1.0, 0.05)
-    lateral_gain: float = 2.0
+    vertical_gain: float = 1.12
+    lateral_gain: float = 2.4
     lateral_threshold: float = 1.5
     chin_trust: float = 0.15
     symmetry: float = 0.8
@@ -150,6 +152,7 @@ class LandmarkSolver:
     def _targets(self, positions: Array) -> Array:
         """Tracked landmarks (T, 468, 3) to the right-hand side (T, rows), in weighted mm on this face."""
         moved = (np.asarray(positions, np.float64) - self.neutral) * (self.scale * 1e3)
+        moved[:, :, 1] *= self.settings.vertical_gain
         right, left = landmarks.OUTER_UPPER[0], landmarks.OUTER_UPPER[-1]
         widened = (moved[:, left, 0] - moved[:, right, 0]) ** 2
         moved[:, :, 0] *= (self.settings.lateral_gain * widened / (widened + self.settings.lateral_threshold**2))[:, None]
