@@ -53,7 +53,7 @@ class Played:
             rows = self.view(sparse.indices.bufferView, TYPES[sparse.indices.componentType], sparse.count, 1)[:, 0]
             assert (np.diff(rows.astype(int)) > 0).all()
             values[rows] = self.view(sparse.values.bufferView, dtype, sparse.count, width)
-        if accessor.min is not None:
+        if accessor.min:
             np.testing.assert_array_equal(np.float32(accessor.min), values.min(axis=0).astype(np.float32))
             np.testing.assert_array_equal(np.float32(accessor.max), values.max(axis=0).astype(np.float32))
         return values

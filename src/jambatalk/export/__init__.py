@@ -1,7 +1,7 @@
 """Motions as files: one module per format, chosen by the file's suffix.
 
-A format is one module beside this file with ``write(motion, path, *, ...options)`` and, where the format can be read back,
-``read(path) -> Motion``, plus one line in ``FORMATS``. Modules are imported on first use.
+A format is one module beside this file with ``save(motion, path, *, ...options)`` and, where the format can be read back,
+``load(path) -> Motion``, plus one line in ``FORMATS``. Modules are imported on first use.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def save_motion(motion: Motion, path: str | PathLike[str], **options: Any) -> No
     for name in options:
         if name not in known and not any(name in _options(importlib.import_module(other)) for other in FORMATS.values()):
             raise InputError(f"unknown option {name!r} for {path}: {_suffix(path)} knows {', '.join(known) or 'no options'}")
-    module.write(motion, Path(path), **{name: value for name, value in options.items() if name in known})
+    module.save(motion, Path(path), **{name: value for name, value in options.items() if name in known})
 
 
 def load_motion(path: str | PathLike[str]) -> Motion:
@@ -85,7 +85,7 @@ def load_motion(path: str | PathLike[str]) -> Motion:
         raise InputError(f"{path} is a folder, expected a motion file")
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    motion: Motion = format_module(path).read(path)
+    motion: Motion = format_module(path).load(path)
     return motion
 
 
@@ -94,4 +94,4 @@ def _suffix(path: str | PathLike[str]) -> str:
 
 
 def _options(module: ModuleType) -> list[str]:
-    return [name for name, p in inspect.signature(module.write).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    return [name for name, p in inspect.signature(module.save).parameters.items() if p.kind is p.KEYWORD_ONLY]

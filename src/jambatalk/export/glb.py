@@ -37,7 +37,7 @@ SMALLEST_TILT = 1e-3
 """The same for unit normals."""
 
 
-def write(motion: Motion, path: Path, *, identity: str | None = None, shapes: str = "all") -> None:
+def save(motion: Motion, path: Path, *, identity: str | None = None, shapes: str = "all") -> None:
     """Write the face, its shapes and their animation.
 
     identity: one of the face's identities. shapes: "all" exports every shape of the face, so that the file can also be

@@ -23,7 +23,7 @@ FORMAT = "jambatalk-motion"
 VERSION = 1
 
 
-def write(motion: Motion, path: Path) -> None:
+def save(motion: Motion, path: Path) -> None:
     """Write one frame per line, so that long files stay readable and are written in bounded memory."""
     weights = weights_of(motion, ".json")
     head = {
@@ -43,8 +43,8 @@ def write(motion: Motion, path: Path) -> None:
         file.write("\n]}\n")
 
 
-def read(path: Path) -> Motion:
-    """Read what ``write`` wrote."""
+def load(path: Path) -> Motion:
+    """Read what ``save`` wrote."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:

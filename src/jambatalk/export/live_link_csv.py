@@ -40,7 +40,7 @@ SHORT_FPS = 30.0
 TIMECODE = re.compile(r"(\d+):(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
-def write(motion: Motion, path: Path) -> None:
+def save(motion: Motion, path: Path) -> None:
     """Write all 52 shapes (0 for those that the motion does not have) and the angles, one row per frame.
 
     InputError for vertex offsets and for shape names outside ARKit's, which the format cannot hold.
@@ -56,8 +56,8 @@ def write(motion: Motion, path: Path) -> None:
             file.write(f"{timecode(t, motion.fps)},{BLEND_SHAPE_COUNT}{NUMBERS % (*table[t], *angles[t])}\r\n")
 
 
-def read(path: Path) -> Motion:
-    """Read a recording of the app or what ``write`` wrote; gives all 52 shapes, and the head pose unless it is all zero.
+def load(path: Path) -> Motion:
+    """Read a recording of the app or what ``save`` wrote; gives all 52 shapes, and the head pose unless it is all zero.
 
     The frame rate comes from the time codes. Rows that the app dropped are filled in by linear interpolation.
     """

@@ -16,7 +16,7 @@ from jambatalk.motion import Motion
 VERSION = 1
 
 
-def write(motion: Motion, path: Path) -> None:
+def save(motion: Motion, path: Path) -> None:
     """Arrays ``version``, ``fps``, ``names`` (K,), ``weights`` (T, K) or ``offsets`` (T, V, 3), ``head_pose`` (T, 3) if known.
 
     Sound and face are not stored: the file says how a face moves, whoever's face it is.
@@ -34,8 +34,8 @@ def write(motion: Motion, path: Path) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def read(path: Path) -> Motion:
-    """Read what ``write`` wrote; nothing in the file is ever executed (no pickles)."""
+def load(path: Path) -> Motion:
+    """Read what ``save`` wrote; nothing in the file is ever executed (no pickles)."""
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
