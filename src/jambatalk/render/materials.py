@@ -50,7 +50,7 @@ class Material:
 
 WRAP_RED, WRAP_GREEN, WRAP_BLUE, SHEEN, SHARPNESS, GLINT, GLINT_SHARPNESS, EDGE, RIM, OCCLUSION, INSIDE, FLAT = range(12)
 
-SKIN = Material(0.29, 0.17, 0.13, sheen=0.085, sharpness=12, glint=0.07, glint_sharpness=55, edge=1.6, occlusion=1.15)
+SKIN = Material(0.25, 0.16, 0.13, sheen=0.085, sharpness=12, glint=0.07, glint_sharpness=55, edge=1.6, occlusion=1.15)
 
 MATERIALS: dict[str, Material] = {
     "skin": SKIN,

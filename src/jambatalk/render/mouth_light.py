@@ -16,8 +16,9 @@ from jambatalk.render.occlusion import bake
 Array = NDArray[Any]
 
 WIDE = 0.012  # metres of lip gap at which the mouth counts as open to the light
-REACH_CLOSED, REACH_OPEN = 0.008, 0.030  # metres behind the lips after which the light has fallen to 1/e
+REACH_CLOSED, REACH_OPEN = 0.010, 0.034  # metres behind the lips after which the light has fallen to 1/e
 LIP_THICKNESS = 0.006  # metres behind the foremost lip that are still in the open
+DEEPEST = 0.20  # what is left of the light at the back of the throat
 LID_SHADE = 0.55  # how dark the eye is right under the upper lid, 0..1
 
 
@@ -66,7 +67,7 @@ class MouthLight:
             plane = float(vertices[self._lips, 2].max())
             depth = np.maximum(plane - LIP_THICKNESS - vertices[self._inside, 2], 0)
             reach = REACH_CLOSED + (REACH_OPEN - REACH_CLOSED) * opening
-            direct[self._inside] = np.exp(-depth / np.float32(reach))
+            direct[self._inside] = DEEPEST + (1 - DEEPEST) * np.exp(-depth / np.float32(reach))
             ambient[self._inside] = np.maximum(ambient[self._inside], 0.45)
         vertex, shade = self._eyes
         ambient[vertex] = shade

@@ -37,9 +37,9 @@ ZERO, ONE = np.float32(0), np.float32(1)  # typed, so that no kernel slips into 
 SHADOW_TAPS = 1  # the shadow is averaged over (2 * SHADOW_TAPS + 1)² texels
 SHADOW_FADE = 0.004  # metres over which something in front of the light goes from no shadow to full shadow
 FADE_SCALE = np.float32(1 / SHADOW_FADE)
-SHADOW_LIFT = np.float32(
-    0.0012
-)  # metres off the surface at which the shadow map is asked, so that a surface does not shade itself
+SHADOW_LIFT = np.float32(0.0012)  # metres off the surface at which the map is asked, so that a surface does not shade itself
+SHADOW_TURN_LIFT = np.float32(0.003)  # metres more where the surface turns away from the light
+SHADOW_TURN = np.float32(0.35)  # cosine beyond the terminator at which even scattered light has ended
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -57,9 +57,11 @@ def shadow(rx: float, ry: float, depth: float, surface: Array, to_light: Array, 
     size = depths.shape[0]
     nx, ny, nz = surface[NORMAL], surface[NORMAL + 1], surface[NORMAL + 2]
     facing = to_light[2, 0] * nx + to_light[2, 1] * ny + to_light[2, 2] * nz
-    if facing <= 0:
-        return np.float32(0.0)
-    point_x, point_y, point_z = rx * depth + nx * SHADOW_LIFT, ry * depth + ny * SHADOW_LIFT, nz * SHADOW_LIFT - depth
+    if facing <= -SHADOW_TURN:
+        return ZERO
+    # Where the surface turns from the light its own bulk would cut the light off sharply; asked higher up, it does so softly.
+    lift = SHADOW_LIFT + SHADOW_TURN_LIFT * (ONE - min(max(facing, ZERO), ONE))
+    point_x, point_y, point_z = rx * depth + nx * lift, ry * depth + ny * lift, nz * lift - depth
     # Neighbouring texels lie elsewhere on the surface's own slope; asked at its height there, it does not shade itself.
     squares = to_light[0, 0] * to_light[0, 0] + to_light[0, 1] * to_light[0, 1] + to_light[0, 2] * to_light[0, 2]
     steep = np.float32(-1.0) / (max(facing, np.float32(0.2)) * squares)
@@ -124,9 +126,7 @@ def light_surface(
         lx, ly, lz = lights[n, 0], lights[n, 1], lights[n, 2]
         cosine = nx * lx + ny * ly + nz * lz
         if n == 0:
-            # Past the terminator the map only says "faces away", which the wrap below softens; so it stops counting there.
-            turn = min(max(cosine * np.float32(5.0), zero), one)
-            reach = direct * (one - turn + turn * key_reach)
+            reach = direct * key_reach
             open_reach = reach
         elif n == 1:
             reach = direct * (np.float32(0.35) + np.float32(0.65) * ambient)
