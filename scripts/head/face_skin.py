@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from jambatalk.face.arkit import ARKIT_NAMES
 
 from .basemesh import BaseMesh
+from .eyelids import find_eyelids, landing_blink, wake
+from .eyes import RADIUS, find_eyes
 from .identities import IDENTITIES, TEMPLATE, person
 from .lips import lower_lip_side, rounded_jaw, sealed_shapes, shut
 from .part import Part
@@ -26,8 +28,13 @@ def skin_part(mesh: BaseMesh) -> tuple[Part, tuple[int, int]]:
     raw = skin.carry(template)
     line = mouth_line(skin, raw)
     spread = lips_spread(skin)
-    points = shut(raw, line, spread)
     shapes = {name: skin.carry(mesh.face_unit(name)) for name in ARKIT_NAMES}
+    source_shapes = dict(shapes)
+    points = wake(shut(raw, line, spread), shapes)
+    lids = find_eyelids(mesh, skin, template)
+    for eye in find_eyes(mesh):
+        name = f"eyeBlink{eye.side}"
+        shapes[name] = landing_blink(shapes[name], points, lids[eye.side], skin.triangles, eye.centre, RADIUS)
     regions = skin_regions(skin, points, shapes)
     inside = np.union1d(regions["mouth_cavity"], skin.rings["behind"])
     close_raw = shapes["jawOpen"] + shapes["mouthClose"]
@@ -37,7 +44,7 @@ def skin_part(mesh: BaseMesh) -> tuple[Part, tuple[int, int]]:
     shapes = sealed_shapes(shapes, line, spread)
     identities = {}
     for name, recipe in IDENTITIES.items():
-        identities[name] = shut(skin.carry(person(mesh, recipe)), line, spread) - points
+        identities[name] = wake(shut(skin.carry(person(mesh, recipe)), line, spread), source_shapes) - points
     part = Part(
         vertices=points,
         triangles=skin.triangles,

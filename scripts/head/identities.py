@@ -44,3 +44,18 @@ def person(mesh: BaseMesh, recipe: Recipe) -> Array:
     for target, share in recipe.items():
         vertices += share * mesh.identity_target(target)
     return np.asarray(vertices - eye_middle(mesh, vertices))
+
+
+def _iris(inner: tuple[float, float, float], outer: tuple[float, float, float]) -> tuple[Array, Array]:
+    return np.array(inner), np.array(outer)
+
+
+# sRGB of the iris beside the pupil and at its rim.
+TEMPLATE_EYES = _iris((0.50, 0.38, 0.20), (0.30, 0.33, 0.24))
+EYE_COLOURS: dict[str, tuple[Array, Array]] = {
+    "amara": _iris((0.30, 0.17, 0.09), (0.17, 0.09, 0.05)),
+    "daniel": _iris((0.48, 0.54, 0.55), (0.26, 0.38, 0.48)),
+    "kofi": _iris((0.26, 0.15, 0.08), (0.14, 0.08, 0.05)),
+    "mei": _iris((0.32, 0.18, 0.09), (0.16, 0.09, 0.05)),
+    "walter": _iris((0.50, 0.53, 0.50), (0.34, 0.42, 0.46)),
+}

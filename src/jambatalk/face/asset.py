@@ -16,6 +16,7 @@ Layout (F triangles, V vertices, K shapes; "steps" are int16 with one float32 st
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -76,7 +77,7 @@ def write_face(face: Face, path: str | PathLike[str]) -> None:
         coloured = [face.identity_colours.get(name, face.colours) for name in face.identities]
         arrays["identity_colours"] = np.stack([_to_bytes(colours) for colours in coloured])
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def read_face(path: str | PathLike[str]) -> Face:
@@ -91,7 +92,7 @@ def read_face(path: str | PathLike[str]) -> Face:
             return _unpack({name: file[name] for name in file.files})
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:
+    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{source} is damaged: expected an .npz of the format {FORMAT!r} ({error})") from error
 
 
