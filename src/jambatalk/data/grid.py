@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +134,8 @@ class GridCorpus:
         """Weights (N, K) and measured gap (N,) of every frame of the corpus, from the cache when it holds them."""
         path = None if cache is None else cache / f"grid-{self._key(face)}.npz"
         if path is not None and path.is_file():
-            with np.load(path) as stored:
+            # A cache cut short by a full disk is no reason to stop: it is made anew below.
+            with suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile), np.load(path) as stored:
                 return stored["weights"].astype(np.float32), stored["gap"]
         data = self._load()
         weights = np.zeros((len(data["tracked"]), len(face.names)), np.float32)
@@ -168,7 +171,7 @@ class GridCorpus:
                 try:
                     with np.load(self.folder / name, allow_pickle=False) as stored:
                         loaded.update({key: stored[key] for key in stored.files})
-                except (OSError, ValueError) as error:
+                except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
                     raise InputError(f"cannot read {self.folder / name}: {error}") from error
             needed = ("coefficients", "blendshapes", "tracked", "vertices", "offset_mean", "offset_basis", "blendshape_names")
             for key in needed:
