@@ -1,0 +1,160 @@
+"""``jambatalk animate``: speech files in, talking heads out."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from jambatalk.cli.plain import BAD_INPUT, EXPECTED, one_line
+from jambatalk.cli.values import check_identity, parse_fps, parse_size
+from jambatalk.errors import InputError
+
+if TYPE_CHECKING:
+    from jambatalk.cli.jobs import Job
+    from jambatalk.cli.screen import Screen
+    from jambatalk.motion import Motion
+    from jambatalk.talker import Talker
+
+
+def animate(
+    inputs: Annotated[
+        list[str], Argument(metavar="IN...", help="Sound or video files, folders, patterns, saved motions, or - .")
+    ],
+    out: Annotated[
+        list[str] | None,
+        Option("-o", "--out", metavar="FILE", help="File to write (.mp4 .glb .csv .npz .json) or folder/; may be repeated."),
+    ] = None,
+    out_dir: Annotated[
+        str | None, Option(metavar="DIR", help="Folder for outputs named after the inputs.  [default: out, without -o]")
+    ] = None,
+    format: Annotated[str | None, Option(metavar="LIST", help="Formats for those, such as mp4,csv.  [default: mp4]")] = None,
+    fps: Annotated[str | None, Option(metavar="N", help="Frames per second.  [default: the network's own]")] = None,
+    size: Annotated[str, Option(metavar="WxH", help="Video size in pixels: 512 or 512x640.")] = "512",
+    identity: Annotated[str | None, Option(metavar="NAME", help="Who speaks, one of the head's identities.")] = None,
+    device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    model: Annotated[str | None, Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Of many inputs, also make those that are done.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON on standard output.")] = False,
+) -> None:
+    """Make a talking head of speech: video, 3D animation or weights.
+
+    Of several inputs, a folder or a pattern, those whose outputs are newer than themselves are skipped, and one that cannot be
+    read does not stop the others; the exit status is 2 if any failed.
+    """
+    from jambatalk.cli.jobs import plan
+    from jambatalk.cli.screen import screen
+
+    pixels, rate = parse_size(size), parse_fps(fps)
+    check_identity(identity)
+    planned = plan(inputs, out or [], out_dir, format)
+    with screen() as shown:
+        worker = _Worker(shown, device, model, rate, {"size": pixels, "identity": identity})
+        results = []
+        for job in planned.jobs:
+            if planned.batch and not overwrite and job.is_done():
+                results.append(_result(job, "skipped"))
+                continue
+            try:
+                results.append(worker.run(job))
+            except EXPECTED as error:
+                if not planned.batch and not as_json:
+                    raise
+                shown.line(f"error: {job.source}: {one_line(error)}" if planned.batch else f"error: {one_line(error)}")
+                results.append(_result(job, "failed") | {"error": one_line(error)})
+        failed = sum(result["status"] == "failed" for result in results)
+        if planned.batch:
+            counts = {s: sum(result["status"] == s for result in results) for s in ("done", "skipped", "failed")}
+            shown.line(", ".join(f"{count} {status}" for status, count in counts.items()))
+    if as_json:
+        typer.echo(json.dumps({"ok": not failed, "model": worker.description(), "results": results}, indent=2))
+    if failed:
+        raise typer.Exit(BAD_INPUT)
+
+
+@dataclass
+class _Worker:
+    """Does one job after another with one talker, which is loaded when the first sound has been read."""
+
+    screen: Screen
+    device: str
+    weights: str | None
+    fps: float | None
+    options: dict[str, Any]
+    talker: Talker | None = field(default=None)
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """Do a job; gives what happened. Raises InputError or OSError."""
+        started = time.perf_counter()
+        times: dict[str, float] = {}
+        motion = self._loaded(job) if job.is_motion else self._animated(job, times)
+        if self.fps is not None:
+            motion = motion.resampled(self.fps)
+        for output in job.outputs:
+            began = time.perf_counter()
+            with self.screen.step(f"writing {output.name}") as report:
+                motion.save(output, progress=report, **self.options)
+            times[f"write {output.suffix}"] = time.perf_counter() - began
+        wall = time.perf_counter() - started
+        names = ", ".join(str(output) for output in job.outputs)
+        self.screen.line(f"{job.source} ({motion.seconds:.1f} s) -> {names} in {wall:.1f} s{self._speed(motion, times)}")
+        return _result(job, "done") | {
+            "seconds": motion.speech.seconds if motion.speech is not None else motion.seconds,
+            "frames": len(motion),
+            "fps": motion.fps,
+            "times": {name: round(value, 4) for name, value in times.items()},
+        }
+
+    def description(self) -> dict[str, Any] | None:
+        """What made the motions; None if no network was needed."""
+        if self.talker is None:
+            return None
+        return {
+            "sha256": self.talker.weights_sha256,
+            "look_ahead_ms": self.talker.look_ahead_ms,
+            "fps": self.talker.fps,
+            "device": self.device,
+        }
+
+    def _loaded(self, job: Job) -> Motion:
+        from jambatalk.export import load_motion
+
+        return load_motion(job.source)
+
+    def _animated(self, job: Job, times: dict[str, float]) -> Motion:
+        from jambatalk.audio import Speech
+        from jambatalk.cli.screen import counted
+
+        began = time.perf_counter()
+        with self.screen.step(f"reading {job.source}"):
+            speech = Speech.load(job.source)
+        times["read"] = time.perf_counter() - began
+        if self.talker is None:
+            import jambatalk
+
+            began = time.perf_counter()
+            with self.screen.step("loading the network"):
+                self.talker = jambatalk.load(self.weights, device=self.device)
+            times["load"] = time.perf_counter() - began
+            self.screen.line(f"look-ahead {self.talker.look_ahead_ms:.0f} ms, weights {self.talker.weights_sha256[:12]}")
+        began = time.perf_counter()
+        with self.screen.step(f"animating {job.source}") as report:
+            # Block by block: hours of sound pass through without ever being in memory at once.
+            motion = self.talker.animate_blocks(counted(speech.blocks(), len(speech.samples), report), speech)
+        times["animate"] = time.perf_counter() - began
+        if not len(motion):
+            raise InputError(f"{job.source} is too short to animate ({speech.seconds:.3f} s)")
+        return motion
+
+    def _speed(self, motion: Motion, times: dict[str, float]) -> str:
+        if "animate" not in times:
+            return ""
+        return f" (speech to motion {times['animate']:.2f} s, {motion.seconds / times['animate']:.0f} times real time)"
+
+
+def _result(job: Job, status: str) -> dict[str, Any]:
+    return {"input": job.source, "outputs": [str(output) for output in job.outputs], "status": status}
