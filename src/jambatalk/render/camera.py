@@ -62,7 +62,7 @@ class Camera:
 
     def closer(self, target: tuple[float, float, float], height: float) -> Camera:
         """The same direction and lens, but with ``height`` metres at ``target`` filling the picture from bottom to top."""
-        offset = np.subtract(self.position, self.target)
+        offset = np.subtract(self.position, self.target).astype(np.float64)
         offset *= 0.5 * height / math.tan(math.radians(self.fov) / 2) / np.linalg.norm(offset)
         x, y, z = (float(t + o) for t, o in zip(target, offset))
         return Camera((x, y, z), target, self.fov)

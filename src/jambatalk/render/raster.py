@@ -140,16 +140,16 @@ def raster_rows(
             e_ab = abx * (py - ay) - aby * (px - ax) + bias_ab
             e_bc = bcx * (py - by) - bcy * (px - bx) + bias_bc
             e_ca = cax * (py - cy) - cay * (px - cx) + bias_ca
-            level = near[i] + slope_x * np.float32(px - ax) + slope_y * np.float32(py - ay)
+            level = near[i] + slope_y * np.float32(py - ay)
+            left = np.float32(px - ax)
             for x in range(x0, x1 + 1):
                 if e_ab + most_ab >= 0 and e_bc + most_bc >= 0 and e_ca + most_ca >= 0:
                     for s in range(samples):
                         if (e_ab + reach[s, 0]) | (e_bc + reach[s, 1]) | (e_ca + reach[s, 2]) >= 0:
-                            value = level + rise[s]
+                            value = level + slope_x * (left + np.float32((x - x0) * SUBPIXEL)) + rise[s]
                             if value > best[y - top, x, s]:
                                 best[y - top, x, s] = value
                                 ids[y - top, x, s] = t
                 e_ab -= aby * SUBPIXEL
                 e_bc -= bcy * SUBPIXEL
                 e_ca -= cay * SUBPIXEL
-                level += slope_x * np.float32(SUBPIXEL)
