@@ -1,0 +1,91 @@
+"""The README's commands and code run as printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+import jambatalk
+from conftest import speechlike
+from jambatalk.cli.main import app
+from jambatalk.face.head import default_head
+from tiny_grid import write_grid
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BASH = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines() if line]
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+# Run by .ci/run itself: a test cannot make the environment that it runs in.
+BY_CI = {"make demo", "make test", "make lint", "make types", "python benchmarks/speed.py"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in miniature: what the README's commands expect to find, and a tiny corpus beside it."""
+    base = tmp_path_factory.mktemp("readme")
+    here = base / "repo"
+    (here / "interviews").mkdir(parents=True)
+    speech, rate = soundfile.read(Path(jambatalk.__file__).parent / "assets" / "demo.flac")
+    soundfile.write(here / "hello.wav", speech[: 2 * rate], rate)
+    soundfile.write(here / "interviews" / "one.wav", speech[rate : int(1.6 * rate)], rate)
+    clips = (("a1", "s1", "train"), ("a2", "s1", "train"), ("a3", "s1", "train"), ("a4", "s1", "train"), ("b1", "s1", "val"))
+    write_grid(base / "shared" / "data" / "grid", default_head(), clips)
+    (here / "configs").mkdir()
+    settings = (ROOT / "configs" / "base.yaml").read_text()
+    # The shipped settings, but two steps and two voices instead of many.
+    settings = re.sub(r"(?m)^steps: \d+", "steps: 2", settings)
+    settings = re.sub(r"(?m)^variants: \d+", "variants: 2", settings)
+    assert "steps: 2\n" in settings
+    (here / "configs" / "base.yaml").write_text(settings)
+    return here
+
+
+def test_every_command_is_run_by_someone() -> None:
+    ci = (ROOT / ".ci" / "run").read_text()
+    for line in BASH:
+        assert line.startswith("jambatalk ") or line in BY_CI, f"nobody runs {line!r}"
+    for command in BY_CI & set(BASH):
+        assert command in ci, f".ci/run does not run {command!r}"
+
+
+def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    for line in BASH:
+        if line.startswith("jambatalk "):
+            result = CliRunner().invoke(app, shlex.split(line)[1:])
+            assert result.exit_code == 0, f"{line}\n{result.output}"
+    for made in (
+        "hello.mp4",
+        "talk.mp4",
+        "talk.glb",
+        "talk.csv",
+        "talk.npz",
+        "faces/one.mp4",
+        "faces/one.csv",
+        "mine.safetensors",
+    ):
+        assert (folder / made).stat().st_size > 100, made
+
+
+def test_python_runs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(folder / "hello.wav", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    microphone = np.split((speechlike(1.5) * 32767).astype(np.int16), 12)
+    scope: dict[str, object] = {"microphone": microphone}
+    for code in PYTHON:
+        exec(compile(code, "README.md", "exec"), scope)
+    assert (tmp_path / "hello.mp4").stat().st_size > 1000
+    assert len(capsys.readouterr().out.splitlines()) > 1
+
+
+def test_links_and_pictures_exist() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
