@@ -35,7 +35,8 @@ class Screen:
 def screen() -> Iterator[Screen]:
     """The screen of one command."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         yield Screen(bars)
 
 
