@@ -64,6 +64,7 @@ def test_the_static_face_gets_nothing(clips: list[Clip]) -> None:
     score = score_weights("static", clips, {clip.id: np.zeros((clip.frames, 52), np.float32) for clip in clips}, face)
     assert (score.seen, score.unseen, score.closure) == (0, 0, 0)
     assert math.isnan(score.lag_ms)
+    assert json.loads(json.dumps(score.as_dict(), allow_nan=False))["lag_ms"] is None
     seen = [clip for clip in clips if clip.split == "test_seen"]
     expected = 1e3 * np.mean(
         np.concatenate([np.abs(face.lip_gap(clip.weights) - face.lip_gap(0 * clip.weights)) for clip in seen])

@@ -18,7 +18,7 @@ from jambatalk.data.carry import CarrySettings, TrackedTake, carry
 from jambatalk.data.clip import RATE, Clip, Timed
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
-from jambatalk.face.landmarks import measured_gap
+from jambatalk.face.landmarks import find_chin, measured_gap
 from jambatalk.files import replacing
 from jambatalk.motion import Motion
 
@@ -187,10 +187,13 @@ class GridCorpus:
         return self._tracked
 
     def _key(self, face: Face) -> str:
-        """A hash of all the carried motion depends on: head, tracked data, settings and this code's version."""
-        digest = hashlib.sha256(f"{CARRY_VERSION} {self.settings!r} {face.names} {face.gap_vertices}".encode())
-        for array in (face.vertices, face.basis, *(face.regions[name] for name in sorted(face.regions) if "ring" in name)):
-            digest.update(np.ascontiguousarray(array).tobytes())
+        """A hash of all that the carried motion depends on: mouth and chin, tracked data, settings, this code's version."""
+        digest = hashlib.sha256(f"{CARRY_VERSION} {self.settings!r} {face.names}".encode())
+        # Only what the solver reads of a head: new eyes or another skin do not change what its mouth wears.
+        rings = [face.regions[name] for name in ("outer_lip_ring", "inner_lip_ring") if name in face.regions]
+        read = np.concatenate([*rings, np.array(face.gap_vertices or (), np.int64), [find_chin(face)]]).astype(np.int64)
+        for array in (face.vertices[read], face.basis[:, read]):
+            digest.update(np.ascontiguousarray(array, np.float32).tobytes())
         for name in FILES:
             digest.update((self.folder / name).read_bytes())
         return digest.hexdigest()[:16]

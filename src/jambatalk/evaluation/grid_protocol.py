@@ -7,7 +7,7 @@ taken from the prediction itself, everything about the truth from the truth: the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,8 @@ class GridScore:
     lip_error_mm: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The fields for a JSON file, which knows no nan: a lag that does not exist is null."""
+        return {key: None if isinstance(value, float) and np.isnan(value) else value for key, value in asdict(self).items()}
 
 
 def predict(clips: Sequence[Clip], predictor: Predictor) -> dict[str, Array]:
@@ -130,8 +131,7 @@ def score_weights(name: str, clips: Sequence[Clip], weights: Mapping[str, Array]
     for clip in seen:
         apart = np.tensordot(weights[clip.id] - clip.weights, basis, 1)  # (T, lips, 3)
         largest.append(np.linalg.norm(apart, axis=2).max(axis=1))
-    values = {**score.as_dict(), "opening_error_mm": opening, "lip_error_mm": float(np.mean(np.concatenate(largest))) * 1e3}
-    return GridScore(**values)
+    return replace(score, opening_error_mm=opening, lip_error_mm=float(np.mean(np.concatenate(largest))) * 1e3)
 
 
 def _truth(clip: Clip) -> Array:

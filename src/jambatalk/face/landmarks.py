@@ -90,9 +90,9 @@ def find_chin(face: Face) -> int:
 
     It is where a line leaning 45 degrees forward and down last touches the profile.
     """
-    lowest_lip = face.regions["outer_lip_ring"]
-    lip_y = float(face.vertices[lowest_lip, 1].min())
-    lip_width = float(np.ptp(face.vertices[lowest_lip, 0]))
+    upper, lower = split_ring(face, "outer_lip_ring")
+    lip_y = float(face.vertices[lower, 1].min())
+    lip_width = float(np.ptp(face.vertices[upper, 0]))
     vertices = face.vertices
     near = (np.abs(vertices[:, 0]) < 0.03 * lip_width) & (vertices[:, 1] < lip_y) & (vertices[:, 1] > lip_y - 1.2 * lip_width)
     if "skin" in face.regions:
