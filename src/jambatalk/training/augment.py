@@ -88,10 +88,8 @@ def augment_voice(
         formants = log_uniform(rng, s.formants) ** (2 / 3) * own ** (1 / 3)
     else:
         pitch = formants = 1.0
-    sound = change_pitch(sound, pitch, round(len(sound) * scale))
     hoarse = rng if rng.random() < s.whisper else None
-    if formants != pitch or hoarse is not None:
-        sound = change_formants(sound, formants / pitch, hoarse)
+    sound = change_voice(sound, pitch, formants, round(len(sound) * scale), hoarse)
     if others and rng.random() < s.babble:
         crowd = babble([others[i] for i in rng.integers(len(others), size=rng.integers(1, 5))], len(sound), rng)
         sound = mixed(sound, crowd, uniform(rng, s.babble_snr_db))
@@ -126,6 +124,7 @@ def change_pitch(sound: Array, pitch: float, length: int) -> Array:
 
 
 FRAME = 512  # samples, 32 ms: two to six pitch periods
+WINDOW = np.sqrt(np.hanning(FRAME + 1)[:-1]).astype(np.float32)
 SEARCH = 128  # samples, 8 ms either way: at least one period of voices above 125 Hz, most of one below
 
 
@@ -153,41 +152,60 @@ def stretch(sound: Array, length: int) -> Array:
     return out[hop : hop + length]
 
 
-def change_formants(sound: Array, factor: float, whisper: np.random.Generator | None = None) -> Array:
-    """Move the spectral envelope: what was at frequency f comes to f * factor, the pitch stays.
+def change_voice(sound: Array, pitch: float, formants: float, length: int, whisper: np.random.Generator | None = None) -> Array:
+    """The sound (n,) as (length,) with its fundamental times ``pitch`` and its spectral envelope moved by ``formants``.
 
-    The envelope of each 32 ms frame is its spectrum smoothed through the cepstrum. whisper: draws the phases that
-    replace the voice's own, which takes the pitch away.
+    The voice's source comes from the sound played faster or slower, its vocal tract from the sound at its own pitch: each
+    32 ms spectrum of the former is divided by its envelope and multiplied by the latter's, what was at frequency f coming
+    to f * formants. So the hiss of an /s/, which playing faster pushes out of the band, stays. whisper: draws the phases
+    that replace the voice's own, which takes the pitch away.
     """
+    own = stretch(sound, length)
+    if pitch == formants == 1.0 and whisper is None:
+        return own
+    spectrum = spectra(own)
+    tract = envelopes(spectrum)
+    source = spectrum / np.exp(tract)
+    if pitch != 1.0:
+        played = spectra(change_pitch(sound, pitch, length))
+        filled = min(spectrum.shape[1], round(spectrum.shape[1] * pitch * 0.97))  # played slower, the top stays empty
+        source[:, :filled] = (played / np.exp(envelopes(played)))[:, :filled]
+    if whisper is not None:
+        source = np.exp(2j * np.pi * whisper.random(spectrum.shape))
+    bins = np.arange(spectrum.shape[1])
+    place = np.minimum(bins / formants, bins[-1])
+    left = np.minimum(place.astype(np.int64), bins[-1] - 1)
+    share = place - left
+    return overlapped(source * np.exp(tract[:, left] * (1 - share) + tract[:, left + 1] * share), length)
+
+
+def spectra(sound: Array) -> Array:
+    """(frames, FRAME // 2 + 1) complex spectra of half-overlapping frames; ``overlapped`` gives the sound back."""
     hop = FRAME // 2
-    window = np.sqrt(np.hanning(FRAME + 1)[:-1]).astype(np.float32)
     count = -(-len(sound) // hop) + 1
     padded = np.pad(sound, (hop, count * hop + FRAME - hop - len(sound)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[: count * hop : hop] * window
-    spectrum = np.fft.rfft(frames, axis=1)
-    loudness = np.log(np.abs(spectrum).astype(np.float32) + 1e-5)
-    cepstrum = np.fft.irfft(loudness, axis=1)
+    return np.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, FRAME)[: count * hop : hop] * WINDOW, axis=1)
+
+
+def overlapped(spectrum: Array, length: int) -> Array:
+    """The sound (length,) float32 of spectra made by ``spectra``."""
+    frames = np.fft.irfft(spectrum, axis=1) * WINDOW
+    out = np.zeros((len(frames) + 1, FRAME // 2), np.float32)
+    out[:-1] += frames[:, : FRAME // 2]
+    out[1:] += frames[:, FRAME // 2 :]
+    return out.ravel()[FRAME // 2 : FRAME // 2 + length]
+
+
+def envelopes(spectrum: Array) -> Array:
+    """(frames, bins) natural logarithm of the spectral envelope: the log magnitudes, smoothed through the cepstrum."""
+    cepstrum = np.fft.irfft(np.log(np.abs(spectrum).astype(np.float32) + 1e-5), axis=1)
     # Quefrencies up to 1.4 ms hold the vocal tract, from 2.6 ms on the pitch of voices below 380 Hz; between them it fades.
     kept = 42
     taper = np.clip((kept - np.arange(kept)) / 20.0, 0.0, 1.0)
     lifter = np.zeros(FRAME)
     lifter[:kept] = taper
     lifter[-kept + 1 :] = taper[:0:-1]
-    envelope = np.fft.rfft(cepstrum * lifter, axis=1).real
-    bins = np.arange(envelope.shape[1])
-    source = np.minimum(bins / factor, bins[-1])
-    left = np.minimum(source.astype(np.int64), bins[-1] - 1)
-    share = source - left
-    moved = envelope[:, left] * (1 - share) + envelope[:, left + 1] * share
-    # At most 30 dB up: where the input has nothing (above a band limit) there is only noise to raise.
-    gain = np.exp(np.minimum(moved - envelope, 3.45))
-    if whisper is not None:
-        spectrum = np.exp(envelope) * np.exp(2j * np.pi * whisper.random(spectrum.shape))
-    result = np.fft.irfft(spectrum * gain, axis=1) * window
-    out = np.zeros((count + 1, hop), np.float32)
-    out[:-1] += result[:, :hop]
-    out[1:] += result[:, hop:]
-    return out.ravel()[hop : hop + len(sound)]
+    return np.fft.rfft(cepstrum * lifter, axis=1).real
 
 
 def power(sound: Array) -> float:
