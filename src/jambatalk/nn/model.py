@@ -58,7 +58,15 @@ class ModelState:
 
 
 class SpeechToMotion(nn.Module):
-    """Log-mel features, running normalisation, streaming encoder, Jamba decoder, linear motion head."""
+    """Log-mel features, running normalisation, streaming encoder, Jamba decoder, linear motion head.
+
+    The head's outputs are in units of ``output_scale`` around ``output_mean``, the spread and mean of each output over the
+    training data: shapes that move by hundredths are learned as easily as those that move by tenths, and one that never
+    moves in the data stays exactly where it is.
+    """
+
+    output_mean: Tensor
+    output_scale: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -68,7 +76,9 @@ class SpeechToMotion(nn.Module):
         self.encoder = StreamingEncoder(config.mel.bands, config.decoder.width, config.encoder)
         self.decoder = JambaDecoder(config.decoder)
         self.head = nn.Linear(config.decoder.width, config.outputs)
-        # The paper starts its output layer at zero: the untrained network shows the neutral face.
+        self.register_buffer("output_mean", torch.zeros(config.outputs))
+        self.register_buffer("output_scale", torch.ones(config.outputs))
+        # The paper starts its output layer at zero: the untrained network shows a still face.
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -90,7 +100,7 @@ class SpeechToMotion(nn.Module):
         """From normalised features (B, T * reduction, bands) on: what training runs, after augmenting the features."""
         x, encoder = self.encoder(normal, state.encoder)
         x, decoder, router = self.decoder(x, state.decoder)
-        return self.head(x), encoder, decoder, router
+        return self.output_mean + self.output_scale * self.head(x), encoder, decoder, router
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -57,6 +57,11 @@ class VoiceBank:
         energy = np.exp(mel).sum(1)
         return torch.from_numpy(mel[energy >= np.quantile(energy, 1 - loud_share)].mean(0))
 
+    def weight_statistics(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(mean, standard deviation), (K,) each, of the shape weights over all frames."""
+        weights = np.concatenate([take.weights for take in self.takes[0]])
+        return torch.from_numpy(weights.mean(0)), torch.from_numpy(weights.std(0))
+
 
 def _take(samples: Array, weights: Array, features: LogMel, config: ModelConfig) -> Take:
     """Cut sound and motion to the same whole number of frames."""
