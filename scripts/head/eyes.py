@@ -18,13 +18,15 @@ from .rigid import Rigid, fit_scale
 Array = NDArray[Any]
 
 RADIUS = 0.01535  # metres, of the base mesh's ball, which the lids are fitted to
-SEGMENTS = 28
+SEGMENTS = 24
 IRIS = 6.1  # millimetres from the axis: where the iris ends
 # (distance from the axis in mm, role) from the pupil outwards.
-RINGS = ((1.0, "pupil"), (1.95, "pupil"), (2.2, "collar"), (3.3, "iris"), (4.5, "iris"), (5.2, "rim"), (5.75, "limbus"), (6.2, "edge"),
-         (6.9, "sclera"), (9.0, "sclera"), (11.4, "sclera"), (13.4, "sclera"), (14.9, "sclera"))  # fmt: skip
+RINGS = (
+    (1.0, "pupil"), (1.95, "pupil"), (2.2, "collar"), (3.3, "iris"), (4.5, "iris"), (5.2, "rim"), (5.75, "limbus"), (6.2, "edge"),
+    (6.9, "sclera"), (9.4, "sclera"), (12.3, "sclera"), (14.8, "sclera"),
+)  # fmt: skip
 # Degrees at weight 1. Face Units turns the balls by 10 to 15; people reach three times that.
-LOOK = {"Up": 16.0, "Down": 17.0, "In": 24.0, "Out": 24.0}
+LOOK = {"Up": 13.0, "Down": 15.0, "In": 24.0, "Out": 24.0}
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def eye_colours(points: Array, eye: Eye, far: Array, turn: Array, iris: tuple[Ar
     colours[roles == "limbus"] = 0.38 * outer + 0.03
     colours[roles == "edge"] = 0.55 * white[roles == "edge"] + 0.45 * (0.38 * outer + 0.03)
     colours[roles == "pupil"] = [0.015, 0.013, 0.015]
-    shade = 1.0 - 0.50 * _step((across[:, 1] - 1.5) / 4.5) - 0.14 * _step((-across[:, 1] - 4.0) / 3.0)
+    shade = 1.0 - 0.12 * _step((across[:, 1] - 1.5) / 4.5) - 0.10 * _step((-across[:, 1] - 4.0) / 3.0)
     return np.clip(colours * shade[:, None], 0.0, 1.0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,30 @@ from numpy.typing import NDArray
 from jambatalk.face.arkit import ARKIT_NAMES
 
 from .basemesh import BaseMesh
-from .eyelids import find_eyelids, landing_blink, wake
+from .eyelids import Eyelid, find_eyelids, landing_blink, wake
 from .eyes import RADIUS, find_eyes
 from .identities import IDENTITIES, TEMPLATE, person
 from .lips import lower_lip_side, rounded_jaw, sealed_shapes, shut
+from .palette import PALETTES, TEMPLATE_PALETTE
 from .part import Part
 from .regions import skin_regions
 from .skin import build_skin, lips_spread, mouth_line
+from .skin_colours import paint_skin
 
 Array = NDArray[Any]
 
 
-def skin_part(mesh: BaseMesh) -> tuple[Part, tuple[int, int]]:
-    """The skin and its two gap vertices (upper, lower middle of the lips' contact), numbered within the part."""
+@dataclass(frozen=True)
+class FaceSkin:
+    """part: the skin; gap_vertices: upper and lower middle of the lips' contact; lids: "Left" and "Right"."""
+
+    part: Part
+    gap_vertices: tuple[int, int]
+    lids: dict[str, Eyelid]
+
+
+def face_skin(mesh: BaseMesh) -> FaceSkin:
+    """The painted skin of the template and all identities, from shoulders to crown."""
     template = person(mesh, TEMPLATE)
     skin = build_skin(mesh, template)
     raw = skin.carry(template)
@@ -50,12 +62,15 @@ def skin_part(mesh: BaseMesh) -> tuple[Part, tuple[int, int]]:
         triangles=skin.triangles,
         basis=np.stack([shapes[name] for name in ARKIT_NAMES]),
         identities=identities,
-        colours=np.full(points.shape, 0.8) * [1.0, 0.82, 0.72],
+        colours=np.zeros(points.shape),
         material=_materials(skin.triangles, regions),
         regions=regions,
     )
     upper, lower = line.upper[len(line.upper) // 2], line.lower[len(line.lower) // 2]
-    return part, (int(upper), int(lower))
+    lash_line = np.concatenate([lid.upper for lid in lids.values()])
+    part.colours = paint_skin(part, lash_line, TEMPLATE_PALETTE)
+    part.identity_colours = {name: paint_skin(part, lash_line, palette) for name, palette in PALETTES.items()}
+    return FaceSkin(part, (int(upper), int(lower)), lids)
 
 
 def _materials(triangles: Array, regions: dict[str, Array]) -> Array:

@@ -20,7 +20,7 @@ class Rigid:
     shift: Array
 
     def offsets(self, points: Array) -> Array:
-        """(n, 3) how far each point moves at weight 1. A shape is linear, so lengths at weight 1/2 shrink by 1 - cos(angle / 2)."""
+        """(n, 3) how far each point moves at weight 1. Shapes are linear: at weight 1/2 lengths shrink by 1 - cos(angle / 2)."""
         return np.asarray((points - self.centre) @ (self.rotation - np.eye(3)).T + self.shift)
 
 

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 # Every ring has 20 vertices on one side of the face, the first and the last in the middle.
 RING_STARTS = {"outline": 455, "crest": 467, "front": 474, "contact": 520, "behind": 537, "pocket": 571}
 HALF_RING = 20
-LOWEST = -0.235  # metres below the eyes: the shoulders' crop, before the bust is cut
+LOWEST = -0.32  # metres below the eyes: the shoulders' crop, before the bust is cut
 
 
 @dataclass(frozen=True)

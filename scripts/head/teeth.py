@@ -148,11 +148,11 @@ def row_of_teeth(arch: Arch) -> tuple[Array, Array, Array]:
 
 
 def tooth_colours(points: Array, level: Array, distance: float, front: float) -> Array:
-    """(n, 3) sRGB: warmer at the neck and further back, shaded towards the back of the mouth, where little light falls."""
+    """(n, 3) sRGB: warmer at the neck and further back, a little darker there."""
     t = np.clip(level, 0.0, 1.0)[:, None]
     colour = (1.0 - t) * np.array([0.85, 0.78, 0.68]) + t * np.array([0.93, 0.91, 0.87])
     colour = colour * (1.0 - 0.03 * np.clip(distance / 12.0, 0.0, 1.0) * np.array([0.3, 0.7, 1.6]))
-    shade = np.clip(1.04 - (front - points[:, 2]) / 42.0, 0.30, 1.0)
+    shade = np.clip(1.02 - (front - points[:, 2]) / 90.0, 0.6, 1.0)
     return np.asarray(colour * shade[:, None])
 
 
@@ -171,12 +171,12 @@ def gum_mesh(arch: Arch) -> tuple[Array, Array, Array]:
     points, normals = arch.at(lengths)
     rows = []
     for point, normal, (_, rim, crown) in zip(points, normals, stations):
-        # (out, towards the root) around the tube: rim, swelling, upper front, upper back, inner swelling, inner rim.
-        profile = [(-0.35, rim), (0.35, rim + 1.6), (0.2, rim + 6.5), (-crown.neck_depth - 1.0, rim + 6.5),
-                   (-crown.neck_depth - 1.0, rim + 1.6), (-crown.neck_depth + 0.6, rim)]  # fmt: skip
+        # (out, towards the root) around the tube: rim, swelling, upper front, upper back, inner rim.
+        inner = -crown.neck_depth
+        profile = [(-0.35, rim), (0.35, rim + 1.6), (0.2, rim + 6.5), (inner - 1.0, rim + 6.5), (inner + 0.2, rim)]
         base = arch.edge - arch.up * crown.drop
         rows.append([[point[0] + o * normal[0], base + arch.up * h, point[1] + o * normal[1]] for o, h in profile])
-    grid = np.array(rows)  # (stations, 6, 3)
+    grid = np.array(rows)  # (stations, 5, 3)
     n, m = grid.shape[:2]
     triangles = []
     for i in range(n - 1):
@@ -188,7 +188,7 @@ def gum_mesh(arch: Arch) -> tuple[Array, Array, Array]:
     a, b, c = vertices[faces[2 * m * (n // 2) + 2]]
     if np.cross(b - a, c - a)[2] < 0:
         faces = faces[:, ::-1]
-    shade = np.clip(1.0 - (arch.front - vertices[:, 2]) / 40.0, 0.22, 1.0)
+    shade = np.clip(1.0 - (arch.front - vertices[:, 2]) / 80.0, 0.5, 1.0)
     colour = np.where((np.arange(len(vertices)) % m < 2)[:, None], [0.76, 0.45, 0.44], [0.68, 0.36, 0.36])
     return vertices * 1e-3, faces, colour * shade[:, None]
 

@@ -44,7 +44,7 @@ def tongue_part(mesh: BaseMesh, jaw: dict[str, Rigid], fits: dict[str, Fit]) -> 
     forth = (1.0 - back) ** 1.2
     arch = forth * (1.0 - 0.35 * forth)
     basis[out] = np.stack([-0.12 * points[:, 0] * forth, 0.011 * arch, 0.036 * forth], axis=1)
-    shade = np.clip(1.0 - 0.78 * back**0.8, 0.2, 1.0) * (0.88 + 0.12 * top)
+    shade = np.clip(1.0 - 0.5 * back, 0.4, 1.0) * (0.88 + 0.12 * top)
     return Part(
         vertices=points,
         triangles=part.triangles,

@@ -1,0 +1,103 @@
+"""Short hair combed back: a cap of strands over the scalp, with a soft hairline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bind import Binding, bound_part, cast, smooth_normals
+from .palette import PALETTES, TEMPLATE_PALETTE, Palette
+from .part import Part
+
+Array = NDArray[Any]
+
+CENTRE = np.array([0.0, 0.008, -0.078])  # metres: between the tops of the ears
+STRANDS, STEPS = 41, 21
+THICK_TOP, THICK_SIDE, THICK_NAPE = 0.0125, 0.0050, 0.0035
+# The hairline, seen from that point: turn about the ear-to-ear axis in degrees (0 forwards, 90 up, 180 back) where hair
+# begins and where it ends, for strands from the middle of the head (0) to just above the ear (1).
+LINE_AT = (0.0, 0.2, 0.36, 0.48, 0.60, 0.73, 0.87, 1.0)
+FRONT = (38.5, 37.0, 39.5, 37.5, 32.0, 24.0, 15.0, 12.0)
+BACK = (230.0, 230.0, 231.0, 232.0, 231.0, 226.0, 214.0, 185.0)
+WIDEST = 83.0  # degrees sideways of the outermost strand
+
+
+def _angles(points: Array) -> tuple[Array, Array]:
+    """(sideways degrees / WIDEST, turn in degrees 0..360) of points seen from the skull's middle."""
+    rays = points - CENTRE
+    rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+    sideways = np.degrees(np.arcsin(np.clip(rays[:, 0], -1.0, 1.0)))
+    turn = np.degrees(np.arctan2(rays[:, 1], rays[:, 2])) % 360.0
+    return np.abs(sideways) / WIDEST, turn
+
+
+def hair_cover(points: Array) -> Array:
+    """(n,) metres from the hairline, positive under the hair (roughly: along the skull)."""
+    side, turn = _angles(points)
+    reach = np.linalg.norm(points - CENTRE, axis=1)
+    turn = np.where(turn > 300.0, turn - 360.0, turn)
+    inside = np.minimum(turn - np.interp(side, LINE_AT, FRONT), np.interp(side, LINE_AT, BACK) - turn)
+    inside = np.radians(inside) * np.cos(np.radians(np.clip(side, 0, 1.2) * WIDEST)) * reach
+    across = np.radians((1.0 - side) * WIDEST) * reach
+    return np.asarray(np.minimum(inside, across))
+
+
+def hair_part(skin: Part) -> Part:
+    """The cap of hair; every strand runs from the front hairline over the head to the nape."""
+    random = np.random.default_rng(11)
+    column = np.linspace(-1.0, 1.0, STRANDS)
+    row = np.linspace(0.0, 1.0, STEPS)
+    # Denser at both ends of a strand, where the thickness changes fast.
+    row = 0.5 - 0.5 * np.cos(np.pi * row) * (0.55 + 0.45 * np.abs(np.cos(np.pi * row)))
+    jag = random.normal(0.0, 0.7, STRANDS)
+    start = np.interp(np.abs(column), LINE_AT, FRONT) + jag
+    end = np.interp(np.abs(column), LINE_AT, BACK) + random.normal(0.0, 2.0, STRANDS)
+    turn = np.radians(start[:, None] + (end - start)[:, None] * row[None])  # (strands, steps)
+    side = np.radians(column * WIDEST)[:, None] + 0.0 * turn
+    rays = np.stack([np.sin(side), np.cos(side) * np.sin(turn), np.cos(side) * np.cos(turn)], axis=-1).reshape(-1, 3)
+    binding = cast(skin, np.tile(CENTRE, (len(rays), 1)), rays)
+    base = binding.at(skin.vertices)
+    normals = binding.at(smooth_normals(skin.vertices, skin.triangles))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    grid = base.reshape(STRANDS, STEPS, 3)
+    step = np.linalg.norm(np.diff(grid, axis=1), axis=2)
+    along = np.concatenate([np.zeros((STRANDS, 1)), np.cumsum(step, axis=1)], axis=1)
+    from_edge = np.minimum(np.minimum(along / 0.020, (along[:, -1:] - along) / 0.030), (1.0 - np.abs(column))[:, None] / 0.16)
+    edge = np.clip(from_edge, 0.0, 1.0)
+    edge = np.sqrt(edge * (2.0 - edge))
+    back = np.clip((np.degrees(turn) - 120.0) / 90.0, 0.0, 1.0)
+    most = THICK_TOP + (THICK_SIDE - THICK_TOP) * (np.abs(column)[:, None] ** 1.5)
+    most = most + (THICK_NAPE - most) * back
+    groove = random.normal(0.0, 0.8, STRANDS)[:, None] + 0.25 * random.normal(0.0, 1.0, (STRANDS, STEPS))
+    thick = 0.0004 + most * edge * (1.0 + 0.09 * groove)
+    # Hair is combed back: towards the hairline the cap leans over its own roots.
+    lift = normals * thick.reshape(-1, 1)
+    triangles = []
+    for i in range(STRANDS - 1):
+        for j in range(STEPS - 1):
+            a, b = i * STEPS + j, (i + 1) * STEPS + j
+            triangles += [(a, b, b + 1), (a, b + 1, a + 1)] if (i + j) % 2 else [(a, b, a + 1), (b, b + 1, a + 1)]
+    faces = np.array(triangles)
+    positions = base + lift
+    one = positions[faces]
+    out = np.einsum("ij,ij->i", np.cross(one[:, 1] - one[:, 0], one[:, 2] - one[:, 0]), one.mean(axis=1) - CENTRE)
+    if np.median(out) < 0:
+        faces = faces[:, ::-1]
+    streak = 0.19 * random.normal(0.0, 1.0, STRANDS)[:, None] + 0.07 * random.normal(0.0, 1.0, (STRANDS, STEPS))
+    root = np.clip(from_edge * 4.0 + 0.25, 0.0, 1.0)
+    part = bound_part(skin, binding, lift, faces, _hair_colours(skin, binding, TEMPLATE_PALETTE, streak, root), "hair")
+    part.basis[:] = 0.0  # the scalp hardly moves; loose forehead skin must not drag the hair along
+    part.identity_colours = {
+        name: _hair_colours(skin, binding, palette, streak, root, name) for name, palette in PALETTES.items()
+    }
+    part.regions = {"hair": np.arange(len(positions))}
+    return part
+
+
+def _hair_colours(skin: Part, binding: Binding, palette: Palette, streak: Array, root: Array, name: str | None = None) -> Array:
+    below = binding.at(skin.colours if name is None else skin.identity_colours[name])
+    hair = np.array(palette.hair) * (1.0 + streak.reshape(-1, 1)) + 0.02 * streak.reshape(-1, 1)
+    share = root.reshape(-1, 1)
+    return np.clip(below * (1.0 - share) + hair * share, 0.02, 1.0)
