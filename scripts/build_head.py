@@ -57,7 +57,7 @@ def main() -> None:
     centres = [eye.centre for eye in find_eyes(mesh)]
     skin = without_hidden(skin, hair_cover(skin.vertices), centres, RADIUS)
     body, shirt = dressed(skin)
-    body = thinned(body, out_of_sight(body), 900)
+    body = thinned(body, out_of_sight(body), 910)
     shirt = thinned(shirt, np.ones(len(shirt.vertices), bool), 220)
     upper, lower = body.regions.pop("gap")
     parts = [body, *eye_parts(mesh), *teeth_parts(jaw, fits), tongue_part(mesh, jaw, fits), *worn, shirt]

@@ -16,6 +16,7 @@ from .topology import edge_faces
 Array = NDArray[Any]
 
 SHIRT = 0.0045  # metres between skin and shirt
+FALL = 0.075  # how far the shirt falls below the cut
 BAND = 0.013  # height of the collar's ribbing
 
 
@@ -132,23 +133,27 @@ def _shirt(part: Part) -> Part:
     loops = sorted(border(part.triangles), key=lambda loop: part.vertices[loop, 1].mean())
     bottom, collar = loops[0], loops[-1]
     count = len(part.vertices)
-    # The collar's edge turns inwards to the neck; the underside is closed by a fan.
+    # The collar's edge turns inwards to the neck; below the cut the shirt falls straight down and is closed by a fan.
     inner = part.vertices[collar] - normals[collar] * (SHIRT + 0.003) - [0.0, 0.002, 0.0]
-    middle = part.vertices[bottom].mean(axis=0) + np.array([0.0, 0.03, 0.0])
+    low = part.vertices[bottom] * [0.97, 1.0, 1.0]
+    low[:, 1] = low[:, 1].min() - FALL
+    middle = low.mean(axis=0)
     triangles = part.triangles.tolist()
     n = len(collar)
     for i in range(n):
         a, b, c, d = collar[i], collar[(i + 1) % n], count + (i + 1) % n, count + i
         triangles += [(b, a, d), (b, d, c)]
-    hub = count + n
-    triangles += [(bottom[(i + 1) % len(bottom)], bottom[i], hub) for i in range(len(bottom))]
-    index = np.concatenate([np.arange(count), collar, bottom[:1]])
-    vertices = np.concatenate([part.vertices, inner, middle[None]])
+    below, m = count + n, len(bottom)
+    for i in range(m):
+        a, b, c, d = bottom[i], bottom[(i + 1) % m], below + (i + 1) % m, below + i
+        triangles += [(b, a, d), (b, d, c), (c, d, below + m)]
+    index = np.concatenate([np.arange(count), collar, bottom, bottom[:1]])
+    vertices = np.concatenate([part.vertices, inner, low, middle[None]])
 
     def cloth(shirt: Colour) -> Array:
         weave = 1.0 + 0.05 * lattice_noise(vertices, 0.02, 9)
         colours = np.array(shirt) * weave[:, None] * (1.0 + 0.10 * band[index])[:, None]
-        colours[count:] = np.array(shirt) * 0.45
+        colours[count:below] = np.array(shirt) * 0.45
         return np.clip(colours, 0.0, 1.0)
 
     return Part(

@@ -18,7 +18,7 @@ Array = NDArray[Any]
 # One base vertex above the left pupil for each ring around the eye, from the ball outwards.
 RINGS = {"inner": 7774, "edge": 13352, "margin": 6785, "lash": 11465, "outer": 6787, "fold": 6930}
 RING_LENGTH = 28
-OPENER = 0.07  # of a blink, undone at rest: the source looks sleepy
+OPENER = 0.04  # of a blink, undone at rest: the source looks sleepy
 
 
 @dataclass(frozen=True)

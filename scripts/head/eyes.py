@@ -94,7 +94,7 @@ def eye_colours(points: Array, eye: Eye, far: Array, turn: Array, iris: tuple[Ar
     coloured = (inner * (1.0 - outness) + outer * outness) * streak[:, None]
     across = (points - eye.centre) * 1e3
     corner = np.clip((np.abs(across[:, 0]) - 8.0) / 5.0, 0.0, 1.0)[:, None]
-    white = np.array([0.90, 0.885, 0.865]) * (1.0 - corner) + np.array([0.85, 0.72, 0.68]) * corner
+    white = np.array([0.86, 0.84, 0.815]) * (1.0 - corner) + np.array([0.85, 0.72, 0.68]) * corner
     colours = np.where((roles == "sclera")[:, None], white, coloured)
     colours[roles == "collar"] = (inner * 0.8 * streak[:, None])[roles == "collar"]
     colours[roles == "rim"] = (outer * 0.72 * streak[:, None])[roles == "rim"]

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from .bind import Binding, bound_part, cast, smooth_normals
 from .palette import PALETTES, TEMPLATE_PALETTE, Palette
-from .part import Part
+from .part import Part, joined
 
 Array = NDArray[Any]
 
 CENTRE = np.array([0.0, 0.008, -0.078])  # metres: between the tops of the ears
-STRANDS, STEPS = 41, 21
-THICK_TOP, THICK_SIDE, THICK_NAPE = 0.0125, 0.0050, 0.0035
+STRANDS, STEPS = 57, 14
+THICK_TOP, THICK_SIDE, THICK_NAPE = 0.0105, 0.0050, 0.0035
 # The hairline, seen from that point: turn about the ear-to-ear axis in degrees (0 forwards, 90 up, 180 back) where hair
 # begins and where it ends, for strands from the middle of the head (0) to just above the ear (1).
 LINE_AT = (0.0, 0.2, 0.36, 0.48, 0.60, 0.73, 0.87, 1.0)
@@ -56,7 +56,7 @@ def hair_part(skin: Part) -> Part:
     end = np.interp(np.abs(column), LINE_AT, BACK) + random.normal(0.0, 2.0, STRANDS)
     turn = np.radians(start[:, None] + (end - start)[:, None] * row[None])  # (strands, steps)
     side = np.radians(column * WIDEST)[:, None] + 0.0 * turn
-    rays = np.stack([np.sin(side), np.cos(side) * np.sin(turn), np.cos(side) * np.cos(turn)], axis=-1).reshape(-1, 3)
+    rays = _ray(turn, side).reshape(-1, 3)
     binding = cast(skin, np.tile(CENTRE, (len(rays), 1)), rays)
     base = binding.at(skin.vertices)
     normals = binding.at(smooth_normals(skin.vertices, skin.triangles))
@@ -81,19 +81,55 @@ def hair_part(skin: Part) -> Part:
             triangles += [(a, b, b + 1), (a, b + 1, a + 1)] if (i + j) % 2 else [(a, b, a + 1), (b, b + 1, a + 1)]
     faces = np.array(triangles)
     positions = base + lift
-    one = positions[faces]
-    out = np.einsum("ij,ij->i", np.cross(one[:, 1] - one[:, 0], one[:, 2] - one[:, 0]), one.mean(axis=1) - CENTRE)
-    if np.median(out) < 0:
-        faces = faces[:, ::-1]
-    streak = 0.19 * random.normal(0.0, 1.0, STRANDS)[:, None] + 0.07 * random.normal(0.0, 1.0, (STRANDS, STEPS))
+    faces = facing_out(positions, faces)
+    streak = 0.15 * random.normal(0.0, 1.0, STRANDS)[:, None] + 0.05 * random.normal(0.0, 1.0, (STRANDS, STEPS))
     root = np.clip(from_edge * 4.0 + 0.25, 0.0, 1.0)
     part = bound_part(skin, binding, lift, faces, _hair_colours(skin, binding, TEMPLATE_PALETTE, streak, root), "hair")
-    part.basis[:] = 0.0  # the scalp hardly moves; loose forehead skin must not drag the hair along
     part.identity_colours = {
         name: _hair_colours(skin, binding, palette, streak, root, name) for name, palette in PALETTES.items()
     }
-    part.regions = {"hair": np.arange(len(positions))}
+    part = joined(part, _fringe(skin, start, end, column, random))
+    part.basis[:] = 0.0  # the scalp hardly moves; loose forehead skin must not drag the hair along
+    part.regions = {"hair": np.arange(len(part.vertices))}
     return part
+
+
+def facing_out(points: Array, triangles: Array) -> Array:
+    """The triangles, each turned so that it is counter-clockwise seen from outside the skull."""
+    a, b, c = points[triangles].transpose(1, 0, 2)
+    inward = np.einsum("ij,ij->i", np.cross(b - a, c - a), a - CENTRE) < 0
+    return np.where(inward[:, None], triangles[:, ::-1], triangles)
+
+
+FRINGE = 120
+
+
+def _fringe(skin: Part, start: Array, end: Array, column: Array, random: np.random.Generator) -> Part:
+    """Fine single hairs over the hairline, so that the cap has no hard rim: roots on the bare skin, tips on the cap."""
+    place = random.uniform(-0.78, 0.78, FRINGE)
+    at_nape = random.uniform(0.0, 1.0, FRINGE) < 0.3
+    line = np.where(at_nape, np.interp(place, column, end), np.interp(place, column, start))
+    inward = np.where(at_nape, -1.0, 1.0)
+    turns = line + inward * random.uniform(-3.2, -0.6, FRINGE), line + inward * random.uniform(7.0, 11.0, FRINGE)
+    sides = place * WIDEST, place * WIDEST + random.normal(0.0, 1.2, FRINGE)
+    broad = random.uniform(0.25, 0.5, FRINGE)  # degrees
+    corners = [(turns[0], sides[0]), (turns[1], sides[1] - broad), (turns[1], sides[1] + broad)]
+    rays = np.stack([_ray(np.radians(turn), np.radians(side)) for turn, side in corners], axis=1).reshape(-1, 3)
+    binding = cast(skin, np.tile(CENTRE, (len(rays), 1)), rays)
+    normals = binding.at(smooth_normals(skin.vertices, skin.triangles))
+    lift = normals * np.tile([0.0003, 0.0070, 0.0070], FRINGE)[:, None]
+    triangles = facing_out(binding.at(skin.vertices) + lift, np.arange(3 * FRINGE).reshape(-1, 3))
+    shade = np.repeat(random.normal(0.0, 0.12, FRINGE), 3)
+    root = np.tile([0.45, 1.0, 1.0], FRINGE)
+    part = bound_part(skin, binding, lift, triangles, _hair_colours(skin, binding, TEMPLATE_PALETTE, shade, root), "hair")
+    part.identity_colours = {
+        name: _hair_colours(skin, binding, palette, shade, root, name) for name, palette in PALETTES.items()
+    }
+    return part
+
+
+def _ray(turn: Array, side: Array) -> Array:
+    return np.stack([np.sin(side), np.cos(side) * np.sin(turn), np.cos(side) * np.cos(turn)], axis=-1)
 
 
 def _hair_colours(skin: Part, binding: Binding, palette: Palette, streak: Array, root: Array, name: str | None = None) -> Array:

@@ -29,3 +29,24 @@ class Part:
     def materials(self) -> Array:
         """(f,) material names."""
         return np.full(len(self.triangles), self.material) if isinstance(self.material, str) else self.material
+
+
+def joined(one: Part, other: Part) -> Part:
+    """Both parts as one; regions of the same name are joined."""
+    start = len(one.vertices)
+    moved = {name: np.asarray(members) + start for name, members in other.regions.items()}
+    names = [*one.regions, *(name for name in moved if name not in one.regions)]
+    none = np.zeros(0, np.int64)
+    return Part(
+        vertices=np.concatenate([one.vertices, other.vertices]),
+        triangles=np.concatenate([one.triangles, other.triangles + start]),
+        basis=np.concatenate([one.basis, other.basis], axis=1),
+        identities={name: np.concatenate([offsets, other.identities[name]]) for name, offsets in one.identities.items()},
+        colours=np.concatenate([one.colours, other.colours]),
+        material=np.concatenate([one.materials(), other.materials()]),
+        regions={name: np.concatenate([one.regions.get(name, none), moved.get(name, none)]) for name in names},
+        identity_colours={
+            name: np.concatenate([one.identity_colours.get(name, one.colours), other.identity_colours.get(name, other.colours)])
+            for name in {*one.identity_colours, *other.identity_colours}
+        },
+    )

@@ -53,7 +53,8 @@ def skin_regions(skin: Skin, points: Array, shapes: dict[str, Array]) -> dict[st
     blink = reach("eyeBlinkLeft") + reach("eyeBlinkRight")
     brow = reach("browInnerUp") + reach("browOuterUpLeft") + reach("browOuterUpRight")
     brow += reach("browDownLeft") + reach("browDownRight")
-    ear = (np.abs(x) > 0.064) & (y < 0.03) & (y > -0.06) & (z < -0.055) & (z > -0.125) & (y > -0.02 - (-z - 0.06) * 1.2)
+    beside = (y < 0.014) & (y > -0.052) & (z < -0.056) & (z > -0.100)
+    ear = beside & ((np.abs(x) > 0.0715) | ((z < -0.070) & (np.abs(x) > 0.0585)))
     found = {
         "lips": is_lip,
         "mouth": is_lip | (near_mouth & (z > -0.02)),

@@ -92,7 +92,7 @@ SECTION = np.array(
     [[-0.98, 0.25], [-0.80, 0.80], [-0.30, 0.99], [0.30, 0.99], [0.80, 0.80], [0.98, 0.25], [0.62, -0.85], [-0.62, -0.85]]
 )
 # Levels of a crown from the neck (0) to the biting edge (1), and the width there.
-LEVELS = ((-0.12, 0.74), (0.12, 0.84), (0.45, 0.96), (0.78, 1.0), (0.95, 0.93))
+LEVELS = ((-0.12, 0.74), (0.12, 0.84), (0.45, 0.96), (0.78, 1.0), (0.95, 0.965))
 
 
 def crown_mesh(arch: Arch, middle: float, crown: Crown) -> tuple[Array, Array, Array]:
@@ -106,7 +106,7 @@ def crown_mesh(arch: Arch, middle: float, crown: Crown) -> tuple[Array, Array, A
     for level, wide in LEVELS:
         depth = crown.neck_depth + (crown.edge_depth - crown.neck_depth) * max(level, 0.0) ** 0.8
         belly = 0.45 * np.sin(np.pi * np.clip(level, 0.0, 1.0)) - 0.5 * (1.0 - level) * (crown.edge_depth < 3)
-        across = SECTION[:, 0] * 0.5 * crown.width * wide * 0.985
+        across = SECTION[:, 0] * 0.5 * crown.width * wide * 1.01
         forth = (SECTION[:, 1] - 1.0) * 0.5 * depth + belly
         # The edge is higher at its sides: a little on incisors, much on canines.
         side = np.abs(SECTION[:, 0]) ** 1.6 * crown.point * 2.4 * max(level, 0.0) ** 3
@@ -150,7 +150,7 @@ def row_of_teeth(arch: Arch) -> tuple[Array, Array, Array]:
 def tooth_colours(points: Array, level: Array, distance: float, front: float) -> Array:
     """(n, 3) sRGB: warmer at the neck and further back, a little darker there."""
     t = np.clip(level, 0.0, 1.0)[:, None]
-    colour = (1.0 - t) * np.array([0.85, 0.78, 0.68]) + t * np.array([0.93, 0.91, 0.87])
+    colour = (1.0 - t) * np.array([0.95, 0.88, 0.77]) + t * np.array([1.0, 0.975, 0.92])
     colour = colour * (1.0 - 0.03 * np.clip(distance / 12.0, 0.0, 1.0) * np.array([0.3, 0.7, 1.6]))
     shade = np.clip(1.02 - (front - points[:, 2]) / 90.0, 0.6, 1.0)
     return np.asarray(colour * shade[:, None])

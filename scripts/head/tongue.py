@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 def tongue_part(mesh: BaseMesh, jaw: dict[str, Rigid], fits: dict[str, Fit]) -> Part:
     """The tongue rests behind the lower teeth, rides on the lower jaw and flattens when the jaw opens."""
-    part = helper_part(mesh, ["helper-tongue"], (0.74, 0.42, 0.42), "tongue", "tongue")
+    part = helper_part(mesh, ["helper-tongue"], (0.82, 0.48, 0.47), "tongue", "tongue")
     raw = part.vertices
     tip = raw[:, 2].max()
     back = np.clip((tip - raw[:, 2]) / 0.055, 0.0, 1.0)  # 0 at the tip, 1 deep in the throat
@@ -42,8 +42,8 @@ def tongue_part(mesh: BaseMesh, jaw: dict[str, Rigid], fits: dict[str, Fit]) -> 
     out = ARKIT_NAMES.index("tongueOut")
     # Forwards over the lower teeth and lip: at half weight the tip lies between the teeth, as in "th".
     forth = (1.0 - back) ** 1.2
-    arch = forth * (1.0 - 0.35 * forth)
-    basis[out] = np.stack([-0.12 * points[:, 0] * forth, 0.011 * arch, 0.036 * forth], axis=1)
+    arch = forth * (1.0 - 0.25 * forth)
+    basis[out] = np.stack([-0.12 * points[:, 0] * forth, 0.0135 * arch, 0.044 * forth], axis=1)
     shade = np.clip(1.0 - 0.5 * back, 0.4, 1.0) * (0.88 + 0.12 * top)
     return Part(
         vertices=points,
