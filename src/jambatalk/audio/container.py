@@ -24,7 +24,7 @@ EXPECTED = "expected wav, flac, mp3, ogg, opus, m4a or a video with sound"
 
 
 def decode(source: Source) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Give (mono float32 block, rate) for every audio frame of the best sound track. Closes what is ours at the end.
+    """Give (mono float32 block, rate) for every audio frame of the first sound track. Closes what is ours at the end.
 
     A packet that cannot be decoded is skipped, as players do, unless nothing decodes at all. A file that ends before the
     length it promises raises InputError at the end.
@@ -38,7 +38,7 @@ def decode(source: Source) -> Iterator[tuple[NDArray[np.float32], int]]:
             raise InputError(f"cannot read {source.name}: it is no audio or video file, or a damaged one ({EXPECTED})") from error
         if not container.streams.audio:
             raise InputError(f"{source.name} has no sound track ({EXPECTED})")
-        stream = container.streams.best("audio") or container.streams.audio[0]
+        stream = container.streams.audio[0]
         watch = EndWatch(source, container.format.name, stream)
         heard = damaged = False
         packets = container.demux(stream)
