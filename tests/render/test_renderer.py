@@ -150,6 +150,15 @@ def test_a_face_without_materials_or_regions_is_drawn():
     assert image[32, 32].min() > 90
 
 
+def test_a_two_sided_material_looks_the_same_from_behind():
+    points, faces = quad(0.5, 0.5)
+    front, back = (picture(joined((points, order, "cloth", GREY))) for order in (faces, faces[:, ::-1]))
+    assert front[48, 48].min() > 60
+    assert np.abs(front.astype(int) - back).max() <= 1
+    # One-sided skin is not seen from behind at all.
+    assert not picture(joined((points, faces[:, ::-1].copy(), "skin", GREY))).any()
+
+
 def test_an_unknown_material_looks_like_skin():
     points, faces = sphere(0.3, 48)
     assert np.array_equal(picture(joined((points, faces, "porcelain", GREY))), picture(joined((points, faces, "skin", GREY))))

@@ -83,5 +83,7 @@ def lookup(names: Sequence[str]) -> list[Material]:
 
 
 def table(names: Sequence[str]) -> Array:
-    """(M, 12) float32 rows for the shading kernel."""
-    return np.array([material.row() for material in lookup(names)], np.float32)
+    """(M, 12) float32 rows for the shading kernel; a wrap w is kept as 1 / (1 + w), all that the kernel needs of it."""
+    rows = np.array([material.row() for material in lookup(names)], np.float32)
+    rows[:, : WRAP_BLUE + 1] = 1 / (1 + rows[:, : WRAP_BLUE + 1])
+    return rows

@@ -19,7 +19,7 @@ WIDE = 0.012  # metres of lip gap at which the mouth counts as open to the light
 REACH_CLOSED, REACH_OPEN = 0.010, 0.034  # metres behind the lips after which the light has fallen to 1/e
 LIP_THICKNESS = 0.006  # metres behind the foremost lip that are still in the open
 DEEPEST = 0.20  # what is left of the light at the back of the throat
-LID_SHADE = 0.55  # how dark the eye is right under the upper lid, 0..1
+LID_SHADE = 0.70  # how dark the eye is right under the upper lid, 0..1
 
 
 class MouthLight:
@@ -71,7 +71,7 @@ class MouthLight:
             ambient[self._inside] = np.maximum(ambient[self._inside], 0.45)
         vertex, shade = self._eyes
         ambient[vertex] = shade
-        direct[vertex] = 0.55 + 0.45 * shade
+        direct[vertex] = 0.40 + 0.60 * shade
         return ambient, direct
 
 

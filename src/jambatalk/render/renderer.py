@@ -18,7 +18,7 @@ from jambatalk.render.materials import lookup, table
 from jambatalk.render.mouth_light import MouthLight
 from jambatalk.render.occlusion import flat_view
 from jambatalk.render.raster import ONE_SIDED, SKIP, TWO_SIDED, bin_triangles, project, raster_rows, sample_offsets
-from jambatalk.render.shading import AMBIENT, ATTRIBUTES, COLOUR, DIRECT, NORMAL, shade_bands
+from jambatalk.render.shading import AMBIENT, ATTRIBUTES, COLOUR, DIRECT, NORMAL, develop_all, shade_bands
 from jambatalk.render.tone import film_table, to_linear
 from jambatalk.render.workers import processors, share
 
@@ -68,6 +68,7 @@ class Renderer:
         elif background.shape != (height, width, 3):
             raise InputError(f"the background has shape {background.shape}, expected ({height}, {width}, 3)")
         self._background = np.ascontiguousarray(background, np.float32)
+        self._blank = develop_all(self._background, self._film)
 
         vertices = np.ascontiguousarray(face.vertices, np.float32)
         self._check(vertices)
@@ -130,7 +131,7 @@ class Renderer:
             shade_bands(
                 first, step, BAND, screen, near, self._triangles, self._materials, attributes, self._table, self._two_sided,
                 starts, items, glass_starts, glass_items, self._offsets, focal, self._lights, to_light, depths,
-                self._background, self._film, picture,
+                self._background, self._blank, self._film, picture,
             )  # fmt: skip
 
         share(draw, min(self.threads, len(starts) - 1))

@@ -127,21 +127,22 @@ def light_surface(
         cosine = nx * lx + ny * ly + nz * lz
         if n == 0:
             reach = direct * key_reach
-            open_reach = reach
+            # Light scattered under the skin fills a shadow's edge with red first.
+            bleed = (material[WRAP_BLUE] - material[WRAP_RED]) * np.float32(0.6)
+            red_reach = reach + (np.sqrt(max(reach, zero)) - reach) * bleed
         elif n == 1:
             reach = direct * (np.float32(0.35) + np.float32(0.65) * ambient)
-            open_reach = reach
+            red_reach = reach
         else:
             reach = direct * ambient * material[RIM]
-            open_reach = reach
-        # Scattered light fills a shadow's edge with red first.
-        soft = np.sqrt(reach) if reach > 0 else zero
-        bleed = material[WRAP_RED] - material[WRAP_BLUE]
-        red_reach = reach + (soft - reach) * np.float32(0.5) * bleed
-        wr, wg, wb = material[WRAP_RED], material[WRAP_GREEN], material[WRAP_BLUE]
-        red += lights[n, 3] * red_reach * max((cosine + wr) / (one + wr), zero)
-        green += lights[n, 4] * reach * max((cosine + wg) / (one + wg), zero)
-        blue += lights[n, 5] * reach * max((cosine + wb) / (one + wb), zero)
+            red_reach = reach
+            if reach <= 0 or cosine < np.float32(-0.5):
+                continue
+        # (cosine + wrap) / (1 + wrap) without a division: see ``materials.table``.
+        away = one - cosine
+        red += lights[n, 3] * red_reach * max(one - away * material[WRAP_RED], zero)
+        green += lights[n, 4] * reach * max(one - away * material[WRAP_GREEN], zero)
+        blue += lights[n, 5] * reach * max(one - away * material[WRAP_BLUE], zero)
         if cosine > 0:
             hx, hy, hz = lx + vx, ly + vy, lz + vz
             length = np.sqrt(hx * hx + hy * hy + hz * hz)
@@ -151,7 +152,7 @@ def light_surface(
                 shine += material[SHEEN] * _power(aligned, material[SHARPNESS])
             if material[GLINT] > 0:
                 shine += material[GLINT] * _power(aligned, material[GLINT_SHARPNESS])
-            shine *= open_reach * (one + np.float32(4.0) * material[EDGE] * graze) * min(cosine * np.float32(4.0), one)
+            shine *= reach * (one + np.float32(4.0) * material[EDGE] * graze) * min(cosine * np.float32(4.0), one)
             shine_red += shine * lights[n, 3]
             shine_green += shine * lights[n, 4]
             shine_blue += shine * lights[n, 5]
@@ -198,10 +199,41 @@ def _interpolate(
 
 
 @njit(cache=True, nogil=True)
+def faces_away(triangle: int, screen: Array, triangles: Array) -> bool:
+    """Whether the viewer sees the back of a triangle. Not asked of its smooth normal, which errs along an outline."""
+    i, j, k = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
+    ux, uy = screen[j, 0] - screen[i, 0], screen[j, 1] - screen[i, 1]
+    wx, wy = screen[k, 0] - screen[i, 0], screen[k, 1] - screen[i, 1]
+    return bool(ux * wy - uy * wx > 0)
+
+
+@njit(cache=True, nogil=True)
 def dither(x: int, y: int) -> float:
     """A value in 0..1 that hides the steps of an 8-bit gradient (interleaved gradient noise, Jimenez 2014)."""
     value = 52.9829189 * ((0.06711056 * x + 0.00583715 * y) % 1.0)
     return value - np.floor(value)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def develop(light: Array, x: int, y: int, film: Array, picture: Array) -> None:
+    """Put linear RGB (3,) into ``picture`` (H, W, 3) uint8 through the film curve, dithered."""
+    noise = np.float32(dither(x, y))
+    for c in range(3):
+        value = min(max(light[c], ZERO), np.float32(TABLE_LIMIT)) * np.float32(1 / TABLE_LIMIT)
+        place = np.sqrt(value) * np.float32(TABLE_SIZE)
+        cell = min(int(place), TABLE_SIZE - 1)
+        value = film[cell] + (film[cell + 1] - film[cell]) * (place - np.float32(cell))
+        picture[y, x, c] = np.uint8(min(value + noise, np.float32(255.0)))
+
+
+@njit(cache=True, nogil=True)
+def develop_all(light: Array, film: Array) -> Array:
+    """(H, W, 3) float32 linear light -> (H, W, 3) uint8."""
+    picture = np.empty(light.shape, np.uint8)
+    for y in range(light.shape[0]):
+        for x in range(light.shape[1]):
+            develop(light[y, x], x, y, film, picture)
+    return picture
 
 
 @njit(cache=True, nogil=True)
@@ -226,12 +258,14 @@ def shade_bands(
     to_light: Array,
     depths: Array,
     background: Array,
+    blank: Array,
     film: Array,
     picture: Array,
 ) -> None:
     """Draw bands first, first + step, ... of ``band`` rows into ``picture`` (H, W, 3) uint8.
 
-    background: (H, W, 3) float32 linear light. film: see ``tone.film_table``. The rest as in ``raster`` and ``light_surface``.
+    background: (H, W, 3) float32 linear light, and blank the same as bytes (see ``develop_all``). film: see ``tone.film_table``.
+    The rest as in ``raster`` and ``light_surface``.
     """
     height, width = picture.shape[0], picture.shape[1]
     samples = offsets.shape[0]
@@ -273,6 +307,13 @@ def shade_bands(
             for x in range(width):
                 seen = ids[y - top, x]
                 groups = 0
+                anything = has_glass
+                for s in range(samples):
+                    anything |= seen[s] >= 0
+                if not anything:
+                    for c in range(3):
+                        picture[y, x, c] = blank[y, x, c]
+                    continue
                 empty = 0
                 for s in range(samples):
                     t = seen[s]
@@ -300,11 +341,8 @@ def shade_bands(
                     for n in range(ATTRIBUTES):
                         one[n] = 0
                     depth = _interpolate(t, px, py, screen, near, triangles, attributes, np.float32(1.0), one)
-                    if two_sided[materials[t]]:
-                        vx = (px / np.float32(SUBPIXEL) - half_width) * inverse_focal
-                        vy = (half_height - py / np.float32(SUBPIXEL)) * inverse_focal
-                        if one[0] * vx + one[1] * vy - one[2] > 0:
-                            one[0], one[1], one[2] = -one[0], -one[1], -one[2]
+                    if two_sided[materials[t]] and faces_away(t, screen, triangles):
+                        one[0], one[1], one[2] = -one[0], -one[1], -one[2]
                     kind = materials[t]
                     g = 0
                     while g < groups:
@@ -358,14 +396,7 @@ def shade_bands(
                         light_surface(one, vx, vy, vz, table[materials[t]], lights, reach, True, rgb)
                         for c in range(3):
                             total[c] += rgb[c] * covered * share
-                noise = dither(x, y)
-                for c in range(3):
-                    place = np.sqrt(
-                        min(max(total[c], np.float32(0.0)), np.float32(TABLE_LIMIT)) / np.float32(TABLE_LIMIT)
-                    ) * np.float32(TABLE_SIZE)
-                    cell = min(int(place), TABLE_SIZE - 1)
-                    value = film[cell] + (film[cell + 1] - film[cell]) * (place - np.float32(cell))
-                    picture[y, x, c] = np.uint8(min(value + np.float32(noise), np.float32(255.0)))
+                develop(total, x, y, film, picture)
 
 
 @njit(cache=True, nogil=True)
