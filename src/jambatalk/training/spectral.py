@@ -73,7 +73,7 @@ class SpectralEffects:
         axis = torch.linspace(-1.0, 1.0, x.shape[2])
         shape = normal(batch, 1, 1) * axis * 2.0 + normal(batch, 1, 1) * torch.cos(math.pi * axis)
         # Mel power of Gaussian noise fluctuates from frame to frame: a sum of a few exponential draws per band.
-        draws = -torch.log(torch.rand(batch, x.shape[1], x.shape[2], 3, generator=generator).clamp_min(1e-6)).mean(-1)
+        draws = sum(torch.empty_like(x).exponential_(generator=generator) for _ in range(3))
         noise = torch.exp(shape) * draws
         noise = noise / noise.mean((1, 2), keepdim=True) * loud * 10.0 ** (-uniform(*s.noise_snr_db) / 10.0)
         power = torch.where(chance(s.noise), power + noise, power)
@@ -113,12 +113,12 @@ class SpectralEffects:
 
         decay_seconds (B, 1, 1) is the time constant of the power, amount (B, 1, 1) the tail's weight.
         """
-        batch = len(power)
         times = torch.arange(1, 41) * 0.01
         tail = torch.exp(-times / decay_seconds[:, 0]) * (0.01 / decay_seconds[:, 0]) * amount[:, 0]  # (B, 40)
-        kernel = torch.cat([tail.flip(1), torch.ones(batch, 1)], dim=1)
-        stacked = F.pad(power.transpose(1, 2), (40, 0)).transpose(0, 1)  # (bands, B, T + 40)
-        return F.conv1d(stacked, kernel[:, None], groups=batch).permute(1, 2, 0)
+        size = 1 << (power.shape[1] + 40).bit_length()
+        response = torch.fft.rfft(F.pad(tail, (1, 0)), size)[:, :, None]
+        added = torch.fft.irfft(torch.fft.rfft(power, size, dim=1) * response, size, dim=1)[:, : power.shape[1]]
+        return power + added.clamp_min(0)
 
 
 def _to_mel(hz: float) -> float:
