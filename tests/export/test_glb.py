@@ -200,6 +200,19 @@ def test_identity_and_one_frame(tmp_path):
     assert len(played.times()) == 1
 
 
+@pytest.mark.parametrize("directions", [0, 1, 5])
+def test_vertex_offsets_become_shapes(directions, tmp_path):
+    frames = RNG.uniform(-1, 1, (40, directions))
+    offsets = np.tensordot(frames, RNG.normal(0, 0.004, (directions, 81, 3)), 1).astype(np.float32)
+    Motion(25.0, offsets=offsets, face=small_face()).save(tmp_path / "m.glb")
+    played = Played(tmp_path / "m.glb")
+    assert len(played.primitive.targets or []) == directions
+    if directions:
+        assert np.abs(played.track("weights")).max() == pytest.approx(1)
+        for frame in (0, 20, 39):
+            np.testing.assert_allclose(played.vertices(frame), small_face().vertices + offsets[frame], atol=1e-4)
+
+
 def test_same_motion_same_bytes(tmp_path):
     moving = motion()
     moving.save([tmp_path / "a.glb", tmp_path / "b.glb"])
@@ -211,7 +224,11 @@ def test_same_motion_same_bytes(tmp_path):
     [
         ({"names": ("jawOpne", "cheekPuff")}, {}, "unknown shape 'jawOpne'"),
         ({"weights": np.zeros((0, 2), np.float32)}, {}, "no frames"),
-        ({"weights": None, "names": (), "offsets": np.zeros((2, 81, 3), np.float32)}, {}, "vertex offsets"),
+        (
+            {"weights": None, "names": (), "offsets": np.zeros((2, 80, 3), np.float32)},
+            {},
+            "moves 80 vertices, but the face has 81",
+        ),
         ({}, {"identity": "short"}, "choose one of tall"),
         ({}, {"shapes": "some"}, "expected 'all' or 'used'"),
         ({"head_pose": np.full((12, 3), np.nan, np.float32)}, {}, "finite angles"),

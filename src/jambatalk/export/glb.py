@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.errors import InputError
-from jambatalk.export.checks import weights_of
 from jambatalk.export.gltf_file import INDEX_DATA, VERTEX_DATA, GltfFile
+from jambatalk.export.offset_shapes import as_shapes
 from jambatalk.face.face import Face
 from jambatalk.motion import Motion
 from jambatalk.render.geometry import vertex_normals, weld
@@ -42,15 +42,18 @@ def save(motion: Motion, path: Path, *, identity: str | None = None, shapes: str
 
     identity: one of the face's identities. shapes: "all" exports every shape of the face, so that the file can also be
     driven by something else; "used" only those that the motion moves, for a smaller file.
-    InputError for vertex offsets, an empty motion, or names that the face does not have.
+    Vertex offsets become up to 64 shapes of their own. InputError for an empty motion, or one that does not fit the face.
     """
-    weights = weights_of(motion, ".glb")
     if shapes not in ("all", "used"):
         raise InputError(f"shapes is {shapes!r}, expected 'all' or 'used'")
     if not len(motion):
         raise InputError("the motion has no frames to animate")
-    face = _face(motion, identity)
-    moved = dict(zip(face.columns(motion.names), weights.T))
+    face, names, weights = _face(motion, identity), motion.names, motion.weights
+    if weights is None:
+        assert motion.offsets is not None
+        face, weights = as_shapes(motion.offsets, face)
+        names = face.names
+    moved = dict(zip(face.columns(names), weights.T))
     kept = [k for k in range(len(face.names)) if shapes == "all" or (k in moved and moved[k].any())]
     if not kept:
         kept = list(range(min(1, len(face.names))))
