@@ -22,23 +22,12 @@ from head.face_skin import face_skin
 from head.hair import hair_cover, hair_part
 from head.lashes import lash_part
 from head.mouth import jaw_motions, mouth_fits
-from head.part import Part
 from head.teeth import teeth_parts
 from head.thin import thinned
 from head.tongue import tongue_part
 from jambatalk.face.asset import write_face
 
 ASSET = Path(__file__).parents[1] / "src" / "jambatalk" / "assets" / "head.npz"
-
-
-def out_of_sight(body: Part) -> np.ndarray:
-    """(V,) bool: ears, neck and the mouth's lining, where the base mesh is finer than a portrait shows."""
-    out = np.zeros(len(body.vertices), bool)
-    for name in ("ears", "neck", "mouth_cavity"):
-        out[body.regions[name]] = True
-    for name in ("inner_lips", "lips", "gap"):
-        out[body.regions.get(name, [])] = False
-    return out
 
 
 def main() -> None:
@@ -57,10 +46,16 @@ def main() -> None:
     centres = [eye.centre for eye in find_eyes(mesh)]
     skin = without_hidden(skin, hair_cover(skin.vertices), centres, RADIUS)
     body, shirt = dressed(skin)
-    body = thinned(body, out_of_sight(body), 910)
-    shirt = thinned(shirt, np.ones(len(shirt.vertices), bool), 220)
+    # The base mesh is finer than a portrait shows in the ears, the neck and the mouth's lining.
+    lining = np.concatenate([body.regions["neck"], np.setdiff1d(body.regions["mouth_cavity"], body.regions["inner_lips"])])
+    body = thinned(body, lining, 560)
+    body = thinned(body, body.regions["ears"], 160)
+    shirt = thinned(shirt, np.arange(len(shirt.vertices)), 250)
+    teeth = [
+        thinned(part, np.arange(len(part.vertices)), 90) if part.material == "gums" else part for part in teeth_parts(jaw, fits)
+    ]
     upper, lower = body.regions.pop("gap")
-    parts = [body, *eye_parts(mesh), *teeth_parts(jaw, fits), tongue_part(mesh, jaw, fits), *worn, shirt]
+    parts = [body, *eye_parts(mesh), *teeth, tongue_part(mesh, jaw, fits), *worn, shirt]
     face = assemble(parts, (int(upper), int(lower)))
     write_face(face, options.output)
     size = options.output.stat().st_size

@@ -63,6 +63,17 @@ def cast(skin: Part, origins: Array, directions: Array) -> Binding:
     return Binding(corners, shares)
 
 
+def rounding(skin: Part, binding: Binding) -> Array:
+    """(n, 3) how far each bound point lies below the smooth surface that the skin's flat triangles stand for.
+
+    Phong tessellation (Boubekeur and Alexa 2008) with weight 3/4.
+    """
+    flat = binding.at(skin.vertices)
+    corner, normal = skin.vertices[binding.corners], smooth_normals(skin.vertices, skin.triangles)[binding.corners]
+    below = np.einsum("nkd,nkd->nk", flat[:, None] - corner, normal)
+    return np.asarray(-0.75 * np.einsum("nk,nk,nkd->nd", binding.shares, below, normal))
+
+
 def bound_part(skin: Part, binding: Binding, lift: Array, triangles: Array, colours: Array, material: str) -> Part:
     """A part whose vertices ride on the skin, ``lift`` (n, 3) metres away from it."""
     return Part(

@@ -32,7 +32,7 @@ class Eyelid:
 
 
 def find_eyelids(mesh: BaseMesh, skin: Skin, template: Array) -> dict[str, Eyelid]:
-    """"Left" and "Right" -> the eyelid of that side."""
+    """ "Left" and "Right" -> the eyelid of that side."""
     near = [polygon(quad) for quad in mesh.quads["body"] if np.linalg.norm(template[quad].mean(axis=0) - [0.029, 0, 0.01]) < 0.05]
     own = np.full(len(template), -1)
     kept = np.flatnonzero(skin.source >= 0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bind import Binding, bound_part, cast, smooth_normals
+from .bind import Binding, bound_part, cast, rounding, smooth_normals
 from .palette import PALETTES, TEMPLATE_PALETTE, Palette
 from .part import Part, joined
 
@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 CENTRE = np.array([0.0, 0.008, -0.078])  # metres: between the tops of the ears
 STRANDS, STEPS = 57, 14
-THICK_TOP, THICK_SIDE, THICK_NAPE = 0.0105, 0.0050, 0.0035
+THICK_TOP, THICK_SIDE, THICK_NAPE = 0.0135, 0.0050, 0.0035
 # The hairline, seen from that point: turn about the ear-to-ear axis in degrees (0 forwards, 90 up, 180 back) where hair
 # begins and where it ends, for strands from the middle of the head (0) to just above the ear (1).
 LINE_AT = (0.0, 0.2, 0.36, 0.48, 0.60, 0.73, 0.87, 1.0)
@@ -68,12 +68,11 @@ def hair_part(skin: Part) -> Part:
     edge = np.clip(from_edge, 0.0, 1.0)
     edge = np.sqrt(edge * (2.0 - edge))
     back = np.clip((np.degrees(turn) - 120.0) / 90.0, 0.0, 1.0)
-    most = THICK_TOP + (THICK_SIDE - THICK_TOP) * (np.abs(column)[:, None] ** 1.5)
+    most = THICK_TOP + (THICK_SIDE - THICK_TOP) * (np.abs(column)[:, None] ** 1.2)
     most = most + (THICK_NAPE - most) * back
     groove = random.normal(0.0, 0.8, STRANDS)[:, None] + 0.25 * random.normal(0.0, 1.0, (STRANDS, STEPS))
     thick = 0.0004 + most * edge * (1.0 + 0.09 * groove)
-    # Hair is combed back: towards the hairline the cap leans over its own roots.
-    lift = normals * thick.reshape(-1, 1)
+    lift = normals * thick.reshape(-1, 1) + rounding(skin, binding)
     triangles = []
     for i in range(STRANDS - 1):
         for j in range(STEPS - 1):
@@ -83,7 +82,7 @@ def hair_part(skin: Part) -> Part:
     positions = base + lift
     faces = facing_out(positions, faces)
     streak = 0.15 * random.normal(0.0, 1.0, STRANDS)[:, None] + 0.05 * random.normal(0.0, 1.0, (STRANDS, STEPS))
-    root = np.clip(from_edge * 4.0 + 0.25, 0.0, 1.0)
+    root = np.clip(from_edge * 4.0 + 0.6, 0.0, 1.0)
     part = bound_part(skin, binding, lift, faces, _hair_colours(skin, binding, TEMPLATE_PALETTE, streak, root), "hair")
     part.identity_colours = {
         name: _hair_colours(skin, binding, palette, streak, root, name) for name, palette in PALETTES.items()
@@ -117,14 +116,12 @@ def _fringe(skin: Part, start: Array, end: Array, column: Array, random: np.rand
     rays = np.stack([_ray(np.radians(turn), np.radians(side)) for turn, side in corners], axis=1).reshape(-1, 3)
     binding = cast(skin, np.tile(CENTRE, (len(rays), 1)), rays)
     normals = binding.at(smooth_normals(skin.vertices, skin.triangles))
-    lift = normals * np.tile([0.0003, 0.0070, 0.0070], FRINGE)[:, None]
+    lift = normals * np.tile([0.0003, 0.0070, 0.0070], FRINGE)[:, None] + rounding(skin, binding)
     triangles = facing_out(binding.at(skin.vertices) + lift, np.arange(3 * FRINGE).reshape(-1, 3))
     shade = np.repeat(random.normal(0.0, 0.12, FRINGE), 3)
     root = np.tile([0.45, 1.0, 1.0], FRINGE)
     part = bound_part(skin, binding, lift, triangles, _hair_colours(skin, binding, TEMPLATE_PALETTE, shade, root), "hair")
-    part.identity_colours = {
-        name: _hair_colours(skin, binding, palette, shade, root, name) for name, palette in PALETTES.items()
-    }
+    part.identity_colours = {name: _hair_colours(skin, binding, palette, shade, root, name) for name, palette in PALETTES.items()}
     return part
 
 

@@ -22,7 +22,7 @@ def lash_part(skin: Part, lid: Eyelid, centre: Array, side: str) -> Part:
     vertices, basis, triangles = [], [], []
     identities: dict[str, list[Array]] = {name: [] for name in skin.identities}
     outwards = 1.0 if side == "Left" else -1.0
-    for curve, count, length, is_upper in ((lid.upper, UPPER, 0.0075, True), (lid.lower, LOWER, 0.0036, False)):
+    for curve, count, length, is_upper in ((lid.upper, UPPER, 0.0075, True), (lid.lower, LOWER, 0.0027, False)):
         order = curve if outwards > 0 else curve[::-1]  # from the nose outwards
         place = np.linspace(0.07 if is_upper else 0.2, 0.975, count) + random.uniform(-0.006, 0.006, count)
         points = skin.vertices[order]
@@ -39,13 +39,13 @@ def lash_part(skin: Part, lid: Eyelid, centre: Array, side: str) -> Part:
             upward = np.array([0.0, 1.0 if is_upper else -1.0, 0.0])
             grown = length * np.interp(t, [0.0, 0.25, 0.75, 1.0], [0.45, 0.8, 1.0, 0.75]) * random.uniform(0.85, 1.1)
             first = 0.95 * radial + 0.10 * upward + 0.6 * fan
-            second = 0.45 * radial + 0.85 * upward + 0.9 * fan
+            second = 0.75 * radial + 0.55 * upward + 0.8 * fan
             first, second = (d / np.linalg.norm(d) for d in (first, second))
             middle = root + first * grown * 0.5
             tip = middle + second * grown * 0.5
             across = np.cross(radial, upward)
             across /= np.linalg.norm(across)
-            wide = 0.00018 if is_upper else 0.00013
+            wide = 0.00018 if is_upper else 0.00011
             thick, thin = across * wide, across * wide * 0.7
             hair = np.array([root - thick, root + thick, middle - thin, middle + thin, tip])
             start = 5 * len(vertices)
@@ -65,9 +65,7 @@ def lash_part(skin: Part, lid: Eyelid, centre: Array, side: str) -> Part:
         colours=np.tile(colour, (len(points), 1)),
         material="lash",
         regions={"lashes": np.arange(len(points))},
-        identity_colours={
-            name: np.tile(np.array(palette.brows) * 0.45, (len(points), 1)) for name, palette in PALETTES.items()
-        },
+        identity_colours={name: np.tile(np.array(palette.brows) * 0.45, (len(points), 1)) for name, palette in PALETTES.items()},
     )
 
 

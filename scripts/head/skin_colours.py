@@ -68,7 +68,7 @@ def paint_skin(skin: Part, lash_line: Array, palette: Palette) -> Array:
         beard *= 1.0 - np.exp(-(((x - 0.045) / 0.016) ** 2 + ((y + 0.045) / 0.012) ** 2))
         colour = mixed(colour, 0.55 * tone + 0.45 * np.array(palette.hair) * [0.9, 0.98, 1.08], palette.stubble * beard)
     cover = hair_cover(points)
-    colour = mixed(colour, palette.hair, 0.9 * np.clip(cover / 0.008 + 0.35, 0.0, 1.0))
+    colour = mixed(colour, palette.hair, 0.9 * np.clip(cover / 0.008 + 0.55, 0.0, 1.0))
     # Lips: fullest colour inside, their outline soft; darker and wetter towards the contact.
     lips = np.zeros(count)
     lips[regions["lips"]] = 1.0

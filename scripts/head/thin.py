@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 def thinned(part: Part, may_go: Array, count: int) -> Part:
-    """The part with up to ``count`` of the vertices in ``may_go`` (V,) bool collapsed onto neighbours, cheapest first.
+    """The part with up to ``count`` of the vertices ``may_go`` (indices) collapsed onto neighbours, cheapest first.
 
     The cost of a collapse is the quadric error of Garland and Heckbert 1997. Open edges stay, and so does a vertex whose
     collapse would turn a triangle over. Regions lose the vertices that go.
@@ -56,7 +56,7 @@ def thinned(part: Part, may_go: Array, count: int) -> Part:
         return found
 
     queue: list[tuple[float, int, int]] = []
-    for v in np.flatnonzero(may_go).tolist():
+    for v in np.asarray(may_go).tolist():
         choice = best(v) if v in faces and v not in open_edge else None
         if choice:
             heapq.heappush(queue, (choice[0], v, choice[1]))

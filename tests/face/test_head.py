@@ -195,7 +195,7 @@ def test_mouth_close_undoes_the_jaw(amount: float) -> None:
     assert line_gap(face, posed).max() < 0.02 * MM
     chin = face.regions["chin"]
     low = chin[face.vertices[chin, 1] < -0.1]
-    assert (face.vertices[low, 1] - posed[low, 1]).mean() > 20 * MM * amount  # the jaw itself stays open
+    assert (face.vertices[low, 1] - posed[low, 1]).mean() > 15 * MM * amount  # the jaw itself stays open
 
 
 def test_jaw_opens_the_lips() -> None:
