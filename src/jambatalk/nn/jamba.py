@@ -8,6 +8,7 @@ T  Transformer layer          x + attention(rms(x)), then x + mlp(rms(x))
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -74,6 +75,12 @@ class JambaLayer(nn.Module):
         else:
             self.feed = FeedForward(c.width, c.mlp_hidden)
 
+    def init_state(self, batch: int, position: Tensor | None = None) -> LayerState:
+        """The mixer's empty state."""
+        if isinstance(self.mixer, SlidingAttention):
+            return self.mixer.init_state(batch, position)
+        return self.mixer.init_state(batch)
+
     def forward(self, x: Tensor, state: LayerState) -> tuple[Tensor, LayerState, RouterStats | None]:
         mixed, state = self.mixer(self.mixer_norm(x), state)
         x = x + self.drop(mixed)
@@ -95,12 +102,7 @@ class JambaDecoder(nn.Module):
 
     def init_state(self, batch: int, position: Tensor | None = None) -> list[LayerState]:
         """One state per layer. ``position`` (B,): absolute index of the first frame, which only attention uses."""
-        states: list[LayerState] = []
-        for layer in self.layers:
-            mixer = layer.mixer
-            is_attention = isinstance(mixer, SlidingAttention)
-            states.append(mixer.init_state(batch, position) if is_attention else mixer.init_state(batch))  # type: ignore[operator]
-        return states
+        return [cast(JambaLayer, layer).init_state(batch, position) for layer in self.layers]
 
     def forward(self, x: Tensor, state: list[LayerState]) -> tuple[Tensor, list[LayerState], list[RouterStats]]:
         """x (B, T, width) -> (B, T, width), the new states, and each mixture's router statistics."""

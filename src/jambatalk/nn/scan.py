@@ -57,9 +57,9 @@ class _NumbaScan(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         from jambatalk.nn import scan_numba
 
-        arrays = [x.detach().contiguous().numpy() for x in inputs]
+        u, delta, a, b, c, d, state = (x.detach().contiguous().numpy() for x in inputs)
         needs_grad = any(x.requires_grad for x in inputs)
-        y, last, kept = scan_numba.forward(*arrays, keep=needs_grad)
+        y, last, kept = scan_numba.forward(u, delta, a, b, c, d, state, keep=needs_grad)
         if needs_grad:
             ctx.save_for_backward(*inputs)
             ctx.kept = kept
@@ -69,8 +69,9 @@ class _NumbaScan(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor, ...]:
         from jambatalk.nn import scan_numba
 
-        arrays = [x.detach().contiguous().numpy() for x in ctx.saved_tensors]
-        grads = scan_numba.backward(*arrays, ctx.kept, grad_y.contiguous().numpy(), grad_last.contiguous().numpy())
+        u, delta, a, b, c, d, state = (x.detach().contiguous().numpy() for x in ctx.saved_tensors)
+        gy, g_last = grad_y.contiguous().numpy(), grad_last.contiguous().numpy()
+        grads = scan_numba.backward(u, delta, a, b, c, d, state, ctx.kept, gy, g_last)
         return tuple(torch.from_numpy(g) for g in grads)
 
 
