@@ -68,4 +68,5 @@ def load(path: Path) -> Motion:
 
 def _rounded(row: Any) -> list[float]:
     """Six decimals: a thousandth of what an eye could see, and a third of the size."""
-    return [round(float(value), 6) for value in row]
+    values: list[float] = np.round(row.astype(np.float64), 6).tolist()
+    return values
