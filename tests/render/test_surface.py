@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from render_meshes import quad, sphere
 
-from jambatalk.render.geometry import vertex_normals, weld
+from jambatalk.render.geometry import affine, blend, vertex_normals, weld
 from jambatalk.render.materials import lookup
 from jambatalk.render.occlusion import bake, fibonacci_sphere
 from jambatalk.render.raster import TWO_SIDED
@@ -82,3 +82,12 @@ def test_the_film_curve_keeps_colours_and_never_clips():
     table = film_table()
     value = table[cell] + (table[cell + 1] - table[cell]) * (place - cell)
     assert value == pytest.approx(255 * to_srgb(film(x)), abs=0.02)
+
+
+def test_affine_and_blend_are_the_matrix_products():
+    rng = np.random.default_rng(5)
+    points, matrix = rng.normal(size=(50, 3)).astype(np.float32), rng.normal(size=(3, 4)).astype(np.float32)
+    assert affine(points, matrix) == pytest.approx(points @ matrix[:, :3].T + matrix[:, 3], abs=1e-5)
+    neutral, basis = rng.normal(size=30).astype(np.float32), rng.normal(size=(6, 30)).astype(np.float32)
+    rows, weights = np.array([4, 0, 2]), np.array([0.5, 0, -2], np.float32)
+    assert blend(neutral, basis, rows, weights) == pytest.approx(neutral + weights @ basis[rows], abs=1e-5)

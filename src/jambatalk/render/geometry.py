@@ -1,4 +1,8 @@
-"""Smooth normals of a moving mesh."""
+"""Moving a mesh and finding its smooth normals.
+
+Small loops of our own rather than matrix products: those start threads of their own, which get in each other's way when
+several frames are drawn at a time.
+"""
 
 from __future__ import annotations
 
@@ -71,3 +75,30 @@ def vertex_normals(vertices: Array, triangles: Array, owner: Array) -> Array:
         if o != v:
             normals[v, 0], normals[v, 1], normals[v, 2] = normals[o, 0], normals[o, 1], normals[o, 2]
     return normals
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def affine(points: Array, matrix: Array) -> Array:
+    """(V, 3) float32 ``matrix[:, :3] @ point + matrix[:, 3]`` for a (3, 4) float32 matrix."""
+    moved = np.empty_like(points)
+    for v in range(points.shape[0]):
+        x, y, z = points[v, 0], points[v, 1], points[v, 2]
+        for c in range(3):
+            moved[v, c] = matrix[c, 0] * x + matrix[c, 1] * y + matrix[c, 2] * z + matrix[c, 3]
+    return moved
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def blend(neutral: Array, basis: Array, rows: Array, weights: Array) -> Array:
+    """(n,) float32 ``neutral + weights @ basis[rows]``, passing over shapes whose weight is zero.
+
+    neutral: (n,) float32. basis: (K, n) float32. rows: (k,) shapes, and weights: (k,) float32, theirs.
+    """
+    moved = neutral.copy()
+    for i in range(rows.shape[0]):
+        weight = weights[i]
+        if weight != 0:
+            shape = basis[rows[i]]
+            for n in range(moved.shape[0]):
+                moved[n] += weight * shape[n]
+    return moved

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.render.anatomy import measure
+from jambatalk.render.geometry import affine
 
 Array = NDArray[Any]
 
@@ -51,6 +52,7 @@ class HeadTurn:
 
     def __call__(self, vertices: Array, pose: Array) -> Array:
         """(V, 3) metres and (3,) radians -> (V, 3) turned vertices."""
-        turn = pose_matrix(pose).astype(np.float32)
-        moved = (vertices - self.pivot) @ turn.T + self.pivot
-        return vertices + self.weights[:, None] * (moved - vertices)
+        turn = pose_matrix(pose)
+        matrix = np.column_stack([turn, self.pivot - turn @ self.pivot]).astype(np.float32)
+        moved = affine(np.ascontiguousarray(vertices, np.float32), matrix)
+        return np.asarray(vertices + self.weights[:, None] * (moved - vertices), np.float32)

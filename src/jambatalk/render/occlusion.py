@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from jambatalk.render.geometry import affine
 from jambatalk.render.raster import SUBPIXEL, bin_triangles, raster_rows, sample_offsets
 
 Array = NDArray[Any]
@@ -48,7 +49,7 @@ def flat_view(towards: Array, centre: Array, radius: float, size: int) -> Array:
 
 def depth_map(points: Array, triangles: Array, sides: Array, view: Array, size: int) -> tuple[Array, Array]:
     """Nearness (size, size) float32 seen through a ``flat_view``, and the (V, 3) texel positions and nearness of the points."""
-    seen = points @ view[:, :3].T + view[:, 3]
+    seen = affine(points, view)
     screen = np.round(seen[:, :2] * SUBPIXEL).astype(np.int64)
     near = np.ascontiguousarray(seen[:, 2], np.float32)
     _, items = bin_triangles(screen, near, triangles, sides, size, size, size)
@@ -84,7 +85,7 @@ def bake(vertices: Array, normals: Array, triangles: Array, sides: Array) -> Arr
         view = flat_view(towards, centre, radius, DEPTH_SIZE)
         depths, _ = depth_map(vertices, triangles, sides, view, DEPTH_SIZE)
         # Asked a little off the surface, so that neither the grid nor the triangle's own slope darkens it.
-        lifted = (vertices + normals * np.float32(1.5 * texel)) @ view[:, :3].T + view[:, 3]
+        lifted = affine(vertices + normals * np.float32(1.5 * texel), view)
         cosine = (normals @ towards.astype(np.float32)).astype(np.float32)
         _gather(lifted, depths, cosine, 0.25 * texel, light, weight)
     return np.where(weight > 0, light / np.maximum(weight, 1e-6), 1).astype(np.float32)

@@ -11,7 +11,7 @@ from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.render.background import backdrop
 from jambatalk.render.camera import Camera, frame_face
-from jambatalk.render.geometry import vertex_normals, weld
+from jambatalk.render.geometry import affine, vertex_normals, weld
 from jambatalk.render.head_turn import HeadTurn
 from jambatalk.render.lights import Studio
 from jambatalk.render.materials import lookup, table
@@ -116,9 +116,9 @@ class Renderer:
         attributes = self._colours.copy()
         attributes[:, AMBIENT], attributes[:, DIRECT] = self._mouth(vertices)
         if head_pose is not None:
-            vertices = np.ascontiguousarray(self._turn(vertices, head_pose), np.float32)
+            vertices = self._turn(vertices, head_pose)
         rotation = self.camera.rotation()
-        view = np.ascontiguousarray((vertices - np.asarray(self.camera.position)) @ rotation.T, np.float32)
+        view = affine(vertices, np.column_stack([rotation, -rotation @ self.camera.position]).astype(np.float32))
         attributes[:, NORMAL : NORMAL + 3] = vertex_normals(view, self._triangles, self._owner)
         focal = self.camera.focal(height)
         screen, near = project(view, focal, width, height)
@@ -142,7 +142,7 @@ class Renderer:
         centre = rotation @ (self._ball[0] - np.asarray(self.camera.position))
         # A fifth more room than the neutral head needs, for an open jaw and a turned head.
         to_light = flat_view(self._lights[0, :3], centre, 1.2 * self._ball[1], SHADOW_SIZE)
-        seen = view @ to_light[:, :3].T + to_light[:, 3]
+        seen = affine(view, to_light)
         screen = np.round(seen[:, :2] * 256).astype(np.int64)
         near = np.ascontiguousarray(seen[:, 2], np.float32)
         rows = 64

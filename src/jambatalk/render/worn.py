@@ -11,6 +11,7 @@ from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
+from jambatalk.render.geometry import blend
 
 Array = NDArray[Any]
 
@@ -34,8 +35,9 @@ class WornMotion:
                     "give the motion the face it was made for (Motion.face)"
                 )
         else:
-            columns = self.face.columns(motion.names)
-            self._basis = self.face.basis.reshape(len(self.face.names), -1)[columns]
+            self._columns = self.face.columns(motion.names)
+            self._basis = np.ascontiguousarray(self.face.basis, np.float32).reshape(len(self.face.names), -1)
+            self._neutral = np.ascontiguousarray(self.face.vertices, np.float32).reshape(-1)
 
     def __len__(self) -> int:
         return len(self._motion)
@@ -45,8 +47,8 @@ class WornMotion:
         if self._motion.offsets is not None:
             return np.asarray(self.face.vertices + self._motion.offsets[frame], np.float32)
         assert self._motion.weights is not None
-        weights = np.asarray(self._motion.weights[frame], np.float32)
-        return np.asarray(self.face.vertices + (weights @ self._basis).reshape(-1, 3), np.float32)
+        weights = np.ascontiguousarray(self._motion.weights[frame], np.float32)
+        return np.asarray(blend(self._neutral, self._basis, self._columns, weights)).reshape(-1, 3)
 
     def head_pose(self, frame: int) -> Array | None:
         """(3,) radians, or None when the motion leaves the head still."""
