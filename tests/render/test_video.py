@@ -190,3 +190,10 @@ def test_the_soundtrack_is_the_speech_whatever_the_pieces():
         for s in (whole[: 2 * RATE], speech.samples[:32000])
     ]
     assert loud[0] == pytest.approx(loud[1], abs=0.01)
+
+
+def test_motion_save_writes_a_video(tmp_path):
+    talking(4).save(tmp_path / "talk.mp4", size=(40, 30), fps=50)
+    with av.open(str(tmp_path / "talk.mp4")) as container:
+        video = container.streams.video[0]
+        assert (video.frames, video.width, video.height, video.average_rate) == (8, 40, 30, 50)

@@ -20,6 +20,8 @@ class Material:
         edge of a shadow the way light scattered under skin does.
     sheen, sharpness: strength and tightness of the broad highlight (sharpness is the exponent of its cosine).
     glint, glint_sharpness: a second, tight highlight: wetness.
+    catch: how much of the highlights survives shade: an eye keeps its catchlight, which is also drawn nearer the pupil
+        than a lamp above the lids would have it.
     edge: how much brighter the highlights grow at grazing angles (Fresnel).
     rim: how much of the rim light the material takes.
     occlusion: exponent on ambient occlusion; above 1 deepens creases.
@@ -34,6 +36,7 @@ class Material:
     sharpness: float = 16.0
     glint: float = 0.0
     glint_sharpness: float = 200.0
+    catch: float = 0.0
     edge: float = 1.0
     rim: float = 1.0
     occlusion: float = 1.0
@@ -48,7 +51,7 @@ class Material:
         return [float(getattr(self, f.name)) for f in fields(self) if f.type == "float"]
 
 
-WRAP_RED, WRAP_GREEN, WRAP_BLUE, SHEEN, SHARPNESS, GLINT, GLINT_SHARPNESS, EDGE, RIM, OCCLUSION, INSIDE, FLAT = range(12)
+WRAP_RED, WRAP_GREEN, WRAP_BLUE, SHEEN, SHARPNESS, GLINT, GLINT_SHARPNESS, CATCH, EDGE, RIM, OCCLUSION, INSIDE, FLAT = range(13)
 
 SKIN = Material(0.25, 0.16, 0.13, sheen=0.085, sharpness=12, glint=0.07, glint_sharpness=55, edge=1.6, occlusion=1.15)
 
@@ -56,9 +59,9 @@ MATERIALS: dict[str, Material] = {
     "skin": SKIN,
     "lips": Material(0.30, 0.16, 0.12, sheen=0.10, sharpness=18, glint=0.16, glint_sharpness=70, edge=1.2, occlusion=1.2),
     "eye": Material(
-        0.20, 0.16, 0.14, sheen=0.05, sharpness=30, glint=1.6, glint_sharpness=900, edge=1.0, rim=0.2, smoothing="eye"
+        0.20, 0.16, 0.14, sheen=0.015, sharpness=30, glint=2.0, glint_sharpness=1300, catch=0.85, rim=0.2, smoothing="eye"
     ),
-    "cornea": Material(glint=2.4, glint_sharpness=1400, edge=1.5, rim=0.2, glass=True, smoothing="cornea"),
+    "cornea": Material(glint=2.0, glint_sharpness=1300, catch=0.85, rim=0.2, glass=True, smoothing="cornea"),
     "teeth": Material(
         0.25, 0.20, 0.16, sheen=0.10, sharpness=30, glint=0.30, glint_sharpness=160, rim=0.0, inside=1, smoothing="teeth"
     ),
@@ -83,7 +86,7 @@ def lookup(names: Sequence[str]) -> list[Material]:
 
 
 def table(names: Sequence[str]) -> Array:
-    """(M, 12) float32 rows for the shading kernel; a wrap w is kept as 1 / (1 + w), all that the kernel needs of it."""
+    """(M, 13) float32 rows for the shading kernel; a wrap w is kept as 1 / (1 + w), all that the kernel needs of it."""
     rows = np.array([material.row() for material in lookup(names)], np.float32)
     rows[:, : WRAP_BLUE + 1] = 1 / (1 + rows[:, : WRAP_BLUE + 1])
     return rows

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from jambatalk.render.materials import (
+    CATCH,
     EDGE,
     FLAT,
     GLINT,
@@ -144,7 +145,9 @@ def light_surface(
         green += lights[n, 4] * reach * max(one - away * material[WRAP_GREEN], zero)
         blue += lights[n, 5] * reach * max(one - away * material[WRAP_BLUE], zero)
         if cosine > 0:
-            hx, hy, hz = lx + vx, ly + vy, lz + vz
+            # A lamp above the lids would leave the eye without a light: its reflection is drawn nearer the pupil.
+            pull = one + np.float32(1.3) * material[CATCH]
+            hx, hy, hz = lx + pull * vx, ly + pull * vy, lz + pull * vz
             length = np.sqrt(hx * hx + hy * hy + hz * hz)
             aligned = (nx * hx + ny * hy + nz * hz) / max(length, np.float32(1e-6))
             shine = zero
@@ -152,7 +155,11 @@ def light_surface(
                 shine += material[SHEEN] * _power(aligned, material[SHARPNESS])
             if material[GLINT] > 0:
                 shine += material[GLINT] * _power(aligned, material[GLINT_SHARPNESS])
-            shine *= reach * (one + np.float32(4.0) * material[EDGE] * graze) * min(cosine * np.float32(4.0), one)
+            shine *= (
+                (reach + (one - reach) * material[CATCH])
+                * (one + np.float32(4.0) * material[EDGE] * graze)
+                * min(cosine * np.float32(4.0), one)
+            )
             shine_red += shine * lights[n, 3]
             shine_green += shine * lights[n, 4]
             shine_blue += shine * lights[n, 5]
