@@ -11,6 +11,7 @@ import typer
 from typer import Argument, Option
 
 from jambatalk.cli.plain import BAD_INPUT, EXPECTED, one_line
+from jambatalk.cli.ready import ready_talker
 from jambatalk.cli.values import check_identity, parse_fps, parse_size
 from jambatalk.errors import InputError
 
@@ -134,11 +135,9 @@ class _Worker:
             speech = Speech.load(job.source)
         times["read"] = time.perf_counter() - began
         if self.talker is None:
-            import jambatalk
-
             began = time.perf_counter()
             with self.screen.step("loading the network"):
-                self.talker = jambatalk.load(self.weights, device=self.device)
+                self.talker = ready_talker(self.weights, self.device)
             times["load"] = time.perf_counter() - began
             self.screen.line(f"look-ahead {self.talker.look_ahead_ms:.0f} ms, weights {self.talker.weights_sha256[:12]}")
         began = time.perf_counter()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from jambatalk.cli.ready import ready_talker
 from jambatalk.cli.values import check_identity, parse_size
 
 
@@ -25,12 +26,12 @@ def demo(
     check_identity(identity)
     check_outputs([out])
     with screen() as shown:
+        started = time.perf_counter()
         with shown.step("loading the network"):
-            import jambatalk
             from jambatalk.audio import Speech
 
             speech = Speech.load((files("jambatalk") / "assets" / "demo.flac").read_bytes())
-            talker = jambatalk.load(device=device)
+            talker = ready_talker(None, device)
         began = time.perf_counter()
         with shown.step("animating") as report:
             motion = talker.animate_blocks(counted(speech.blocks(), len(speech.samples), report), speech)
@@ -41,6 +42,7 @@ def demo(
     motion_time, write_time = animated - began, written - animated
     pace = f"{speech.seconds / motion_time:.0f} times real time, look-ahead {talker.look_ahead_ms:.0f} ms"
     typer.echo(
-        f"{out}: {speech.seconds:.1f} s of speech to motion in {motion_time:.2f} s ({pace}), written in {write_time:.1f} s; "
+        f"{out}: {speech.seconds:.1f} s of speech to motion in {motion_time:.2f} s ({pace}), "
+        f"drawn and written in {write_time:.1f} s, ready after {began - started:.1f} s; "
         "now try: jambatalk animate your-own.wav -o talk.mp4 -o talk.glb"
     )
