@@ -47,15 +47,19 @@ def main() -> None:
     skin = without_hidden(skin, hair_cover(skin.vertices), centres, RADIUS)
     body, shirt = dressed(skin)
     # The base mesh is finer than a portrait shows in the ears, the neck and the mouth's lining.
-    lining = np.concatenate([body.regions["neck"], np.setdiff1d(body.regions["mouth_cavity"], body.regions["inner_lips"])])
-    body = thinned(body, lining, 560)
+    cavity = body.regions["mouth_cavity"]
+    body = thinned(body, cavity[body.vertices[cavity, 2] < -0.005], 90)
+    body = thinned(body, body.regions["neck"], 60)
     body = thinned(body, body.regions["ears"], 160)
-    shirt = thinned(shirt, np.arange(len(shirt.vertices)), 250)
-    teeth = [
-        thinned(part, np.arange(len(part.vertices)), 90) if part.material == "gums" else part for part in teeth_parts(jaw, fits)
-    ]
+    shirt = thinned(shirt, np.arange(len(shirt.vertices)), 300)
+    inside = []
+    for part in [*teeth_parts(jaw, fits), tongue_part(mesh, jaw, fits)]:
+        # Gums and tongue may lose vertices anywhere, teeth only behind the first premolars: light hardly reaches those.
+        kind = str(part.material)
+        far = np.flatnonzero(part.vertices[:, 2] < (0.004 if kind == "teeth" else 1.0))
+        inside.append(thinned(part, far, {"teeth": 130, "gums": 90, "tongue": 80}[kind]))
     upper, lower = body.regions.pop("gap")
-    parts = [body, *eye_parts(mesh), *teeth, tongue_part(mesh, jaw, fits), *worn, shirt]
+    parts = [body, *eye_parts(mesh), *inside, *worn, shirt]
     face = assemble(parts, (int(upper), int(lower)))
     write_face(face, options.output)
     size = options.output.stat().st_size

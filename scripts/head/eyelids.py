@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .basemesh import BaseMesh
+from .eyes import Eye
 from .lips import Spread
 from .skin import Skin
 from .topology import edge_loop, polygon
@@ -99,6 +100,32 @@ def landing_blink(blink: Array, points: Array, lid: Eyelid, triangles: Array, ce
     short = np.where(skin_side, np.maximum(radius + 0.0007 - distance, 0.0), 0.0)
     out[around] += from_centre / distance[:, None] * short[:, None]
     return np.asarray(out)
+
+
+# What can press a lid against its ball, alone or together; each group is cleared with all of it at full weight.
+PRESSING = (
+    ("eyeSquint{}",), ("cheekSquint{}",), ("eyeSquint{}", "cheekSquint{}"), ("eyeSquint{}", "cheekSquint{}", "mouthSmile{}"),
+    ("eyeLookUp{}",), ("eyeLookDown{}",), ("eyeLookIn{}",), ("eyeLookOut{}",), ("eyeWide{}",), ("noseSneer{}",), ("browDown{}",),
+)  # fmt: skip
+
+
+def cleared(shapes: dict[str, Array], points: Array, eye: Eye, radius: float) -> dict[str, Array]:
+    """The shapes, changed where they push skin around one eye into its ball; what a group lacks is shared among its shapes."""
+    out = dict(shapes)
+    rest = np.linalg.norm(points - eye.centre, axis=1)
+    outside = np.flatnonzero((rest > radius + 0.0003) & (rest < radius + 0.012) & (points[:, 2] > eye.centre[2] + 0.003))
+    for group in PRESSING:
+        names = [name.format(eye.side) for name in group]
+        moved = points[outside] + sum(out[name][outside] for name in names)
+        away = moved - eye.centre
+        distance = np.linalg.norm(away, axis=1)
+        # As much room as at rest, but no more than a millimetre is asked for.
+        room = radius + np.minimum(rest[outside] - radius, 0.0010)
+        push = away / distance[:, None] * np.maximum(room - distance, 0.0)[:, None]
+        for name in names:
+            out[name] = out[name].copy()
+            out[name][outside] += push / len(names)
+    return out
 
 
 def _area(triangles: Array, seeds: Array, border: Array) -> Array:

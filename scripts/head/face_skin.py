@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from jambatalk.face.arkit import ARKIT_NAMES
 
 from .basemesh import BaseMesh
-from .eyelids import Eyelid, find_eyelids, landing_blink, wake
+from .eyelids import Eyelid, cleared, find_eyelids, landing_blink, wake
 from .eyes import RADIUS, find_eyes
 from .identities import IDENTITIES, TEMPLATE, person
 from .lips import lower_lip_side, rounded_jaw, sealed_shapes, shut
@@ -46,11 +46,13 @@ def face_skin(mesh: BaseMesh) -> FaceSkin:
     lids = find_eyelids(mesh, skin, template)
     for eye in find_eyes(mesh):
         name = f"eyeBlink{eye.side}"
+        shapes = cleared(shapes, points, eye, RADIUS)
         shapes[name] = landing_blink(shapes[name], points, lids[eye.side], skin.triangles, eye.centre, RADIUS)
     regions = skin_regions(skin, points, shapes)
-    inside = np.union1d(regions["mouth_cavity"], skin.rings["behind"])
+    inside = regions["mouth_cavity"]
     close_raw = shapes["jawOpen"] + shapes["mouthClose"]
-    side = lower_lip_side(points, shapes["jawOpen"], line, inside)
+    behind = skin.rings["behind"][int(raw[skin.rings["behind"], 0].argmax()) + 1 :]
+    side = lower_lip_side(points, shapes["jawOpen"], line, inside, behind)
     shapes["jawOpen"] = rounded_jaw(shapes["jawOpen"], points, side, line)
     shapes["mouthClose"] = close_raw - shapes["jawOpen"]
     shapes = sealed_shapes(shapes, line, spread)
@@ -74,12 +76,11 @@ def face_skin(mesh: BaseMesh) -> FaceSkin:
 
 
 def _materials(triangles: Array, regions: dict[str, Array]) -> Array:
-    """(f,) "mouth" for what lies deeper than the back of the lips, "lips" between their outline and that, else "skin"."""
+    """(f,) "mouth" for what lies behind the lips' contact, "lips" between their outline and that, else "skin"."""
     count = int(triangles.max()) + 1
     cavity, lips = np.zeros(count, bool), np.zeros(count, bool)
     cavity[regions["mouth_cavity"]] = True
     lips[regions["lips"]] = True
-    lips[regions["inner_lips"]] = True
     out = np.full(len(triangles), "skin", dtype="<U8")
     out[lips[triangles].all(axis=1)] = "lips"
     out[cavity[triangles].any(axis=1)] = "mouth"

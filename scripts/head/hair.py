@@ -14,7 +14,7 @@ from .part import Part, joined
 Array = NDArray[Any]
 
 CENTRE = np.array([0.0, 0.008, -0.078])  # metres: between the tops of the ears
-STRANDS, STEPS = 57, 14
+STRANDS, STEPS = 53, 14
 THICK_TOP, THICK_SIDE, THICK_NAPE = 0.0135, 0.0050, 0.0035
 # The hairline, seen from that point: turn about the ear-to-ear axis in degrees (0 forwards, 90 up, 180 back) where hair
 # begins and where it ends, for strands from the middle of the head (0) to just above the ear (1).
@@ -70,8 +70,10 @@ def hair_part(skin: Part) -> Part:
     back = np.clip((np.degrees(turn) - 120.0) / 90.0, 0.0, 1.0)
     most = THICK_TOP + (THICK_SIDE - THICK_TOP) * (np.abs(column)[:, None] ** 1.2)
     most = most + (THICK_NAPE - most) * back
+    # Over the ears the strands bend sharply, and their streaks would look like grooves of a record.
+    calm = (1.0 - 0.75 * np.clip((np.abs(column) - 0.45) / 0.4, 0.0, 1.0))[:, None]
     groove = random.normal(0.0, 0.8, STRANDS)[:, None] + 0.25 * random.normal(0.0, 1.0, (STRANDS, STEPS))
-    thick = 0.0004 + most * edge * (1.0 + 0.09 * groove)
+    thick = 0.0004 + most * edge * (1.0 + 0.09 * calm * groove)
     lift = normals * thick.reshape(-1, 1) + rounding(skin, binding)
     triangles = []
     for i in range(STRANDS - 1):
@@ -81,7 +83,7 @@ def hair_part(skin: Part) -> Part:
     faces = np.array(triangles)
     positions = base + lift
     faces = facing_out(positions, faces)
-    streak = 0.15 * random.normal(0.0, 1.0, STRANDS)[:, None] + 0.05 * random.normal(0.0, 1.0, (STRANDS, STEPS))
+    streak = 0.15 * calm * random.normal(0.0, 1.0, STRANDS)[:, None] + 0.05 * random.normal(0.0, 1.0, (STRANDS, STEPS))
     root = np.clip(from_edge * 4.0 + 0.6, 0.0, 1.0)
     part = bound_part(skin, binding, lift, faces, _hair_colours(skin, binding, TEMPLATE_PALETTE, streak, root), "hair")
     part.identity_colours = {
@@ -100,7 +102,7 @@ def facing_out(points: Array, triangles: Array) -> Array:
     return np.where(inward[:, None], triangles[:, ::-1], triangles)
 
 
-FRINGE = 120
+FRINGE = 105
 
 
 def _fringe(skin: Part, start: Array, end: Array, column: Array, random: np.random.Generator) -> Part:

@@ -13,7 +13,7 @@ from .part import Part
 
 Array = NDArray[Any]
 
-UPPER, LOWER = 34, 18  # hairs per lid
+UPPER, LOWER = 30, 16  # hairs per lid
 
 
 def lash_part(skin: Part, lid: Eyelid, centre: Array, side: str) -> Part:
@@ -45,7 +45,7 @@ def lash_part(skin: Part, lid: Eyelid, centre: Array, side: str) -> Part:
             tip = middle + second * grown * 0.5
             across = np.cross(radial, upward)
             across /= np.linalg.norm(across)
-            wide = 0.00018 if is_upper else 0.00011
+            wide = 0.00016 if is_upper else 0.00011
             thick, thin = across * wide, across * wide * 0.7
             hair = np.array([root - thick, root + thick, middle - thin, middle + thin, tip])
             start = 5 * len(vertices)

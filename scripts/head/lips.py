@@ -131,18 +131,19 @@ def rounded_jaw(offsets: Array, points: Array, skin_side: Array, line: MouthLine
     return np.asarray(offsets + (arc * skin_side)[:, None] * middle)
 
 
-def lower_lip_side(points: Array, jaw_open: Array, line: MouthLine, inside: Array) -> Array:
+def lower_lip_side(points: Array, jaw_open: Array, line: MouthLine, inside: Array, behind: Array) -> Array:
     """(V,) how much a vertex goes with the lower lip: 1 at it, fading to 0 from 10 to 24 mm below the mouth line.
 
     In front of the lips' contact the height tells the sides apart; ``inside`` the mouth, where heights overlap, the way
-    ``jaw_open`` (V, 3) moves a vertex does.
+    ``jaw_open`` (V, 3) moves a vertex does. ``behind``: the lower lip's vertices next to the contact on the mouth's side.
     """
     below = np.interp(points[:, 0], line.s_lower, points[line.lower, 1]) - points[:, 1]
     side = (below > 0).astype(float)
     lowering = np.interp(points[:, 0], line.s_lower, jaw_open[line.lower, 1])
-    ratio = np.clip((jaw_open[:, 1] / np.minimum(lowering, -1e-4) - 0.5) / 0.4, 0.0, 1.0)
+    ratio = np.clip((jaw_open[:, 1] / np.minimum(lowering, -1e-4) - 0.3) / 0.3, 0.0, 1.0)
     side[inside] = ratio[inside]
     side[line.upper] = 0.0
     side[line.lower] = 1.0
+    side[behind] = 1.0
     fade = np.clip((0.024 - np.abs(below)) / 0.014, 0.0, 1.0)
     return np.asarray(side * fade * fade * (3.0 - 2.0 * fade))

@@ -34,12 +34,12 @@ def skin_regions(skin: Skin, points: Array, shapes: dict[str, Array]) -> dict[st
     """name -> indices. ``inner_lip_ring`` and ``outer_lip_ring`` are ordered: upper from the right corner, lower back."""
     rings = skin.rings
     x, y, z = points.T
-    cavity = flood(skin.triangles, rings["pocket"], rings["behind"])
+    cavity = flood(skin.triangles, rings["pocket"], rings["contact"])
     lips = np.union1d(
         flood(skin.triangles, rings["crest"], np.concatenate([rings["outline"], rings["contact"]])),
         np.concatenate([rings["outline"], rings["contact"]]),
     )
-    outside = np.setdiff1d(np.arange(len(points)), np.union1d(cavity, rings["behind"]))
+    outside = np.setdiff1d(np.arange(len(points)), cavity)
     where = np.zeros(len(points), bool)
     where[outside] = True
     is_lip = np.zeros(len(points), bool)

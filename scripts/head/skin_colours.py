@@ -77,9 +77,10 @@ def paint_skin(skin: Part, lash_line: Array, palette: Palette) -> Array:
     colour = mixed(colour, np.array(palette.lips) * fine[:, None], lips)
     wet = np.zeros(count)
     wet[regions["inner_lips"]] = 1.0
-    colour = mixed(colour, np.array(palette.lips) * [0.72, 0.58, 0.58], 0.85 * wet)
+    colour = mixed(colour, np.array(palette.lips) * [0.68, 0.52, 0.52], 0.6 * wet)
     cavity = np.zeros(count)
     cavity[regions["mouth_cavity"]] = 1.0
+    cavity[regions["inner_lips"]] *= 0.75
     colour = mixed(colour, (0.42, 0.16, 0.15), cavity)
     # The rims of the lids: a moist pink edge, and the dark line the lashes make.
     rim = np.zeros(count)

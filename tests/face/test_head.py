@@ -250,6 +250,29 @@ def test_eyes_turn_rigidly() -> None:
     assert np.abs(face.basis[ARKIT_NAMES.index("eyeLookUpRight")][ball]).max() == 0
 
 
+SQUINTS = ({"eyeSquint": 1.0}, {"cheekSquint": 1.0}, {"eyeSquint": 1.0, "cheekSquint": 1.0}, {"eyeLookDown": 1.0}, {"eyeWide": 1.0},
+           {"eyeLookUp": 1.0}, {"mouthSmile": 1.0, "cheekSquint": 0.7}, {"browDown": 1.0}, {"eyeBlink": 1.0})  # fmt: skip
+
+
+@pytest.mark.parametrize("pose", SQUINTS)
+def test_lids_stay_outside_the_balls(pose: dict[str, float]) -> None:
+    """Lid skin in front of the ball at rest is in front of it in every pose of the lids."""
+    face = default_head()
+    posed = face.pose(weights(**pose))
+    for side in ("left", "right"):
+        ball = face.vertices[face.regions[f"eye_{side}"]]
+        # Cornea aside, the ball is a sphere: centre and radius by least squares.
+        white = ball[ball[:, 2] < ball[:, 2].max() - 2 * MM].astype(np.float64)
+        solved = np.linalg.lstsq(np.column_stack([2 * white, np.ones(len(white))]), (white**2).sum(1), rcond=None)[0]
+        centre, radius = solved[:3], np.sqrt(solved[3] + solved[:3] @ solved[:3])
+        assert radius == pytest.approx(15.35 * MM, abs=0.1 * MM)
+        skin = face.regions["skin"]
+        rest = np.linalg.norm(face.vertices[skin] - centre, axis=1)
+        near = skin[(rest > radius + 0.5 * MM) & (rest < radius + 12 * MM) & (face.vertices[skin, 2] > centre[2] + 3 * MM)]
+        assert len(near) > 100
+        assert np.linalg.norm(posed[near] - centre, axis=1).min() > radius + 0.2 * MM
+
+
 def test_lower_teeth_move_with_the_jaw() -> None:
     face = default_head()
     upper, lower = face.regions["upper_teeth"], face.regions["lower_teeth"]
