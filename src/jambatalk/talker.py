@@ -22,8 +22,6 @@ from jambatalk.nn.model import SpeechToMotion
 from jambatalk.session import Session
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "assets" / "base.safetensors"
-# Samples handed to the session at a time: 10 s, so that memory does not grow with the length of the sound.
-BLOCK = 10 * RATE
 
 
 class Talker:
@@ -67,8 +65,7 @@ class Talker:
         The same path as ``stream``, fed block by block. ``fps`` resamples the motion; None keeps the network's own rate.
         """
         speech = source if isinstance(source, Speech) else Speech.load(source)
-        blocks = (speech.samples[i : i + BLOCK] for i in range(0, len(speech.samples), BLOCK))
-        motion = self.animate_blocks(blocks, speech)
+        motion = self.animate_blocks(speech.blocks(), speech)
         return motion if fps is None else motion.resampled(fps)
 
     def animate_blocks(self, blocks: Iterable[NDArray[np.float32]], speech: Speech | None = None) -> Motion:

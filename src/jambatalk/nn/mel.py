@@ -24,8 +24,8 @@ class MelConfig:
     window: int = 400  # samples under each window: 25 ms
     fft: int = 512  # points of the Fourier transform
     floor: float = 1e-9  # added to each band's power before the logarithm
-    rate: float = 0.01  # share by which a loud frame moves the running mean: 1 s of speech
-    prior: float = 20.0  # loud frames that the trained mean counts for at the start
+    rate: float = 0.005  # share by which a loud frame moves the running mean: 2 s of speech
+    prior: float = 10.0  # loud frames that the trained mean counts for at the start
     memory: float = 3000.0  # frames until the running peak level halves: 30 s
     low: float = -6.0  # normalised features are clipped to this range (natural log units)
     high: float = 4.0

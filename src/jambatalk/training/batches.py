@@ -50,7 +50,8 @@ class BatchMaker:
     def _sequence(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Random clips end to end, some joints with a pause, cut out at a random place. One voice kind per sequence."""
         length = self.config.sequence
-        voice = int(rng.integers(len(self.bank.takes)))
+        voices = len(self.bank.takes)
+        voice = 0 if voices == 1 or rng.random() < self.config.own_voice else int(rng.integers(1, voices))
         row = self.bank.takes[voice]
         mels: list[np.ndarray] = []
         weights: list[np.ndarray] = []

@@ -38,6 +38,8 @@ class TrainConfig:
     batch: int = 16  # sequences per step
     sequence: int = 150  # motion frames per sequence
     variants: int = 6  # voices made of each clip before training, the original included
+    own_voice: float = 0.3  # chance that a sequence is in the recorded voice rather than in one of the others
+    known_voice: float = 0.5  # chance that the running normalisation has already heard the voice when a sequence starts
     learning_rate: float = 8e-4  # at its highest
     warmup: int = 100  # steps until it is reached
     weight_decay: float = 0.05

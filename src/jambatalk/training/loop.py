@@ -20,6 +20,7 @@ from jambatalk.data.clip import Clip
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.files import replacing
+from jambatalk.nn.mel import NormState
 from jambatalk.nn.model import SpeechToMotion
 from jambatalk.training.bank import VoiceBank
 from jambatalk.training.batches import BatchMaker
@@ -54,7 +55,7 @@ class Trainer:
         decayed = [p for p in self.model.parameters() if p.ndim >= 2]
         others = [p for p in self.model.parameters() if p.ndim < 2]
         groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
         self.step = 0
         self.best = -math.inf
 
@@ -124,8 +125,12 @@ class Trainer:
             group["lr"] = self._rate()
         mel, true = batch.mel.to(self.device), batch.weights.to(self.device)
         state = self.model.init_state(len(mel), batch.position.to(self.device))
-        normal, _ = self.model.norm(mel, state.norm)
         generator = torch.Generator().manual_seed(c.seed * 1_000_003 + self.step)
+        # Some sequences begin a stream; for the others the running mean has already heard the voice.
+        _, heard = self.model.norm(mel, state.norm)
+        known = (torch.rand(len(mel), 1, generator=generator) < c.known_voice).to(self.device)
+        start = NormState(torch.where(known, heard.mean, state.norm.mean), torch.where(known, heard.level, state.norm.level))
+        normal, _ = self.model.norm(mel, start)
         normal = self.batches.effects.masked(normal.cpu(), generator).to(self.device)
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=c.bfloat16):
             predicted, _, _, router = self.model.decode(normal, state)
@@ -141,8 +146,7 @@ class Trainer:
         # A young average follows quickly; later it smooths over 1 / (1 - ema) steps.
         decay = min(c.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for slow, fast in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                slow.lerp_(fast, 1 - decay)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         values = {name: float(value.detach()) for name, value in terms.items()}
         return {"loss": float(total.detach()), **values, "grad_norm": float(norm), "learning_rate": self._rate()}
 
