@@ -250,8 +250,10 @@ def test_eyes_turn_rigidly() -> None:
     assert np.abs(face.basis[ARKIT_NAMES.index("eyeLookUpRight")][ball]).max() == 0
 
 
-SQUINTS = ({"eyeSquint": 1.0}, {"cheekSquint": 1.0}, {"eyeSquint": 1.0, "cheekSquint": 1.0}, {"eyeLookDown": 1.0}, {"eyeWide": 1.0},
-           {"eyeLookUp": 1.0}, {"mouthSmile": 1.0, "cheekSquint": 0.7}, {"browDown": 1.0}, {"eyeBlink": 1.0})  # fmt: skip
+SQUINTS = (
+    {"eyeSquint": 1.0}, {"cheekSquint": 1.0}, {"eyeSquint": 1.0, "cheekSquint": 1.0}, {"eyeLookDown": 1.0}, {"eyeLookUp": 1.0},
+    {"eyeWide": 1.0}, {"mouthSmile": 1.0, "cheekSquint": 0.7}, {"browDown": 1.0}, {"eyeBlink": 1.0},
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("pose", SQUINTS)
