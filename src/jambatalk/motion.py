@@ -47,7 +47,9 @@ class Motion:
         if (self.weights is None) == (self.offsets is None):
             raise InputError("a Motion holds either weights or offsets, exactly one of them")
         if self.weights is not None and (self.weights.ndim != 2 or self.weights.shape[1] != len(self.names)):
-            raise InputError(f"weights have shape {self.weights.shape}, expected (T, {len(self.names)}) for {len(self.names)} names")
+            raise InputError(
+                f"weights have shape {self.weights.shape}, expected (T, {len(self.names)}) for {len(self.names)} names"
+            )
         if self.offsets is not None and (self.offsets.ndim != 3 or self.offsets.shape[2] != 3):
             raise InputError(f"offsets have shape {self.offsets.shape}, expected (T, V, 3)")
         if self.head_pose is not None and self.head_pose.shape != (len(self), 3):

@@ -27,6 +27,8 @@ class Material:
     occlusion: exponent on ambient occlusion; above 1 deepens creases.
     inside: 1 for what lies behind the lips and darkens with depth, else 0.
     flat: 1 shows the vertex colour as it is, without light.
+    bright: how much of the key light a shadow leaves. Light that the mouth scatters to and fro reaches teeth and tongue
+        behind the lips' hard shadow; without it teeth look grey.
     """
 
     wrap_red: float = 0.0
@@ -42,6 +44,7 @@ class Material:
     occlusion: float = 1.0
     inside: float = 0.0
     flat: float = 0.0
+    bright: float = 0.0
     two_sided: bool = False
     glass: bool = False  # transparent: adds highlights to what lies beneath
     smoothing: str = "flesh"  # normals are smoothed across seams between materials that share this word
@@ -51,7 +54,9 @@ class Material:
         return [float(getattr(self, f.name)) for f in fields(self) if f.type == "float"]
 
 
-WRAP_RED, WRAP_GREEN, WRAP_BLUE, SHEEN, SHARPNESS, GLINT, GLINT_SHARPNESS, CATCH, EDGE, RIM, OCCLUSION, INSIDE, FLAT = range(13)
+# Columns of the shading table, in the order of the fields above.
+WRAP_RED, WRAP_GREEN, WRAP_BLUE, SHEEN, SHARPNESS, GLINT, GLINT_SHARPNESS = range(7)
+CATCH, EDGE, RIM, OCCLUSION, INSIDE, FLAT, BRIGHT = range(7, 14)
 
 SKIN = Material(0.25, 0.16, 0.13, sheen=0.085, sharpness=12, glint=0.07, glint_sharpness=55, edge=1.6, occlusion=1.15)
 
@@ -63,13 +68,43 @@ MATERIALS: dict[str, Material] = {
     ),
     "cornea": Material(glint=2.0, glint_sharpness=1300, catch=0.85, rim=0.2, glass=True, smoothing="cornea"),
     "teeth": Material(
-        0.25, 0.20, 0.16, sheen=0.10, sharpness=30, glint=0.30, glint_sharpness=160, rim=0.0, inside=1, smoothing="teeth"
+        0.25,
+        0.20,
+        0.16,
+        sheen=0.10,
+        sharpness=30,
+        glint=0.30,
+        glint_sharpness=160,
+        rim=0.0,
+        inside=1,
+        bright=0.6,
+        smoothing="teeth",
     ),
     "gums": Material(
-        0.30, 0.12, 0.10, sheen=0.08, glint=0.20, glint_sharpness=110, rim=0.0, inside=1, two_sided=True, smoothing="gums"
+        0.30,
+        0.12,
+        0.10,
+        sheen=0.08,
+        glint=0.20,
+        glint_sharpness=110,
+        rim=0.0,
+        inside=1,
+        bright=0.35,
+        two_sided=True,
+        smoothing="gums",
     ),
     "tongue": Material(
-        0.38, 0.16, 0.12, sheen=0.10, sharpness=14, glint=0.12, glint_sharpness=60, rim=0.0, inside=1, smoothing="tongue"
+        0.38,
+        0.16,
+        0.12,
+        sheen=0.10,
+        sharpness=14,
+        glint=0.12,
+        glint_sharpness=60,
+        rim=0.0,
+        inside=1,
+        bright=0.5,
+        smoothing="tongue",
     ),
     "mouth": Material(0.30, 0.12, 0.10, sheen=0.03, glint=0.05, glint_sharpness=60, rim=0.0, inside=1, two_sided=True),
     "lash": Material(0.2, 0.2, 0.2, rim=0.2, two_sided=True, smoothing="lash"),

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from jambatalk.render.materials import (
+    BRIGHT,
     CATCH,
     EDGE,
     FLAT,
@@ -381,7 +382,7 @@ def shade_bands(
                     depth = depth_sums[g] / counts[g]
                     _finish(surfaces[g], counts[g])
                     surface = surfaces[g]
-                    reach = shadow(rx, ry, depth, surface, to_light, depths)
+                    reach = max(shadow(rx, ry, depth, surface, to_light, depths), table[kinds[g], BRIGHT])
                     light_surface(surface, vx, vy, vz, table[kinds[g]], lights, reach, False, rgb)
                     for c in range(3):
                         total[c] += rgb[c] * counts[g] * share
