@@ -62,7 +62,7 @@ def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             result = CliRunner().invoke(app, shlex.split(line)[1:])
             assert result.exit_code == 0, f"{line}\n{result.output}"
     for made in (
-        "hello.mp4",
+        "out/hello.mp4",
         "talk.mp4",
         "talk.glb",
         "talk.csv",
