@@ -117,6 +117,18 @@ def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
+def test_fine_tuning_begins_with_the_given_weights(tmp_path: Path) -> None:
+    face, train, val = _face(), _clips(3, "train"), _clips(1, "val")
+    Trainer(_config(steps=4), face, train, val, tmp_path / "first").run()
+    weights = tmp_path / "first" / "final.safetensors"
+    second = Trainer(_config(seed=5), face, train, val, tmp_path / "second")
+    second.start_from(weights)
+    assert all(torch.equal(a, b) for a, b in zip(second.model.parameters(), load_weights(weights)[0].parameters()))
+    other = Trainer(_config(model=replace(SMALL, outputs=3, delay=2)), face, train, val, tmp_path / "third")
+    with pytest.raises(InputError, match="another network"):
+        other.start_from(weights)
+
+
 def test_resume_refuses_other_settings_and_damage(tmp_path: Path) -> None:
     face, train, val = _face(), _clips(2, "train"), _clips(1, "val")
     Trainer(_config(steps=4), face, train, val, tmp_path).run()
@@ -137,8 +149,21 @@ def test_batches_depend_on_seed_and_step_alone(tmp_path: Path) -> None:
     assert torch.isfinite(first.mel).all()
 
 
+def test_noise_alone_teaches_rest(tmp_path: Path) -> None:
+    clips = _clips(3, "train")
+    maker = Trainer(_config(no_speech=1.0), _face(), clips, _clips(1, "val"), tmp_path).batches
+    batch = maker.batch(0)
+    first = np.stack([clip.weights[0] for clip in clips])
+    for sequence in batch.weights.numpy():
+        assert (sequence == sequence[0]).all()
+        assert np.isclose(first, sequence[0]).all(axis=1).any()
+    assert float(batch.mel.std()) > 0.5
+
+
 def test_shipped_settings_load_and_keep_their_promises() -> None:
     config = load_train_config(ROOT / "configs" / "base.yaml")
+    # The second stage continues the same network.
+    assert load_train_config(ROOT / "configs" / "base-rest.yaml").model == config.model
     assert config.model.look_ahead_ms <= 200
     assert config.model.outputs == 52
 

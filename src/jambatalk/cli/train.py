@@ -16,6 +16,7 @@ def train(
         "runs/base"
     ),
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write the final weights here, as float16.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Begin with these weights instead of random ones (fine-tuning).")] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of the settings' number of steps.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
@@ -43,6 +44,8 @@ def train(
         )  # fmt: skip
         if trainer.resume():
             console.print(f"resumed {run} at step {trainer.step}")
+        elif init is not None:
+            trainer.start_from(init)
         training = bars.add_task("training", total=settings.steps, completed=trainer.step)
 
         def report(step: int, terms: dict[str, float]) -> None:

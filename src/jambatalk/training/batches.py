@@ -25,6 +25,7 @@ class Batch:
 # A clip is three seconds long; people talk longer, pause, and start again. Shares of the joints that get a pause:
 PAUSE_CHANCE = 0.5
 LONGEST_PAUSE = 40  # frames
+NOISE_LOG_POWER = (-18.0, -2.0)  # natural logarithm of mel power: from a silent room to as loud as speech
 
 
 class BatchMaker:
@@ -50,6 +51,8 @@ class BatchMaker:
     def _sequence(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Random clips end to end, some joints with a pause, cut out at a random place. One voice kind per sequence."""
         length = self.config.sequence
+        if self.config.no_speech and rng.random() < self.config.no_speech:
+            return self._noise(rng)
         voices = len(self.bank.takes)
         voice = 0 if voices == 1 or rng.random() < self.config.own_voice else int(rng.integers(1, voices))
         row = self.bank.takes[voice]
@@ -74,3 +77,14 @@ class BatchMaker:
         frame = slice(skip, skip + length)
         feature = slice(skip * self.reduction, (skip + length) * self.reduction)
         return np.concatenate(mels)[feature], np.concatenate(weights)[frame]
+
+    def _noise(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Steady noise of any colour and level, and the face as clips begin: at rest."""
+        frames, bands = self.config.sequence * self.reduction, self.config.model.mel.bands
+        axis = np.linspace(-1, 1, bands)
+        colour = 3.0 * rng.standard_normal() * axis + 1.5 * rng.standard_normal() * np.cos(np.pi * axis)
+        # Mel power of Gaussian noise is close to gamma-distributed around its mean.
+        mel = rng.uniform(*NOISE_LOG_POWER) + colour + np.log(rng.gamma(3.0, 1 / 3.0, (frames, bands)) + 1e-6)
+        row = self.bank.takes[0]
+        rest = row[int(rng.integers(len(row)))].weights[0]
+        return mel.astype(np.float32), np.repeat(rest[None], self.config.sequence, axis=0)

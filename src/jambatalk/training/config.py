@@ -39,6 +39,7 @@ class TrainConfig:
     sequence: int = 150  # motion frames per sequence
     variants: int = 6  # voices made of each clip before training, the original included
     own_voice: float = 0.3  # chance that a sequence is in the recorded voice rather than in one of the others
+    no_speech: float = 0.0  # chance that a sequence holds steady noise alone, and the face at rest
     known_voice: float = 0.5  # chance that the running normalisation has already heard the voice when a sequence starts
     learning_rate: float = 8e-4  # at its highest
     warmup: int = 100  # steps until it is reached

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jambatalk.checkpoint import save_weights
+from jambatalk.checkpoint import load_weights, save_weights
 from jambatalk.data.clip import Clip
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
@@ -78,6 +78,14 @@ class Trainer:
         self.optimizer.load_state_dict(saved["optimizer"])
         self.step, self.best = saved["step"], saved["best"]
         return True
+
+    def start_from(self, path: Path) -> None:
+        """Begin with trained weights instead of random ones. InputError when they are of another network."""
+        model, names, _ = load_weights(path, self.device)
+        if model.config != self.config.model or names != self.face.names:
+            raise InputError(f"{path} is another network than the settings describe: same model settings and face expected")
+        self.model.load_state_dict(model.state_dict())
+        self.average.load_state_dict(model.state_dict())
 
     def run(self, report: Report | None = None) -> dict[str, float]:
         """Train to the last step; the result is the last validation."""
