@@ -16,6 +16,7 @@ from jambatalk.data.clip import Clip
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.motion import Motion
+from jambatalk.nn.model import SpeechToMotion, parameter_count
 from jambatalk.training.config import LossConfig, TrainConfig, load_train_config
 from jambatalk.training.loop import Trainer
 from jambatalk.training.losses import MotionLoss
@@ -166,6 +167,7 @@ def test_shipped_settings_load_and_keep_their_promises() -> None:
     assert load_train_config(ROOT / "configs" / "base-rest.yaml").model == config.model
     assert config.model.look_ahead_ms <= 200
     assert config.model.outputs == 52
+    assert parameter_count(SpeechToMotion(config.model)) < 8_000_000
 
 
 @pytest.mark.parametrize(

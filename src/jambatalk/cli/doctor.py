@@ -83,9 +83,11 @@ def _self_test(model: str | None, facts: dict[str, Any]) -> list[dict[str, Any]]
 
     def weights() -> str:
         import jambatalk
+        from jambatalk.nn.model import parameter_count
 
         talkers.append(jambatalk.load(model))
         facts["weights"] = f"{talkers[0].path} (sha256 {talkers[0].weights_sha256}, look-ahead {talkers[0].look_ahead_ms:.0f} ms)"
+        facts["network"] = f"{parameter_count(talkers[0].model):,} parameters"
         return _compared(talkers[0])
 
     def talker() -> Talker:

@@ -11,28 +11,10 @@ from pathlib import Path
 from jambatalk.errors import InputError
 from jambatalk.export import FORMATS, READABLE, check_outputs
 
-SOUND_SUFFIXES = frozenset(
-    [
-        *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".aifc", ".amr", ".ac3", ".au"),
-        *(
-            ".caf",
-            ".wma",
-            ".wv",
-            ".weba",
-            ".webm",
-            ".mp4",
-            ".m4v",
-            ".mov",
-            ".mkv",
-            ".avi",
-            ".mpg",
-            ".mpeg",
-            ".ts",
-            ".3gp",
-            ".flv",
-        ),
-    ]
-)
+SOUND_SUFFIXES = frozenset((
+    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".aifc", ".amr", ".ac3", ".au", ".caf",
+    ".wma", ".wv", ".weba", ".webm", ".mp4", ".m4v", ".mov", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".flv",
+))  # fmt: skip
 """What is taken from a folder; files named one by one may be called anything."""
 
 DEFAULT_FOLDER = "out"

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from jambatalk.nn.attention import AttentionState, SlidingAttention
@@ -113,8 +112,3 @@ class JambaDecoder(nn.Module):
             if stats is not None:
                 router.append(stats)
         return self.norm(x), new_state, router
-
-
-def expert_use(router: list[RouterStats]) -> Tensor:
-    """(layers, E) share of slots per expert, for reports."""
-    return torch.stack([stats.use for stats in router])

@@ -106,8 +106,3 @@ class SpeechToMotion(nn.Module):
 def parameter_count(model: nn.Module) -> int:
     """Trainable numbers."""
     return sum(p.numel() for p in model.parameters())
-
-
-def empty_input(config: ModelConfig, hops: int) -> Tensor:
-    """(1, hops * hop) of silence."""
-    return torch.zeros(1, hops * config.hop)
