@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jambatalk.nn.attention import SlidingAttention
+from jambatalk.nn.attention import GroupedQueryAttention
 from jambatalk.nn.conv import CausalDepthwiseConv, CausalStridedConv
 from jambatalk.nn.encoder import EncoderConfig, StreamingEncoder
 from jambatalk.nn.jamba import DecoderConfig, JambaDecoder
@@ -19,9 +19,9 @@ from jambatalk.nn.mel import LogMel, MelConfig, RunningNorm
 SMALL = DecoderConfig(pattern="M E T E M E", width=32, mlp_hidden=48, heads=4, kv_heads=2, window=9, expert_hidden=24)
 
 
-class _Attention(SlidingAttention):
+class _Attention(GroupedQueryAttention):
     def __init__(self) -> None:
-        super().__init__(width=32, heads=4, kv_heads=2, window=9, rope_rank=4, rope_normalize=True)
+        super().__init__(32, 4, 2, "sliding", window=9, rope_rank=4, rope_normalize=True)
         # The correction starts at zero; the tests want it at work.
         nn.init.normal_(self.rope.up, std=0.3)
 
@@ -107,7 +107,7 @@ def test_sliding_attention_equals_full_attention_with_a_band_mask() -> None:
 
 def test_plain_rope_scores_depend_on_distance_only() -> None:
     torch.manual_seed(6)
-    attention = SlidingAttention(32, 4, 2, window=9, rope_rank=0, rope_normalize=True)
+    attention = GroupedQueryAttention(32, 4, 2, "sliding", window=9, rope_rank=0, rope_normalize=True)
     x = torch.randn(1, 30, 32)
     near, _ = attention(x, attention.init_state(1))
     far, _ = attention(x, attention.init_state(1, torch.tensor([250_000])))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from jambatalk.nn.encoder import EncoderConfig, StreamingEncoder
-from jambatalk.nn.jamba import DecoderConfig, JambaDecoder, LayerState, RouterStats
+from jambatalk.nn.jamba import DecoderConfig, JambaDecoder
 from jambatalk.nn.mel import RATE, LogMel, MelConfig, NormState, RunningNorm
+from jambatalk.nn.moe import RouterStats
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class ModelState:
     samples: Tensor
     norm: NormState
     encoder: list[Tensor]
-    decoder: list[LayerState]
+    decoder: list[Any]
 
 
 class SpeechToMotion(nn.Module):
@@ -96,7 +98,7 @@ class SpeechToMotion(nn.Module):
         y, encoder, decoder, _ = self.decode(normal, state)
         return y, ModelState(tail, norm, encoder, decoder)
 
-    def decode(self, normal: Tensor, state: ModelState) -> tuple[Tensor, list[Tensor], list[LayerState], list[RouterStats]]:
+    def decode(self, normal: Tensor, state: ModelState) -> tuple[Tensor, list[Tensor], list[Any], list[RouterStats]]:
         """From normalised features (B, T * reduction, bands) on: what training runs, after augmenting the features."""
         x, encoder = self.encoder(normal, state.encoder)
         x, decoder, router = self.decoder(x, state.decoder)

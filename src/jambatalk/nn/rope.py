@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -25,22 +27,28 @@ class LowRankRope(nn.Module):
         if rank:
             self.down = nn.Parameter(torch.randn(rank, width) * width**-0.5)
             self.up = nn.Parameter(torch.zeros(width, rank))
+        # Turns per frame. A plain attribute, not a buffer: converting the module to bfloat16 must not touch it.
+        self._turns = 10000.0 ** -(torch.arange(0, width, 2, dtype=torch.float64) / width) / (2 * math.pi)
 
     def tables(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """(sin, cos), each (..., T, width / 2), for integer positions (..., T).
 
-        Angles are taken in float64, so that they stay exact at hundreds of thousands of frames.
+        Whole turns are taken off in float64, so that the angle is as exact at hundreds of millions of frames as at the
+        first; sines are then taken in float32, which every export target has.
         """
-        exponent = torch.arange(0, self.width, 2, device=positions.device, dtype=torch.float64) / self.width
-        angle = positions.double()[..., None] * 10000.0**-exponent
-        base = torch.cat([angle.sin(), angle.cos()], dim=-1).to(dtype)
+        if self._turns.device != positions.device:
+            self._turns = self._turns.to(positions.device)
+        turns = positions.double()[..., None] * self._turns
+        angle = ((turns - turns.floor()) * (2 * math.pi)).float()
+        sin, cos = angle.sin(), angle.cos()
         if self.rank:
-            base = base + (base @ self.down.T) @ self.up.T
-        sin, cos = base.chunk(2, dim=-1)
-        if self.rank and self.normalize:
-            scale = torch.rsqrt(sin.square() + cos.square() + 1e-8)
-            sin, cos = sin * scale, cos * scale
-        return sin, cos
+            base = torch.cat([sin, cos], dim=-1)
+            base = base + (base @ self.down.float().T) @ self.up.float().T
+            sin, cos = base.chunk(2, dim=-1)
+            if self.normalize:
+                scale = torch.rsqrt(sin.square() + cos.square() + 1e-8)
+                sin, cos = sin * scale, cos * scale
+        return sin.to(dtype), cos.to(dtype)
 
     @staticmethod
     def rotate(x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:

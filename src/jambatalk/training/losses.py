@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
-from jambatalk.nn.jamba import RouterStats
+from jambatalk.nn.moe import RouterStats
 from jambatalk.training.config import LossConfig
 
 # Vertices that speech moves; at most this many of them, evenly taken, keep the loss cheap.
