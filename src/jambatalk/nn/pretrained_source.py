@@ -1,0 +1,106 @@
+"""Where a pretrained network comes from: a hub, a folder, or a random start from its architecture."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from torch import nn
+
+from jambatalk.nn.pretrained_config import FAMILIES, PretrainedConfig
+
+UNTOLD = ("transformers_version", "_name_or_path", "architectures", "dtype", "torch_dtype", "id2label", "label2id", "use_cache")
+"""Parts of transformers' configurations that say nothing about the encoder's arithmetic."""
+
+
+def build_network(config: PretrainedConfig) -> tuple[nn.Module, dict[str, Any]]:
+    """(the transformers module, its whole architecture as plain values).
+
+    Layers above the chosen one are left out, and with them the final normalisation. Raises MissingExtraError without
+    transformers, InputError when ``name`` cannot be loaded or the architecture is not one of ``FAMILIES``.
+    """
+    from jambatalk.errors import InputError
+
+    transformers = _transformers()
+    architecture = dict(config.architecture) if config.architecture else _read_architecture(transformers, config.name)
+    family = architecture.get("model_type")
+    if family not in FAMILIES:
+        raise InputError(f"speech encoder of type {family!r}, expected one of {', '.join(FAMILIES)}")
+    try:
+        settings = _settings(transformers, architecture)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"architecture of the speech encoder: {' '.join(str(error).split())}") from error
+    if getattr(settings, "add_adapter", False):
+        raise InputError("speech encoders with an adapter (add_adapter) are not supported: it changes the frame rate")
+    filled = _plain(settings)
+    depth = "encoder_layers" if family == "whisper" else "num_hidden_layers"
+    if config.layer > getattr(settings, depth):
+        raise InputError(f"layer is {config.layer}, but the speech encoder has {getattr(settings, depth)} layers")
+    if config.layer >= 0:
+        setattr(settings, depth, config.layer)
+    network = _random(transformers, settings) if config.architecture else _loaded(transformers, settings, config.name)
+    if config.layer >= 0:
+        _without_final_norm(network, family, settings)
+    return network.float().eval(), filled
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        from jambatalk.errors import MissingExtraError
+
+        raise MissingExtraError('pretrained speech encoders need transformers: pip install "jambatalk[encoders]"') from error
+    return transformers
+
+
+def _read_architecture(transformers: Any, name: str) -> dict[str, Any]:
+    from jambatalk.errors import InputError
+
+    try:
+        architecture = _plain(transformers.AutoConfig.from_pretrained(name))
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"no speech encoder at {name!r}, expected a hub id or a folder of transformers ({why[:200]})") from error
+    try:
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(name)
+    except (OSError, ValueError, KeyError):
+        extractor = None  # the folder holds the network alone
+    # Whether the network was trained on sound of zero mean and unit variance stands only in its feature extractor.
+    architecture["do_normalize"] = bool(getattr(extractor, "do_normalize", True))
+    return architecture
+
+
+def _settings(transformers: Any, architecture: dict[str, Any]) -> Any:
+    values = {key: value for key, value in architecture.items() if key != "model_type"}
+    return transformers.AutoConfig.for_model(architecture["model_type"], **values)
+
+
+def _plain(settings: Any) -> dict[str, Any]:
+    values = json.loads(settings.to_json_string(use_diff=False))
+    return {key: value for key, value in values.items() if key not in UNTOLD and value is not None}
+
+
+def _random(transformers: Any, settings: Any) -> nn.Module:
+    if settings.model_type == "whisper":
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        return WhisperEncoder(settings)
+    return transformers.AutoModel.from_config(settings)
+
+
+def _loaded(transformers: Any, settings: Any, name: str) -> nn.Module:
+    from jambatalk.errors import InputError
+
+    try:
+        network = transformers.AutoModel.from_pretrained(name, config=settings)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"the speech encoder {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+    return network.encoder if settings.model_type == "whisper" else network
+
+
+def _without_final_norm(network: nn.Module, family: str, settings: Any) -> None:
+    if family == "whisper":
+        network.layer_norm = nn.Identity()
+    elif getattr(settings, "do_stable_layer_norm", False):
+        network.encoder.layer_norm = nn.Identity()  # type: ignore[union-attr, assignment]
