@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +21,12 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     if not isinstance(values, Mapping):
         raise InputError(f"{where}: {values!r} found where settings of {kind.__name__} were expected")
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    types = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind)
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in fields:
             raise InputError(f"{where}: unknown setting {key!r}; {kind.__name__} has {', '.join(sorted(fields))}")
-        arguments[key] = _converted(types[key], value, f"{where}: {key}")
+        arguments[key] = _converted(hints[key], value, f"{where}: {key}")
     try:
         return kind(**arguments)
     except InputError:
@@ -43,6 +44,8 @@ def _converted(wanted: Any, value: Any, where: str) -> Any:
         except ValueError:
             pass
     origin = typing.get_origin(wanted)
+    if origin in (typing.Union, types.UnionType):
+        return _one_of(typing.get_args(wanted), value, where)
     if origin in (list, tuple):
         element = typing.get_args(wanted)[0]
         if not isinstance(value, (list, tuple)):
@@ -51,6 +54,15 @@ def _converted(wanted: Any, value: Any, where: str) -> Any:
     if isinstance(wanted, type) and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
         raise InputError(f"{where} is {value!r}, expected {wanted.__name__}")
     return value
+
+
+def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+    """A value for one of several dataclasses, told apart by their field ``kind``; without one, the first."""
+    kinds = {choice.kind: choice for choice in choices}  # a dataclass keeps a field's default as its attribute
+    kind = value.get("kind", choices[0].kind) if isinstance(value, Mapping) else None
+    if kind not in kinds:
+        raise InputError(f"{where} is {value!r}, expected settings with kind: {' or '.join(kinds)}")
+    return _converted(kinds[kind], value, where)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from jambatalk.nn.norm import RMSNorm
 class EncoderConfig:
     """A pyramid of stages; each halves the frame rate but the first, which works at the feature rate (100 Hz)."""
 
+    kind: str = "streaming"  # tells the encoders' settings apart
     widths: list[int] = field(default_factory=lambda: [128, 192])  # width of each stage
     blocks: int = 2  # residual blocks per stage
     kernel: int = 9  # frames under each block's convolution

@@ -1,17 +1,29 @@
-"""The network as a whole: sound in, one motion vector per hop out."""
+"""The network as a whole: sound in, one motion vector per frame out."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jambatalk.nn.encoder import EncoderConfig, StreamingEncoder
 from jambatalk.nn.jamba import DecoderConfig, JambaDecoder
 from jambatalk.nn.mel import RATE, LogMel, MelConfig, NormState, RunningNorm
 from jambatalk.nn.moe import RouterStats
+from jambatalk.nn.pretrained import PretrainedConfig, PretrainedEncoder
+
+# Encoders that hear a whole clip at once, by their configuration's ``kind``: fps and width in, a module out that has
+# ``forward(samples (B, n), frames or None) -> (B, T, width)``. A new one is a dataclass with a ``kind`` of its own in the type of
+# ``ModelConfig.encoder`` and one line here; ``streaming`` is the built-in one.
+WHOLE_CLIP_ENCODERS: dict[str, Callable[[Any, float, int], nn.Module]] = {"pretrained": PretrainedEncoder}
+
+# Hops that the built-in encoder works on at once when a whole clip is given.
+PIECE = 256
 
 
 @dataclass(frozen=True)
@@ -20,31 +32,47 @@ class ModelConfig:
 
     fps: int = 25  # motion frames per second
     delay: int = 4  # frames the output lags behind the input: see look_ahead_ms
+    look_ahead: str = "delay"  # delay: causal but for `delay`; full: hears the whole clip before it moves
     outputs: int = 52  # values per motion frame
     mel: MelConfig = field(default_factory=MelConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderConfig | PretrainedConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
     @property
+    def streaming(self) -> bool:
+        """Whether the network can follow a live stream."""
+        return self.look_ahead == "delay"
+
+    @property
     def hop(self) -> int:
-        """Samples per motion frame."""
+        """Samples per motion frame (networks with the built-in encoder)."""
         return RATE // self.fps
 
     @property
     def look_ahead_ms(self) -> float:
-        """How much sound after a frame's own time the frame depends on.
+        """How much sound after a frame's own time the frame depends on; infinite where the whole clip is heard.
 
         Step k has heard the samples before (k + 1) * hop and gives frame k - delay, which lies at (k - delay) * hop.
         """
-        return (self.delay + 1) * 1000.0 / self.fps
+        return (self.delay + 1) * 1000.0 / self.fps if self.streaming else math.inf
 
     def __post_init__(self) -> None:
+        if self.look_ahead not in ("delay", "full"):
+            raise ValueError(f"look_ahead {self.look_ahead!r}, expected 'delay' or 'full'")
+        whole_clip = self.encoder.kind in WHOLE_CLIP_ENCODERS
+        if self.streaming and (whole_clip or not self.decoder.causal):
+            part = f"the {self.encoder.kind} encoder" if whole_clip else f"{self.decoder.attention} attention or a released layer"
+            raise ValueError(f"{part} hears the whole clip: say look_ahead: full, or choose causal parts")
+        if whole_clip:
+            if self.delay:
+                raise ValueError(f"delay is {self.delay}, expected 0 with an encoder that hears the whole clip")
+            return
         if RATE % self.fps or self.hop % self.mel.hop:
             raise ValueError(f"fps {self.fps}: a motion frame must span a whole number of {self.mel.hop}-sample feature hops")
-        features, reduction = self.hop // self.mel.hop, 2 ** len(self.encoder.widths)
+        features, reduction = self.hop // self.mel.hop, 2 ** len(cast(EncoderConfig, self.encoder).widths)
         if features != reduction:
             raise ValueError(
-                f"{len(self.encoder.widths)} encoder stages reduce {reduction} feature frames to one, "
+                f"{len(cast(EncoderConfig, self.encoder).widths)} encoder stages reduce {reduction} feature frames to one, "
                 f"but a motion frame at {self.fps} fps spans {features}"
             )
 
@@ -60,7 +88,7 @@ class ModelState:
 
 
 class SpeechToMotion(nn.Module):
-    """Log-mel features, running normalisation, streaming encoder, Jamba decoder, linear motion head.
+    """Speech encoder, Jamba decoder, linear motion head; with the built-in encoder log-mel and running normalisation first.
 
     The head's outputs are in units of ``output_scale`` around ``output_mean``, the spread and mean of each output over the
     training data: shapes that move by hundredths are learned as easily as those that move by tenths, and one that never
@@ -73,11 +101,16 @@ class SpeechToMotion(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.mel = LogMel(config.mel)
-        self.norm = RunningNorm(config.mel)
-        self.encoder = StreamingEncoder(config.mel.bands, config.decoder.width, config.encoder)
+        width = config.decoder.width
+        self.encoder: nn.Module
+        if config.encoder.kind in WHOLE_CLIP_ENCODERS:
+            self.encoder = WHOLE_CLIP_ENCODERS[config.encoder.kind](config.encoder, config.fps, width)
+        else:
+            self.mel = LogMel(config.mel)
+            self.norm = RunningNorm(config.mel)
+            self.encoder = StreamingEncoder(config.mel.bands, width, cast(EncoderConfig, config.encoder))
         self.decoder = JambaDecoder(config.decoder)
-        self.head = nn.Linear(config.decoder.width, config.outputs)
+        self.head = nn.Linear(width, config.outputs)
         self.register_buffer("output_mean", torch.zeros(config.outputs))
         self.register_buffer("output_scale", torch.ones(config.outputs))
         # The paper starts its output layer at zero: the untrained network shows a still face.
@@ -85,9 +118,10 @@ class SpeechToMotion(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def init_state(self, batch: int = 1, position: Tensor | None = None) -> ModelState:
-        """The state before the first sample."""
+        """The state before the first sample of a stream (networks with the built-in encoder)."""
+        encoder = cast(StreamingEncoder, self.encoder)
         return ModelState(
-            self.mel.init_state(batch), self.norm.init_state(batch), self.encoder.init_state(batch),
+            self.mel.init_state(batch), self.norm.init_state(batch), encoder.init_state(batch),
             self.decoder.init_state(batch, position),
         )  # fmt: skip
 
@@ -98,11 +132,48 @@ class SpeechToMotion(nn.Module):
         y, encoder, decoder, _ = self.decode(normal, state)
         return y, ModelState(tail, norm, encoder, decoder)
 
+    def whole(self, samples: Tensor, frames: int | None = None) -> tuple[Tensor, list[RouterStats]]:
+        """A whole recording at once: samples (B, n) at 16 kHz -> (B, T, outputs), where row t is frame t.
+
+        ``frames`` is T where the motion's length is known (training); otherwise it follows from n. Memory beyond the
+        features and the result does not grow with n outside training.
+        """
+        if self.config.encoder.kind in WHOLE_CLIP_ENCODERS:
+            x = self.encoder(samples, frames)
+        else:
+            x = self._encoded(samples, -(-samples.shape[1] // self.config.hop) if frames is None else frames)
+        x, _, router = self.decoder(x, self.decoder.init_state(len(samples)))
+        return self.moved(x)[:, self.config.delay :], router
+
     def decode(self, normal: Tensor, state: ModelState) -> tuple[Tensor, list[Tensor], list[Any], list[RouterStats]]:
         """From normalised features (B, T * reduction, bands) on: what training runs, after augmenting the features."""
-        x, encoder = self.encoder(normal, state.encoder)
+        # Features are made in float32 whatever the precision of the weights.
+        x, encoder = self.encoder(normal.to(self.head.weight.dtype), state.encoder)
         x, decoder, router = self.decoder(x, state.decoder)
-        return self.output_mean + self.output_scale * self.head(x), encoder, decoder, router
+        return self.moved(x), encoder, decoder, router
+
+    def moved(self, x: Tensor) -> Tensor:
+        """The motion head: (B, T, width) -> (B, T, outputs) float32."""
+        return self.output_mean + self.output_scale * self.head(x)
+
+    def lower_precision(self, dtype: torch.dtype) -> SpeechToMotion:
+        """Weights of encoder, decoder and head in ``dtype``; features, scans, sums over experts' scores and output stay float32."""
+        for part in (self.encoder, self.decoder, self.head):
+            part.to(dtype)
+        return self
+
+    def _encoded(self, samples: Tensor, frames: int) -> Tensor:
+        """The built-in encoder over a whole clip: (B, n) -> (B, frames + delay, width), piece by piece outside training."""
+        steps = frames + self.config.delay
+        samples = F.pad(samples, (0, max(steps * self.config.hop - samples.shape[1], 0)))[:, : steps * self.config.hop]
+        state, parts = self.init_state(len(samples)), []
+        for piece in samples.split(PIECE * self.config.hop if not torch.is_grad_enabled() else max(samples.shape[1], 1), dim=1):
+            mel, tail = self.mel(piece, state.samples)
+            normal, norm = self.norm(mel, state.norm)
+            x, encoder = self.encoder(normal.to(self.head.weight.dtype), state.encoder)
+            state = ModelState(tail, norm, encoder, state.decoder)
+            parts.append(x)
+        return torch.cat(parts, dim=1)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from jambatalk.config import from_mapping, read_yaml
 from jambatalk.errors import InputError
 from jambatalk.nn.model import ModelConfig
+from jambatalk.presets import merged_preset
 from jambatalk.training.augment import VoiceAugment
 from jambatalk.training.spectral import SpectralAugment
 
@@ -60,8 +61,10 @@ class TrainConfig:
 
 
 def load_train_config(path: str | Path) -> TrainConfig:
-    """A TrainConfig from YAML; unknown keys are errors that name them."""
+    """A TrainConfig from YAML, its network laid over the preset that ``model: extends:`` names; unknown keys are errors."""
     values = read_yaml(path)
     if not values:
         raise InputError(f"{path} is empty, expected training settings")
+    if isinstance(values.get("model"), dict):
+        values["model"] = merged_preset(values["model"], str(path))
     return from_mapping(TrainConfig, values, str(path))
