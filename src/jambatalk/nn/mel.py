@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,9 @@ class LogMel(nn.Module):
     def __init__(self, config: MelConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("filters", mel_filters(config), persistent=False)
+        # In units of the floor: below, log(1 + p / floor) + log(floor) stands for log(p + floor), because the optimiser of
+        # ONNX exports takes a sum with less than 1e-8 for a sum with zero and leaves the floor out.
+        self.register_buffer("filters", mel_filters(config) / (config.window * config.floor), persistent=False)
         self.register_buffer("taper", torch.hann_window(config.window), persistent=False)
 
     def init_state(self, batch: int) -> Tensor:
@@ -67,8 +70,9 @@ class LogMel(nn.Module):
             raise ValueError(f"a chunk of {samples.shape[1]} samples is no multiple of the hop {c.hop}")
         padded = torch.cat([state, samples], dim=1)
         frames = padded.unfold(1, c.window, c.hop) * self.taper
-        power = torch.fft.rfft(frames, c.fft).abs().square() / c.window
-        return torch.log(power @ self.filters + c.floor), padded[:, padded.shape[1] - (c.window - c.hop) :]
+        spectrum = torch.fft.rfft(frames, c.fft)
+        power = spectrum.real.square() + spectrum.imag.square()
+        return torch.log(power @ self.filters + 1.0) + math.log(c.floor), padded[:, padded.shape[1] - (c.window - c.hop) :]
 
 
 @dataclass
@@ -77,6 +81,26 @@ class NormState:
 
     mean: Tensor
     level: Tensor
+
+
+def normalise_reference(x: Tensor, weight: Tensor, state: NormState, config: MelConfig) -> tuple[Tensor, NormState]:
+    """The recursion of ``RunningNorm``, one frame after the other, in plain torch.
+
+    x (B, T, bands) log powers, weight (B, T) loudness -> x minus the running mean, before clipping, and the new state.
+    """
+    decay = 0.5 ** (1.0 / config.memory)
+    mean, (peak, count) = state.mean, state.level.unbind(-1)
+    outputs = []
+    for t in range(x.shape[1]):
+        w = weight[:, t]
+        peak = torch.maximum(peak * decay, w)
+        loud = w / (w + 0.5 * peak)
+        count = count + loud
+        step = loud * (1.0 / (count + config.prior)).clamp_min(config.rate)
+        mean = mean + step[:, None] * (x[:, t] - mean)
+        outputs.append(x[:, t] - mean)
+    y = torch.stack(outputs, dim=1) if outputs else torch.zeros_like(x)
+    return y, NormState(mean, torch.stack([peak, count], dim=-1))
 
 
 @njit(cache=True, nogil=True)
@@ -93,6 +117,18 @@ def _normalise(x, weight, mean, level, rate, prior, decay, out):  # type: ignore
                 mean[b, i] += step * (x[b, t, i] - mean[b, i])
                 out[b, t, i] = x[b, t, i] - mean[b, i]
         level[b, 0], level[b, 1] = peak, count
+
+
+def _normalise_numba(x: Tensor, weight: Tensor, state: NormState, config: MelConfig) -> tuple[Tensor, NormState]:
+    """As ``normalise_reference``: two hundred times fewer calls into torch over a second of sound."""
+    device = x.device
+    mean, level = (s.to("cpu", torch.float32, copy=True).contiguous() for s in (state.mean, state.level))
+    out: NDArray[np.float32] = np.empty(x.shape, np.float32)
+    _normalise(
+        x.float().cpu().contiguous().numpy(), weight.float().cpu().contiguous().numpy(), mean.numpy(), level.numpy(),
+        np.float32(config.rate), np.float32(config.prior), np.float32(0.5 ** (1.0 / config.memory)), out,
+    )  # fmt: skip
+    return torch.from_numpy(out).to(device), NormState(mean.to(device), level.to(device))
 
 
 class RunningNorm(nn.Module):
@@ -121,13 +157,7 @@ class RunningNorm(nn.Module):
         c = self.config
         # Loudness: the square root of the frame's power, so that one shout does not outweigh a sentence.
         weight = torch.exp(x).sum(-1).sqrt()
-        device, x = x.device, x.float().cpu().contiguous()
-        mean, level = state.mean.cpu().contiguous().clone(), state.level.cpu().contiguous().clone()
-        out: NDArray[np.float32] = np.empty(x.shape, np.float32)
-        decay = np.float32(0.5 ** (1.0 / c.memory))
-        _normalise(
-            x.numpy(), weight.float().cpu().contiguous().numpy(), mean.numpy(), level.numpy(),
-            np.float32(c.rate), np.float32(c.prior), decay, out,
-        )  # fmt: skip
-        y = torch.from_numpy(out).clamp_(c.low, c.high)
-        return y.to(device), NormState(mean.to(device), level.to(device))
+        # A graph that torch traces (torch.export, torch.compile) cannot hold a call into numba.
+        run = normalise_reference if torch.compiler.is_compiling() else _normalise_numba
+        y, after = run(x, weight, state, c)
+        return y.clamp_(c.low, c.high), after

@@ -1,0 +1,94 @@
+"""One hop of sound through the network as a function of plain tensors: what exports and other runtimes can take.
+
+The network's memory is a tree of dataclasses and lists (``ModelState``). Here it is a flat list of named tensors, each with
+the batch in its first axis: ``samples``, ``norm.mean``, ``encoder.0``, ``decoder.0.ssm``, ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from jambatalk.nn.model import ModelState, SpeechToMotion
+
+State = TypeVar("State")
+
+
+def named_state(state: Any) -> dict[str, Tensor]:
+    """Every tensor of a state (any tree of dataclasses, lists and tensors) by its dotted name, in a fixed order."""
+    return dict(_walk(state, ""))
+
+
+def rebuilt_state(like: State, tensors: Sequence[Tensor]) -> State:
+    """The tree of ``like`` with ``tensors``, in the order of ``named_state``, in place of its own.
+
+    ValueError when there are too many or too few tensors.
+    """
+    rest = iter(tensors)
+    try:
+        built = _rebuild(like, rest)
+    except StopIteration:
+        raise ValueError(f"{len(tensors)} state tensors, expected {len(named_state(like))}") from None
+    if next(rest, None) is not None:
+        raise ValueError(f"{len(tensors)} state tensors, expected {len(named_state(like))}")
+    return built  # type: ignore[no-any-return]
+
+
+def state_bytes(state: Any) -> int:
+    """Bytes of all tensors of a state: what one session costs, however long it lasts."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in named_state(state).values())
+
+
+class HopStep(nn.Module):
+    """One hop of the network, all memory explicit: ``step(samples, *state) -> (y, *new state)``.
+
+    samples: (B, hop) float32 at 16 kHz. y: (B, outputs), the motion frame ``delay`` hops back.
+    state: the tensors of ``named_state(model.init_state(B))`` in that order; ``names`` holds their names.
+    """
+
+    def __init__(self, model: SpeechToMotion) -> None:
+        super().__init__()
+        self.model = model
+        self._like = model.init_state(1)  # the tree's shape, for putting flat states back into it
+        self.names = tuple(named_state(self._like))
+
+    def init_state(self, batch: int = 1) -> tuple[Tensor, ...]:
+        """The state before the first sample, flat."""
+        return tuple(named_state(self.model.init_state(batch)).values())
+
+    def structured(self, state: Sequence[Tensor]) -> ModelState:
+        """The flat state as the network's own tree."""
+        return rebuilt_state(self._like, state)
+
+    def forward(self, samples: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        y, after = self.model(samples, self.structured(state))
+        return y[:, 0], *named_state(after).values()
+
+
+def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(node, torch.Tensor):
+        yield prefix, node
+        return
+    for name, child in _children(node):
+        yield from _walk(child, f"{prefix}.{name}" if prefix else name)
+
+
+def _children(node: Any) -> list[tuple[str, Any]]:
+    if isinstance(node, (list, tuple)):
+        return [(str(i), child) for i, child in enumerate(node)]
+    if dataclasses.is_dataclass(node):
+        return [(f.name, getattr(node, f.name)) for f in dataclasses.fields(node)]
+    raise TypeError(f"a state holds {type(node).__name__}, expected tensors, lists and dataclasses")
+
+
+def _rebuild(node: Any, tensors: Iterator[Tensor]) -> Any:
+    if isinstance(node, torch.Tensor):
+        return next(tensors)
+    built = [_rebuild(child, tensors) for _, child in _children(node)]
+    if isinstance(node, (list, tuple)):
+        return type(node)(built)
+    return type(node)(*built)
