@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from jambatalk.config import from_mapping
 from jambatalk.errors import InputError
@@ -19,20 +21,31 @@ from jambatalk.nn.model import ModelConfig, SpeechToMotion
 
 FORMAT = "jambatalk-1"
 
+# Tensors of a checkpoint that only training uses; animating leaves them on disk.
+TRAINING_ONLY = "lip_reader."
+
 
 def save_weights(
     path: str | Path, model: SpeechToMotion, names: tuple[str, ...], notes: dict[str, Any], half: bool = False
 ) -> None:
-    """Write the network with its configuration, output names and ``notes`` (how it was trained).
+    """Write the network with its configuration, output names (none: vertex offsets) and ``notes`` (how it was trained).
 
     ``half`` stores float16, which halves the file; ``load_weights`` gives float32 in either case.
     """
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    save_tensors(path, model.state_dict(), model.config, names, notes, half)
+
+
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], config: ModelConfig, names: tuple[str, ...], notes: dict[str, Any],
+    half: bool = False,
+) -> None:  # fmt: skip
+    """As ``save_weights`` for a state dict without its network; it may hold TRAINING_ONLY tensors besides."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     if half:
         tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
     metadata = {
         "format": FORMAT,
-        "config": json.dumps(dataclasses.asdict(model.config)),
+        "config": json.dumps(dataclasses.asdict(config)),
         "names": json.dumps(list(names)),
         "notes": json.dumps(notes),
     }
@@ -48,7 +61,8 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[SpeechToMotion,
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
+            wanted = [key for key in file.keys() if not key.startswith(TRAINING_ONLY)]  # noqa: SIM118
+            tensors = {key: file.get_tensor(key).float() for key in wanted}
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is damaged or no safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
@@ -61,7 +75,8 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[SpeechToMotion,
         raise InputError(f"{path} has a damaged header ({error!r})") from error
     model = SpeechToMotion(config)
     try:
-        model.load_state_dict(tensors)
+        # Taken over, not copied: a network of a billion numbers is in memory once.
+        model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         raise InputError(f"{path} does not fit its own configuration: {' '.join(str(error).split())[:300]}") from error
     if bad := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:

@@ -27,11 +27,20 @@ DEFAULT_WEIGHTS = Path(__file__).parent / "assets" / "base.safetensors"
 class Talker:
     """Speech in, motion of a face out.
 
-    model: the network. names: the shape names of its outputs. path: the file that the weights came from.
+    model: the network. names: the shape names of its outputs, none for a network that moves vertices. path: the file that
+    the weights came from. face: the mesh to move; None is the default head for shape weights, and no face for vertices.
     """
 
-    def __init__(self, model: SpeechToMotion, names: tuple[str, ...], path: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, model: SpeechToMotion, names: tuple[str, ...], path: Path, device: str = "cpu", face: Face | None = None
+    ) -> None:
         self.model, self.names, self.path, self.device = model, names, path, device
+        self._face = face
+        if not names and face is not None and 3 * len(face.vertices) != model.config.outputs:
+            raise InputError(
+                f"the network moves {model.config.outputs // 3:,} vertices, but the face has {len(face.vertices):,}: "
+                "expected the mesh that it was trained on"
+            )
 
     @property
     def fps(self) -> float:
@@ -40,7 +49,7 @@ class Talker:
 
     @property
     def look_ahead_ms(self) -> float:
-        """How much sound after a frame's own time the frame depends on, in milliseconds."""
+        """How much sound after a frame's own time the frame depends on, in milliseconds; infinite for the whole clip."""
         return self.model.config.look_ahead_ms
 
     @cached_property
@@ -49,14 +58,21 @@ class Talker:
         return file_sha256(self.path)
 
     @cached_property
-    def face(self) -> Face:
-        """The face that the network moves. InputError when it lacks a shape that the network drives."""
-        face = default_head()
+    def face(self) -> Face | None:
+        """The face that the network moves; None for vertices of a mesh that was not given.
+
+        InputError when it lacks a shape that the network drives.
+        """
+        if not self.names:
+            return self._face
+        face = self._face or default_head()
         face.columns(self.names)
         return face
 
     def stream(self, rate: int = RATE) -> Session:
-        """A live session for sound at ``rate`` Hz."""
+        """A live session for sound at ``rate`` Hz. InputError when the network must hear the whole clip first."""
+        if not self.model.config.streaming:
+            raise InputError("this network hears the whole recording before it moves (look_ahead: full): animate() runs it")
         return Session(self, rate)
 
     def animate(self, source: Any, fps: float | None = None) -> Motion:
@@ -69,25 +85,52 @@ class Talker:
         return motion if fps is None else motion.resampled(fps)
 
     def animate_blocks(self, blocks: Iterable[NDArray[np.float32]], speech: Speech | None = None) -> Motion:
-        """The motion for 16 kHz mono sound that comes in blocks; ``speech`` is attached to the motion when given."""
+        """The motion for 16 kHz mono sound that comes in blocks; ``speech`` is attached to the motion when given.
+
+        Sound goes through block by block, unless the network hears the whole recording first: then it is gathered.
+        """
+        values = self._streamed(blocks) if self.model.config.streaming else self._whole(blocks)
+        if self.names:
+            return Motion(self.fps, weights=values, names=self.names, speech=speech, face=self.face)
+        return Motion(self.fps, offsets=values.reshape(len(values), -1, 3), speech=speech, face=self.face)
+
+    def _streamed(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
         session = self.stream()
         parts = [session.push_array(block)[1] for block in blocks]
         parts.append(session.flush_array()[1])
-        weights = np.concatenate(parts)
-        if not len(weights):
+        values = np.concatenate(parts)
+        if not len(values):
             raise InputError("the sound has no samples, expected at least one")
-        return Motion(self.fps, weights=weights, names=self.names, speech=speech, face=self.face)
+        return values
+
+    def _whole(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+        samples = np.concatenate([np.zeros(0, np.float32), *blocks])
+        with torch.inference_mode():
+            y, _ = self.model.whole(torch.from_numpy(samples)[None].to(self.device))
+        if not y.shape[1]:
+            raise InputError(f"the sound has {len(samples)} samples at 16 kHz, too few for one frame of this network")
+        values = y[0].float().cpu().numpy()
+        return np.clip(values, 0.0, 1.0) if self.names else values
 
 
-def load(path: str | Path | None = None, device: str = "cpu") -> Talker:
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load(path: str | Path | None = None, device: str = "cpu", precision: str = "float32", face: Face | None = None) -> Talker:
     """A talker from a weights' file (default: the weights inside the package) on "cpu" or "cuda".
 
-    Raises InputError when the file is missing or damaged, or the device is not there.
+    ``precision``: "float32", or "bfloat16" / "float16" for the weights and products on a GPU (features, scans and results
+    stay float32). ``face``: the mesh that a network of vertex offsets moves. Raises InputError when the file is missing or
+    damaged, the device is not there, or the face is not the network's.
     """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision is {precision!r}, expected {', '.join(PRECISIONS)}")
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try 'cpu'") from error
     chosen = Path(path) if path is not None else DEFAULT_WEIGHTS
     model, names, _ = load_weights(chosen, device)
-    return Talker(model, names, chosen, device)
+    if precision != "float32":
+        model.lower_precision(PRECISIONS[precision])
+    return Talker(model, names, chosen, device, face)

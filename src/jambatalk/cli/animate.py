@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from jambatalk.cli.plain import BAD_INPUT, EXPECTED, one_line
-from jambatalk.cli.ready import ready_talker
+from jambatalk.cli.ready import Network, look_ahead, ready_talker
 from jambatalk.cli.values import check_identity, parse_fps, parse_size
 from jambatalk.errors import InputError
 
@@ -39,6 +39,10 @@ def animate(
     identity: Annotated[str | None, Option(metavar="NAME", help="Who speaks, one of the head's identities.")] = None,
     device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
     model: Annotated[str | None, Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]")] = None,
+    face: Annotated[
+        str | None, Option(metavar="MESH", help="Template mesh (.obj .ply .npz) for a network that moves vertices.")
+    ] = None,
+    precision: Annotated[str, Option(metavar="NAME", help="float32; bfloat16 or float16 on a GPU.")] = "float32",
     overwrite: Annotated[bool, Option("--overwrite", help="Of many inputs, also make those that are done.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON on standard output.")] = False,
 ) -> None:
@@ -54,7 +58,7 @@ def animate(
     check_identity(identity)
     planned = plan(inputs, out or [], out_dir, format)
     with screen() as shown:
-        worker = _Worker(shown, device, model, rate, {"size": pixels, "identity": identity})
+        worker = _Worker(shown, Network(model, device, precision, face), rate, {"size": pixels, "identity": identity})
         results = []
         for job in planned.jobs:
             if planned.batch and not overwrite and job.is_done():
@@ -82,8 +86,7 @@ class _Worker:
     """Does one job after another with one talker, which is loaded when the first sound has been read."""
 
     screen: Screen
-    device: str
-    weights: str | None
+    network: Network
     fps: float | None
     options: dict[str, Any]
     talker: Talker | None = field(default=None)
@@ -116,9 +119,9 @@ class _Worker:
             return None
         return {
             "sha256": self.talker.weights_sha256,
-            "look_ahead_ms": self.talker.look_ahead_ms,
+            "look_ahead_ms": self.talker.look_ahead_ms if self.talker.model.config.streaming else None,
             "fps": self.talker.fps,
-            "device": self.device,
+            "device": self.network.device,
         }
 
     def _loaded(self, job: Job) -> Motion:
@@ -137,9 +140,9 @@ class _Worker:
         if self.talker is None:
             began = time.perf_counter()
             with self.screen.step("loading the network"):
-                self.talker = ready_talker(self.weights, self.device)
+                self.talker = ready_talker(self.network)
             times["load"] = time.perf_counter() - began
-            self.screen.line(f"look-ahead {self.talker.look_ahead_ms:.0f} ms, weights {self.talker.weights_sha256[:12]}")
+            self.screen.line(f"look-ahead {look_ahead(self.talker)}, weights {self.talker.weights_sha256[:12]}")
         began = time.perf_counter()
         with self.screen.step(f"animating {job.source}") as report:
             # Block by block: hours of sound pass through without ever being in memory at once.

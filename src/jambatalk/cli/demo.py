@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from jambatalk.cli.ready import ready_talker
+from jambatalk.cli.ready import Network, ready_talker
 from jambatalk.cli.values import check_identity, parse_size
 
 
@@ -31,7 +31,7 @@ def demo(
             from jambatalk.audio import Speech
 
             speech = Speech.load((files("jambatalk") / "assets" / "demo.flac").read_bytes())
-            talker = ready_talker(None, device)
+            talker = ready_talker(Network(device=device))
         began = time.perf_counter()
         with shown.step("animating") as report:
             motion = talker.animate_blocks(counted(speech.blocks(), len(speech.samples), report), speech)

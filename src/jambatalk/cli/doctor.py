@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jambatalk.cli.plain import BAD_INPUT, one_line
+from jambatalk.cli.ready import look_ahead
 from jambatalk.errors import InputError
 from jambatalk.version import __version__
 
@@ -86,7 +87,7 @@ def _self_test(model: str | None, facts: dict[str, Any]) -> list[dict[str, Any]]
         from jambatalk.nn.model import parameter_count
 
         talkers.append(jambatalk.load(model))
-        facts["weights"] = f"{talkers[0].path} (sha256 {talkers[0].weights_sha256}, look-ahead {talkers[0].look_ahead_ms:.0f} ms)"
+        facts["weights"] = f"{talkers[0].path} (sha256 {talkers[0].weights_sha256}, look-ahead {look_ahead(talkers[0])})"
         facts["network"] = f"{parameter_count(talkers[0].model):,} parameters"
         return _compared(talkers[0])
 
@@ -132,6 +133,8 @@ def _chunks(talker: Talker) -> str:
     t = np.arange(RATE) / RATE
     pulses = np.sign(np.sin(2 * np.pi * 120 * t)) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t))
     samples = (0.2 * pulses).astype(np.float32)
+    if not talker.model.config.streaming:
+        return f"this network hears the whole recording: {len(talker.animate(Speech(samples)))} frames of one second"
     whole = talker.animate(Speech(samples)).weights
     session = talker.stream()
     step = round(0.037 * RATE)

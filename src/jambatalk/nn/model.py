@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -17,9 +17,9 @@ from jambatalk.nn.mel import RATE, LogMel, MelConfig, NormState, RunningNorm
 from jambatalk.nn.moe import RouterStats
 from jambatalk.nn.pretrained import PretrainedConfig, PretrainedEncoder
 
-# Encoders that hear a whole clip at once, by their configuration's ``kind``: fps and width in, a module out that has
-# ``forward(samples (B, n), frames or None) -> (B, T, width)``. A new one is a dataclass with a ``kind`` of its own in the type of
-# ``ModelConfig.encoder`` and one line here; ``streaming`` is the built-in one.
+# Encoders that hear a whole clip at once, by their configuration's ``kind``: (configuration, fps, width) in, a module out
+# with ``forward(samples (B, n), frames or None) -> (B, T, width)`` and ``filled_config()``. A new one is a dataclass with a
+# ``kind`` of its own in the type of ``ModelConfig.encoder`` and one line here; ``streaming`` is the built-in one.
 WHOLE_CLIP_ENCODERS: dict[str, Callable[[Any, float, int], nn.Module]] = {"pretrained": PretrainedEncoder}
 
 # Hops that the built-in encoder works on at once when a whole clip is given.
@@ -104,7 +104,9 @@ class SpeechToMotion(nn.Module):
         width = config.decoder.width
         self.encoder: nn.Module
         if config.encoder.kind in WHOLE_CLIP_ENCODERS:
-            self.encoder = WHOLE_CLIP_ENCODERS[config.encoder.kind](config.encoder, config.fps, width)
+            encoder: Any = WHOLE_CLIP_ENCODERS[config.encoder.kind](config.encoder, config.fps, width)
+            # With the encoder's architecture filled in, so that a checkpoint needs neither a hub nor another file.
+            self.config, self.encoder = replace(config, encoder=encoder.filled_config()), encoder
         else:
             self.mel = LogMel(config.mel)
             self.norm = RunningNorm(config.mel)
@@ -157,7 +159,7 @@ class SpeechToMotion(nn.Module):
         return self.output_mean + self.output_scale * self.head(x)
 
     def lower_precision(self, dtype: torch.dtype) -> SpeechToMotion:
-        """Weights of encoder, decoder and head in ``dtype``; features, scans, sums over experts' scores and output stay float32."""
+        """Weights of encoder, decoder and head in ``dtype``; features, scans, expert scores and the result stay float32."""
         for part in (self.encoder, self.decoder, self.head):
             part.to(dtype)
         return self
