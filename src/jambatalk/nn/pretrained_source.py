@@ -26,10 +26,7 @@ def build_network(config: PretrainedConfig) -> tuple[nn.Module, dict[str, Any]]:
     family = architecture.get("model_type")
     if family not in FAMILIES:
         raise InputError(f"speech encoder of type {family!r}, expected one of {', '.join(FAMILIES)}")
-    try:
-        settings = _settings(transformers, architecture)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"architecture of the speech encoder: {' '.join(str(error).split())}") from error
+    settings = _settings(transformers, architecture)
     if getattr(settings, "add_adapter", False):
         raise InputError("speech encoders with an adapter (add_adapter) are not supported: it changes the frame rate")
     filled = _plain(settings)
@@ -72,8 +69,13 @@ def _read_architecture(transformers: Any, name: str) -> dict[str, Any]:
 
 
 def _settings(transformers: Any, architecture: dict[str, Any]) -> Any:
+    from jambatalk.errors import InputError
+
     values = {key: value for key, value in architecture.items() if key != "model_type"}
-    return transformers.AutoConfig.for_model(architecture["model_type"], **values)
+    try:
+        return transformers.AutoConfig.for_model(architecture["model_type"], **values)
+    except Exception as error:  # the validation of transformers has error classes of its own, other ones in each version
+        raise InputError(f"architecture of the speech encoder: {' '.join(str(error).split())[:300]}") from error
 
 
 def _plain(settings: Any) -> dict[str, Any]:
@@ -82,11 +84,14 @@ def _plain(settings: Any) -> dict[str, Any]:
 
 
 def _random(transformers: Any, settings: Any) -> nn.Module:
-    if settings.model_type == "whisper":
-        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+    from jambatalk.errors import InputError
 
-        return WhisperEncoder(settings)
-    return transformers.AutoModel.from_config(settings)
+    try:
+        if settings.model_type == "whisper":
+            return transformers.models.whisper.modeling_whisper.WhisperEncoder(settings)
+        return transformers.AutoModel.from_config(settings)
+    except (ValueError, ArithmeticError) as error:
+        raise InputError(f"architecture of the speech encoder: {' '.join(str(error).split())[:300]}") from error
 
 
 def _loaded(transformers: Any, settings: Any, name: str) -> nn.Module:
