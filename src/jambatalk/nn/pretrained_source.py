@@ -21,15 +21,15 @@ def build_network(config: PretrainedConfig) -> tuple[nn.Module, dict[str, Any]]:
     """
     from jambatalk.errors import InputError
 
-    transformers = _transformers()
+    transformers = transformers_library()
     architecture = dict(config.architecture) if config.architecture else _read_architecture(transformers, config.name)
     family = architecture.get("model_type")
     if family not in FAMILIES:
         raise InputError(f"speech encoder of type {family!r}, expected one of {', '.join(FAMILIES)}")
-    settings = _settings(transformers, architecture)
+    settings = settings_of(transformers, architecture)
     if getattr(settings, "add_adapter", False):
         raise InputError("speech encoders with an adapter (add_adapter) are not supported: it changes the frame rate")
-    filled = _plain(settings)
+    filled = plain_architecture(settings)
     depth = "encoder_layers" if family == "whisper" else "num_hidden_layers"
     if config.layer > getattr(settings, depth):
         raise InputError(f"layer is {config.layer}, but the speech encoder has {getattr(settings, depth)} layers")
@@ -41,7 +41,8 @@ def build_network(config: PretrainedConfig) -> tuple[nn.Module, dict[str, Any]]:
     return network.float().eval(), filled
 
 
-def _transformers() -> Any:
+def transformers_library() -> Any:
+    """The module ``transformers``. MissingExtraError says how to install it."""
     try:
         import transformers
     except ImportError as error:
@@ -55,7 +56,7 @@ def _read_architecture(transformers: Any, name: str) -> dict[str, Any]:
     from jambatalk.errors import InputError
 
     try:
-        architecture = _plain(transformers.AutoConfig.from_pretrained(name))
+        architecture = plain_architecture(transformers.AutoConfig.from_pretrained(name))
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())
         raise InputError(f"no speech encoder at {name!r}, expected a hub id or a folder of transformers ({why[:200]})") from error
@@ -68,7 +69,8 @@ def _read_architecture(transformers: Any, name: str) -> dict[str, Any]:
     return architecture
 
 
-def _settings(transformers: Any, architecture: dict[str, Any]) -> Any:
+def settings_of(transformers: Any, architecture: dict[str, Any]) -> Any:
+    """The configuration object of transformers for a mapping. InputError when it does not make sense."""
     from jambatalk.errors import InputError
 
     values = {key: value for key, value in architecture.items() if key != "model_type"}
@@ -78,7 +80,8 @@ def _settings(transformers: Any, architecture: dict[str, Any]) -> Any:
         raise InputError(f"architecture of the speech encoder: {' '.join(str(error).split())[:300]}") from error
 
 
-def _plain(settings: Any) -> dict[str, Any]:
+def plain_architecture(settings: Any) -> dict[str, Any]:
+    """A configuration object as plain values that JSON can hold."""
     values = json.loads(settings.to_json_string(use_diff=False))
     return {key: value for key, value in values.items() if key not in UNTOLD and value is not None}
 
