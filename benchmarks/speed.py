@@ -1,6 +1,6 @@
 """Speed and memory of the whole chain on this machine; prints a table with ratios and writes JSON.
 
-Rows: speech -> motion against real time and against the same network with the plain torch scan; a streaming hop; animate to
+Rows: speech -> motion against real time and against the same network with the plain torch kernels; a streaming hop; animate to
 mp4; import plus first result in a fresh process; peak memory of a fresh process that animates 60 s.
 
     python benchmarks/speed.py [--json out/speed.json]
@@ -23,6 +23,7 @@ import torch
 
 import jambatalk
 from jambatalk.audio import Speech
+from jambatalk.nn.backend import use_backend
 from jambatalk.talker import Talker
 
 DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
@@ -86,9 +87,8 @@ def main() -> None:
     talker, speech = jambatalk.load(), minute()
     talker.animate(speech)  # compiles what is not cached
     offline = best(lambda: talker.animate(speech))
-    os.environ["JAMBATALK_SCAN"] = "reference"
-    reference = best(lambda: talker.animate(speech), times=1)
-    del os.environ["JAMBATALK_SCAN"]
+    with use_backend("reference"):
+        reference = best(lambda: talker.animate(speech), times=1)
     hops = hop_times(talker, speech.samples)
     with tempfile.TemporaryDirectory() as folder:
         import soundfile
@@ -99,7 +99,7 @@ def main() -> None:
         video, peak = fresh(VIDEO, wav, str(Path(folder) / "minute.mp4"))
     rows = [
         ("speech to motion, 60 s", f"{offline:.2f} s", f"{60 / offline:.0f} x real time"),
-        ("the same, plain torch scan", f"{reference:.2f} s", f"{reference / offline:.1f} x the numba scan's time"),
+        ("the same, plain torch kernels", f"{reference:.2f} s", f"{reference / offline:.1f} x the numba kernels' time"),
         ("streaming hop of 40 ms, P50", f"{np.percentile(hops, 50):.2f} ms", f"{40 / np.percentile(hops, 50):.1f} x real time"),
         ("streaming hop of 40 ms, P99", f"{np.percentile(hops, 99):.2f} ms", f"{40 / np.percentile(hops, 99):.1f} x real time"),
         ("60 s to 512x512 mp4, fresh process", f"{video:.1f} s", f"{60 / video:.2f} x real time"),

@@ -58,12 +58,23 @@ def test_doctor_says_all_is_well(weights):
     assert [check["name"] for check in found["checks"]] == ["weights", "chunks equal the whole", "picture", "video and sound"]
     assert found["checks"][0]["found"] == "loaded, sha256 as recorded"
     environment = found["environment"]
-    for name in ("jambatalk", "python", "system", "cores", "devices", "packages", "numba cache", "scan kernel", "weights"):
+    for name in (
+        "jambatalk",
+        "python",
+        "system",
+        "cores",
+        "devices",
+        "packages",
+        "numba cache",
+        "selective scan kernel",
+        "causal conv kernel",
+        "weights",
+    ):
         assert environment[name]
     plain = run("doctor")
     assert plain.status == 0
     assert "all well" in plain.out
-    assert "scan kernel" in plain.out
+    assert "selective scan kernel" in plain.out
 
 
 def test_doctor_sees_changed_weights(weights):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from jambatalk.nn.scan import chosen_backend, selective_scan, selective_scan_reference
+from jambatalk.nn.backend import chosen_backend
+from jambatalk.nn.scan import selective_scan, selective_scan_reference
 
 
 def _inputs(batch: int, length: int, channels: int, n_state: int = 16, dtype: torch.dtype = torch.float32) -> list[Tensor]:
@@ -72,13 +73,3 @@ def test_strong_decay_forgets_without_nan() -> None:
     y, last = selective_scan(u, delta + 1e3, a - 1, b, c, d, state * 1e6)
     assert torch.isfinite(y).all()
     assert torch.isfinite(last).all()
-
-
-def test_backend_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("JAMBATALK_SCAN", "reference")
-    assert chosen_backend() == ("reference", "JAMBATALK_SCAN=reference")
-    monkeypatch.setenv("JAMBATALK_SCAN", "abacus")
-    with pytest.raises(ValueError, match="abacus"):
-        chosen_backend()
-    monkeypatch.delenv("JAMBATALK_SCAN")
-    assert chosen_backend(dtype=torch.float64)[0] == "reference"

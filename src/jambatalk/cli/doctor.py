@@ -52,9 +52,10 @@ def _environment() -> dict[str, Any]:
     import numba
     import torch
 
-    from jambatalk.nn.scan import chosen_backend
+    from jambatalk.nn.backend import OPS, chosen_backend
 
-    kernel, reason = chosen_backend()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    kernels = {op: chosen_backend(op, device) for op in OPS}
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -67,7 +68,7 @@ def _environment() -> dict[str, Any]:
         "packages": ", ".join(f"{name} {_version_of(name)}" for name in PACKAGES),
         "numba cache": os.environ.get("NUMBA_CACHE_DIR")
         or "beside the package's files, or the user's cache folder where those are read-only",
-        "scan kernel": f"{kernel} ({reason})",
+        **{f"{op.replace('_', ' ')} kernel": f"{name} ({reason})" for op, (name, reason) in kernels.items()},
     }
 
 

@@ -43,16 +43,16 @@ class Mamba(nn.Module):
             self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
 
     def init_state(self, batch: int) -> MambaState:
-        """The state before the first frame: zeros."""
-        return MambaState(self.conv.init_state(batch), self.A_log.new_zeros(batch, self.inner, self.d_state))
+        """The state before the first frame: zeros; the recurrence's in float32 also where the parameters are narrower."""
+        exact = torch.promote_types(self.A_log.dtype, torch.float32)
+        return MambaState(self.conv.init_state(batch), self.A_log.new_zeros(batch, self.inner, self.d_state, dtype=exact))
 
     def forward(self, x: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """x (B, T, width) -> (B, T, width)."""
         u, gate = self.in_proj(x).chunk(2, dim=-1)  # (B, T, inner) each
-        u, conv = self.conv(u, state.conv)
-        u = F.silu(u)
+        u, conv = self.conv(u, state.conv, silu=True)
         dt, b, c = self.x_proj(u).split([self.dt_rank, self.d_state, self.d_state], dim=-1)
-        delta = F.softplus(self.dt_proj(dt))
-        # The recurrence adds up over hundreds of steps: float32 also where the products around it run in bfloat16.
-        y, ssm = selective_scan(u.float(), delta.float(), -torch.exp(self.A_log), b.float(), c.float(), self.D, state.ssm)
-        return self.out_proj(y * F.silu(gate)), MambaState(conv, ssm)
+        delta = F.linear(dt, self.dt_proj.weight)  # the scan adds the bias and takes the softplus
+        a = -torch.exp(self.A_log.to(state.ssm.dtype))
+        y, ssm = selective_scan(u, delta, a, b, c, self.D, state.ssm, gate, self.dt_proj.bias, delta_softplus=True)
+        return self.out_proj(y), MambaState(conv, ssm)

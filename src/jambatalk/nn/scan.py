@@ -2,82 +2,119 @@
 
 Symbols, as in the paper: B batch, L length, D channels, N state size.
 
+    delta = softplus(delta + bias)          (both optional)
     h_t = exp(delta_t A) * h_{t-1} + delta_t B_t u_t
-    y_t = C_t h_t + D u_t
+    y_t = (C_t h_t + D u_t) * silu(z_t)     (the gate is optional)
 
-Two implementations give the same values and gradients: ``selective_scan_reference`` (plain torch, readable) and the
-numba kernels of ``scan_numba``. ``selective_scan`` chooses between them; the environment variable JAMBATALK_SCAN
-(``numba`` or ``reference``) overrides the choice.
+``selective_scan_reference`` (plain torch, readable), the numba kernels of ``scan_numba`` and the Triton kernels of
+``scan_triton`` give the same values and gradients; ``selective_scan`` takes the one that ``backend`` chooses.
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from jambatalk.nn.backend import chosen_backend
 
 
 def selective_scan_reference(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, state: Tensor
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    state: Tensor,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """One step after the other, for any dtype and device.
 
-    u, delta: (B, L, D), delta already positive. A: (D, N), negative. B, C: (B, L, N). D: (D,). state: (B, D, N).
-    Returns y (B, L, D) and the state after the last step (B, D, N).
+    u, delta, z: (B, L, D). A: (D, N), negative. B, C: (B, L, N). D, delta_bias: (D,). state: (B, D, N).
+    delta must be positive once ``delta_bias`` is added and softplus taken (where asked for).
+    Returns y (B, L, D) in u's dtype and the state after the last step (B, D, N). Inputs of less than float32 are computed,
+    and their state returned, in float32: the recurrence adds up over thousands of steps.
     """
+    kind = u.dtype
+    exact = torch.promote_types(kind, torch.float32)
+    u, delta, A, B, C, D, state = (x.to(exact) for x in (u, delta, A, B, C, D, state))
+    if delta_bias is not None:
+        delta = delta + delta_bias.to(exact)
+    if delta_softplus:
+        delta = F.softplus(delta)
     outputs = []
     for t in range(u.shape[1]):
         decay = torch.exp(delta[:, t, :, None] * A)  # (B, D, N)
         state = decay * state + (delta[:, t] * u[:, t])[..., None] * B[:, t, None, :]
         outputs.append((state * C[:, t, None, :]).sum(-1) + D * u[:, t])
     y = torch.stack(outputs, dim=1) if outputs else torch.zeros_like(u)
-    return y, state
-
-
-def chosen_backend(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> tuple[str, str]:
-    """(name, reason) of the implementation that ``selective_scan`` takes for tensors of this device and dtype."""
-    forced = os.environ.get("JAMBATALK_SCAN")
-    if forced == "reference":
-        return "reference", "JAMBATALK_SCAN=reference"
-    if forced not in (None, "", "numba"):
-        raise ValueError(f"JAMBATALK_SCAN is {forced!r}, expected 'numba' or 'reference'")
-    if torch.device(device).type != "cpu":
-        return "reference", f"the numba kernel runs on the CPU only, the tensors are on {torch.device(device).type}"
-    if dtype != torch.float32:
-        return "reference", f"the numba kernel takes float32 only, the tensors are {str(dtype).removeprefix('torch.')}"
-    return "numba", "float32 on the CPU"
+    if z is not None:
+        y = y * F.silu(z.to(exact))
+    return y.to(kind), state
 
 
 class _NumbaScan(torch.autograd.Function):
-    """The numba kernels as one differentiable operation; it keeps a state every CHUNK steps for its backward."""
+    """The numba kernels as one differentiable operation; it keeps a state every few steps for its backward."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
         from jambatalk.nn import scan_numba
 
-        u, delta, a, b, c, d, state = (x.detach().contiguous().numpy() for x in inputs)
-        needs_grad = any(x.requires_grad for x in inputs)
-        y, last, kept = scan_numba.forward(u, delta, a, b, c, d, state, keep=needs_grad)
-        if needs_grad:
-            ctx.save_for_backward(*inputs)
-            ctx.kept = kept
-        return torch.from_numpy(y), torch.from_numpy(last)
-
-    @staticmethod
-    def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor, ...]:
-        from jambatalk.nn import scan_numba
-
-        u, delta, a, b, c, d, state = (x.detach().contiguous().numpy() for x in ctx.saved_tensors)
-        gy, g_last = grad_y.contiguous().numpy(), grad_last.contiguous().numpy()
-        grads = scan_numba.backward(u, delta, a, b, c, d, state, ctx.kept, gy, g_last)
-        return tuple(torch.from_numpy(g) for g in grads)
-
-
-def selective_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-    """The selective scan by the fastest implementation there is; contract as ``selective_scan_reference``."""
-    if chosen_backend(u.device, u.dtype)[0] == "numba":
-        y, last = _NumbaScan.apply(u, delta, A, B, C, D, state)
+        y, last, kept, before_gate = scan_numba.forward(True, *inputs)
+        ctx.save_for_backward(*inputs[:-1], kept, before_gate)
+        ctx.delta_softplus = inputs[-1]
         return y, last
-    return selective_scan_reference(u, delta, A, B, C, D, state)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        from jambatalk.nn import scan_numba
+
+        gy, g_last = grads
+        *inputs, kept, before_gate = ctx.saved_tensors
+        return *scan_numba.backward(gy, g_last, kept, before_gate, ctx.delta_softplus, *inputs), None
+
+
+def _in_float32(run: Any, inputs: list[Any]) -> tuple[Tensor, Tensor]:
+    """Kernels for float32 also serve bfloat16 and float16: the values are widened before and y is narrowed after."""
+    kind = inputs[0].dtype
+    y, last = run(*(x.float() if isinstance(x, Tensor) else x for x in inputs))
+    return y.to(kind), last
+
+
+def _numba_scan(*inputs: Any) -> tuple[Tensor, Tensor]:
+    if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs[:-1]):
+        y, last = _NumbaScan.apply(*inputs)
+        return y, last
+    from jambatalk.nn import scan_numba
+
+    return scan_numba.forward(False, *inputs)[:2]
+
+
+def selective_scan(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    state: Tensor,
+    z: Tensor | None = None,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """The selective scan by the fastest implementation there is; contract as ``selective_scan_reference``.
+
+    Differentiable in every tensor, also through the returned state; u, delta, z, B and C may be slices of wider tensors.
+    """
+    name, _ = chosen_backend("selective_scan", u.device, u.dtype)
+    inputs: list[Any] = [u, delta, A, B, C, D, state, z, delta_bias, delta_softplus]
+    if name == "numba":
+        if all(x is None or x.dtype == torch.float32 for x in inputs[:-1]):
+            return _numba_scan(*inputs)
+        return _in_float32(_numba_scan, inputs)
+    return selective_scan_reference(u, delta, A, B, C, D, state, z, delta_bias, delta_softplus)

@@ -1,228 +1,349 @@
-"""CPU kernels of the selective scan: blocks of 32 channels innermost, so that LLVM vectorises across channels.
+"""CPU kernels of the selective scan: LANES channels side by side in one register, time in the loop around them.
 
-Channels are padded to whole blocks and laid out (blocks, B, L, 32); a block's state (N, 32) stays in the first-level
-cache while time runs. exp is a polynomial: numba calls the scalar library function otherwise, which cannot be vectorised.
-The backward keeps the state at every CHUNK-th step from the forward and computes the ones between again.
+A job is one sequence of the batch and a group of channel blocks. It walks over the time in tiles, and within a tile over its
+blocks, so that rows are read in long runs; a block's state (N, LANES) stays in the first-level cache within a tile.
+Softplus, gate and skip are computed on the way, nothing is copied or transposed but A and the state.
+The backward keeps the state at every CHUNK-th step from the forward and computes the ones between again. The sums over
+channels (gradients of B and C) and over time run in a fixed order, the same for every run with this number of groups.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numba
 import numpy as np
+import torch
 from numba import njit, prange
-from numba.core import types
-from numba.extending import intrinsic
-from numpy.typing import NDArray
+from torch import Tensor
 
-Array = NDArray[np.float32]
+from jambatalk.nn.scan_lanes import LANES, LOG2E, aligned, at, exp2, floats, load, put, sigmoid, softplus, splat, store, total
 
-LANES = 32
-CHUNK = 32
-LOG2E = np.float32(1.4426950408889634)
-LN2 = np.float32(0.6931471805599453)
+CHUNK = 16
+TIME_TILE = 64
+MAX_GROUP = 32  # blocks; their states and A must fit into the second-level cache
+LN2 = 0.6931471805599453
 # Below this many element updates, starting threads costs more than it saves (a streaming step is one frame long).
-SERIAL_WORK = 1 << 18
+SERIAL_WORK = 1 << 17
+_COMPILE: dict[str, Any] = {"fastmath": True, "cache": True, "nogil": True}
 
 
-@intrinsic
-def _as_float(typingctx: Any, bits: Any) -> Any:
-    """Reinterpret the bits of an int32 as float32."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(types.float32))
-
-    return types.float32(types.int32), codegen
-
-
-@njit(inline="always", fastmath=True)
-def _exp2(x):  # type: ignore[no-untyped-def]
-    """2**x for x <= 0, relative error below 3e-7; x below -126 gives about 1e-38 instead of a denormal."""
-    x = max(x, np.float32(-126.0))
-    whole = np.int32(x - np.float32(0.5))  # truncation of x - 0.5 rounds negative x to the nearest integer
-    f = x - np.float32(whole)
-    p = np.float32(1.5403530e-4)
-    p = p * f + np.float32(1.3333558e-3)
-    p = p * f + np.float32(9.6181291e-3)
-    p = p * f + np.float32(5.5504109e-2)
-    p = p * f + np.float32(2.4022651e-1)
-    p = p * f + np.float32(6.9314718e-1)
-    p = p * f + np.float32(1.0)
-    return p * _as_float(np.int32((whole + np.int32(127)) << np.int32(23)))
+@njit(inline="always")
+def _row(base, offset, width, spare, place):  # type: ignore[no-untyped-def]
+    """``width`` floats; where they do not fill the lanes, by way of LANES spare floats."""
+    if width == LANES:
+        v = load(base, offset)
+    else:
+        store(spare, place, splat(0.0))
+        for i in range(width):
+            put(spare, place + i, at(base, offset + i))
+        v = load(spare, place)
+    return v
 
 
-def _forward(u, delta, A2, B, C, D, state, y, kept):  # type: ignore[no-untyped-def]
-    blocks, batch, length, _ = u.shape
-    n_state = A2.shape[1]
-    keep = kept.shape[2] > 0
-    for job in prange(blocks * batch):
-        k = job // batch
-        b = job % batch
-        a = A2[k]
-        skip = D[k]
-        h = np.empty((n_state, LANES), np.float32)
-        h[:] = state[k, b]
-        du = np.empty(LANES, np.float32)
-        acc = np.empty(LANES, np.float32)
-        for t in range(length):
-            if keep and t % CHUNK == 0:
-                kept[k, b, t // CHUNK] = h
-            x = u[k, b, t]
-            d = delta[k, b, t]
-            for i in range(LANES):
-                du[i] = d[i] * x[i]
-                acc[i] = skip[i] * x[i]
-            for n in range(n_state):
-                bn = B[b, t, n]
-                cn = C[b, t, n]
-                for i in range(LANES):
-                    v = _exp2(d[i] * a[n, i]) * h[n, i] + du[i] * bn
-                    h[n, i] = v
-                    acc[i] += cn * v
-            y[k, b, t] = acc
-        state[k, b] = h
+@njit(inline="always")
+def _put_row(base, offset, v, width, spare, place):  # type: ignore[no-untyped-def]
+    if width == LANES:
+        store(base, offset, v)
+    else:
+        store(spare, place, v)
+        for i in range(width):
+            put(base, offset + i, at(spare, place + i))
 
 
-_forward_parallel = njit(parallel=True, fastmath=True, cache=True, nogil=True)(_forward)
-_forward_serial = njit(fastmath=True, cache=True, nogil=True)(_forward)
+@njit(inline="always")
+def _turned(base, offset, width, n_state, factor, spare, place):  # type: ignore[no-untyped-def]
+    """(width, N) at ``base`` -> (N, LANES) in ``spare``, times ``factor``, zeros in lanes without a channel."""
+    for n in range(n_state):
+        for i in range(LANES):
+            put(spare, place + n * LANES + i, at(base, offset + i * n_state + n) * factor if i < width else np.float32(0.0))
 
 
-def _backward(u, delta, A2, B, C, D, kept, gy, g_state, gu, g_delta, gA, gB, gC, gD):  # type: ignore[no-untyped-def]
-    """Gradients by the reverse recurrence g_{t-1} = exp(delta_t A) g_t; gB and gC are per block, summed by the caller."""
-    blocks, batch, length, _ = u.shape
-    n_state = A2.shape[1]
-    for job in prange(blocks * batch):
-        k = job // batch
-        b = job % batch
-        a = A2[k]
-        skip = D[k]
-        hs = np.empty((CHUNK + 1, n_state, LANES), np.float32)
-        decays = np.empty((CHUNK, n_state, LANES), np.float32)
-        g = np.empty((n_state, LANES), np.float32)
-        g[:] = g_state[k, b]
-        g_du = np.empty(LANES, np.float32)
-        g_d = np.empty(LANES, np.float32)
-        for chunk in range((length - 1) // CHUNK, -1, -1):
-            start = chunk * CHUNK
-            stop = min(start + CHUNK, length)
-            hs[0] = kept[k, b, chunk]
-            for t in range(start, stop):
-                j = t - start
-                x = u[k, b, t]
-                d = delta[k, b, t]
-                for n in range(n_state):
-                    bn = B[b, t, n]
-                    for i in range(LANES):
-                        e = _exp2(d[i] * a[n, i])
-                        decays[j, n, i] = e
-                        hs[j + 1, n, i] = e * hs[j, n, i] + d[i] * x[i] * bn
-            for t in range(stop - 1, start - 1, -1):
-                j = t - start
-                x = u[k, b, t]
-                d = delta[k, b, t]
-                out = gy[k, b, t]
-                for i in range(LANES):
-                    g_du[i] = 0.0
-                    g_d[i] = 0.0
-                    gD[k, b, i] += out[i] * x[i]
-                for n in range(n_state):
-                    bn = B[b, t, n]
-                    cn = C[b, t, n]
-                    sum_b = np.float32(0.0)
-                    sum_c = np.float32(0.0)
-                    for i in range(LANES):
-                        gi = g[n, i] + cn * out[i]
-                        sum_c += out[i] * hs[j + 1, n, i]
-                        sum_b += gi * d[i] * x[i]
-                        g_du[i] += gi * bn
-                        through = gi * hs[j, n, i] * decays[j, n, i]
-                        g_d[i] += through * a[n, i]
-                        gA[k, b, n, i] += through * d[i]
-                        g[n, i] = gi * decays[j, n, i]
-                    gB[k, b, t, n] = sum_b
-                    gC[k, b, t, n] = sum_c
-                for i in range(LANES):
-                    gu[k, b, t, i] = skip[i] * out[i] + d[i] * g_du[i]
-                    # a holds A log2(e); LN2 undoes that in d exp(delta A) / d delta.
-                    g_delta[k, b, t, i] = x[i] * g_du[i] + LN2 * g_d[i]
-        g_state[k, b] = g
+@njit(inline="always")
+def _turned_back(base, offset, width, n_state, spare, place):  # type: ignore[no-untyped-def]
+    """(N, LANES) in ``spare`` -> (width, N) at ``base``."""
+    for i in range(width):
+        for n in range(n_state):
+            put(base, offset + i * n_state + n, at(spare, place + n * LANES + i))
 
 
-_backward_parallel = njit(parallel=True, fastmath=True, cache=True, nogil=True)(_backward)
-_backward_serial = njit(fastmath=True, cache=True, nogil=True)(_backward)
-
-
-def _blocked(x: Array) -> Array:
-    """(B, L, D) -> (blocks, B, L, LANES), zeros in the padding."""
-    batch, length, channels = x.shape
+@njit(**_COMPILE)
+def _forward_job(  # type: ignore[no-untyped-def]
+    job, groups, length, channels, n_state, u_, u_b, u_t, delta_, d_b, d_t, z_, z_b, z_t, B_, b_b, b_t, C_, c_b, c_t,
+    A_, D_, bias_, state_, y_, before_gate_, last_, kept_, take_softplus,
+):  # fmt: skip
+    """Names with ``_`` are addresses (0: absent), _b and _t their strides over batch and time."""
+    u, delta, z, B, C, A, D, bias = (
+        floats(u_), floats(delta_), floats(z_), floats(B_), floats(C_), floats(A_), floats(D_), floats(bias_)
+    )  # fmt: skip
+    state, y, before_gate, last, kept = floats(state_), floats(y_), floats(before_gate_), floats(last_), floats(kept_)
+    b, group = job // groups, job % groups
     blocks = -(-channels // LANES)
-    if channels % LANES:
-        x = np.pad(x, ((0, 0), (0, 0), (0, blocks * LANES - channels)))
-    return np.ascontiguousarray(x.reshape(batch, length, blocks, LANES).transpose(2, 0, 1, 3))
+    chunks = -(-length // CHUNK)
+    first, stop = group * blocks // groups, (group + 1) * blocks // groups
+    size = n_state * LANES
+    spare = np.empty((stop - first) * 2 * size + 2 * LANES, np.float32)
+    row = aligned(spare)
+    own = row + LANES
+    for k in range(first, stop):
+        c, a = k * LANES, own + (k - first) * 2 * size
+        width = min(LANES, channels - c)
+        _turned(A, c * n_state, width, n_state, np.float32(LOG2E), spare, a)
+        _turned(state, (b * channels + c) * n_state, width, n_state, np.float32(1.0), spare, a + size)
+    for start in range(0, length, TIME_TILE):
+        for k in range(first, stop):
+            c, a = k * LANES, own + (k - first) * 2 * size
+            h = a + size
+            width = min(LANES, channels - c)
+            skip = _row(D, c, width, spare, row)
+            shift = splat(0.0)
+            if bias_ != 0:
+                shift = _row(bias, c, width, spare, row)
+            for t in range(start, min(start + TIME_TILE, length)):
+                if kept_ != 0 and t % CHUNK == 0:
+                    to = ((b * blocks + k) * chunks + t // CHUNK) * size
+                    for n in range(n_state):
+                        store(kept, to + n * LANES, load(spare, h + n * LANES))
+                x = _row(u, b * u_b + t * u_t + c, width, spare, row)
+                d = _row(delta, b * d_b + t * d_t + c, width, spare, row) + shift
+                if take_softplus:
+                    d = softplus(d)
+                dx = d * x
+                out = skip * x
+                for n in range(n_state):
+                    v = exp2(d * load(spare, a + n * LANES)) * load(spare, h + n * LANES) + dx * at(B, b * b_b + t * b_t + n)
+                    store(spare, h + n * LANES, v)
+                    out = out + v * at(C, b * c_b + t * c_t + n)
+                to = (b * length + t) * channels + c
+                if z_ != 0:
+                    if before_gate_ != 0:
+                        _put_row(before_gate, to, out, width, spare, row)
+                    gate = _row(z, b * z_b + t * z_t + c, width, spare, row)
+                    out = out * (gate * sigmoid(gate))
+                _put_row(y, to, out, width, spare, row)
+    for k in range(first, stop):
+        c = k * LANES
+        h = own + (k - first) * 2 * size + size
+        _turned_back(last, (b * channels + c) * n_state, min(LANES, channels - c), n_state, spare, h)
 
 
-def _unblocked(x: Array, channels: int) -> Array:
-    """(blocks, B, L, LANES) -> (B, L, D)."""
-    blocks, batch, length, _ = x.shape
-    return np.ascontiguousarray(x.transpose(1, 2, 0, 3).reshape(batch, length, blocks * LANES)[..., :channels])
+@njit(**_COMPILE)
+def _backward_job(  # type: ignore[no-untyped-def]
+    job, groups, length, channels, n_state, u_, u_b, u_t, delta_, d_b, d_t, z_, z_b, z_t, B_, b_b, b_t, C_, c_b, c_t,
+    A_, D_, bias_, before_gate_, kept_, gy_, g_last_, gu_, g_delta_, gz_, gA_, gB_, gC_, gD_, g_bias_, g_state_, take_softplus,
+):  # fmt: skip
+    """Gradients by the reverse recurrence g_{t-1} = exp(delta_t A) (g_t + C_t gy_t). gA (B, D, N), gD and g_bias (B, D) are
+    per sequence, gB and gC (B, groups, L, N) also per group; the caller sums them."""
+    u, delta, z, B, C, A, D, bias = (
+        floats(u_), floats(delta_), floats(z_), floats(B_), floats(C_), floats(A_), floats(D_), floats(bias_)
+    )  # fmt: skip
+    before_gate, kept, gy, g_last, gu, g_delta, gz = (
+        floats(before_gate_), floats(kept_), floats(gy_), floats(g_last_), floats(gu_), floats(g_delta_), floats(gz_)
+    )  # fmt: skip
+    gA, gB, gC, gD, g_bias, g_state = floats(gA_), floats(gB_), floats(gC_), floats(gD_), floats(g_bias_), floats(g_state_)
+    b, group = job // groups, job % groups
+    blocks = -(-channels // LANES)
+    chunks = -(-length // CHUNK)
+    first, stop = group * blocks // groups, (group + 1) * blocks // groups
+    size = n_state * LANES
+    tile = CHUNK * LANES
+    each = 3 * size + 2 * LANES  # A, reverse state, gradient of A; gradients of D and bias
+    spare = np.zeros((stop - first) * each + 2 * CHUNK * size + 8 * tile + 3 * LANES, np.float32)
+    row = aligned(spare)
+    hs = row + LANES  # one step longer than the other tiles
+    decays = hs + tile + LANES
+    xs, ds, dxs, outs, g_dxs, g_ds = (
+        decays + tile, decays + 2 * tile, decays + 3 * tile, decays + 4 * tile, decays + 5 * tile, decays + 6 * tile
+    )  # fmt: skip
+    sums_b = decays + 7 * tile
+    sums_c = sums_b + CHUNK * size
+    own = sums_c + CHUNK * size
+    for k in range(first, stop):
+        c, a = k * LANES, own + (k - first) * each
+        width = min(LANES, channels - c)
+        _turned(A, c * n_state, width, n_state, np.float32(LOG2E), spare, a)
+        _turned(g_last, (b * channels + c) * n_state, width, n_state, np.float32(1.0), spare, a + size)
+    for chunk in range(chunks - 1, -1, -1):
+        start = chunk * CHUNK
+        steps = min(CHUNK, length - start)
+        for i in range(0, CHUNK * size, LANES):
+            store(spare, sums_b + i, splat(0.0))
+            store(spare, sums_c + i, splat(0.0))
+        for k in range(first, stop):
+            c, a = k * LANES, own + (k - first) * each
+            reverse, sum_a, sum_skip, sum_bias = a + size, a + 2 * size, a + 3 * size, a + 3 * size + LANES
+            width = min(LANES, channels - c)
+            skip = _row(D, c, width, spare, row)
+            shift = splat(0.0)
+            if bias_ != 0:
+                shift = _row(bias, c, width, spare, row)
+            g_skip = load(spare, sum_skip)
+            for j in range(steps):
+                t = start + j
+                x = _row(u, b * u_b + t * u_t + c, width, spare, row)
+                d = _row(delta, b * d_b + t * d_t + c, width, spare, row) + shift
+                if take_softplus:
+                    d = softplus(d)
+                to = (b * length + t) * channels + c
+                out = _row(gy, to, width, spare, row)
+                if z_ != 0:
+                    gate = _row(z, b * z_b + t * z_t + c, width, spare, row)
+                    open_ = sigmoid(gate)
+                    slope = open_ * (gate * (1.0 - open_) + 1.0)  # of silu
+                    _put_row(gz, to, out * _row(before_gate, to, width, spare, row) * slope, width, spare, row)
+                    out = out * (gate * open_)
+                g_skip = g_skip + out * x
+                store(spare, xs + j * LANES, x)
+                store(spare, ds + j * LANES, d)
+                store(spare, dxs + j * LANES, d * x)
+                store(spare, outs + j * LANES, out)
+                store(spare, g_dxs + j * LANES, splat(0.0))
+                store(spare, g_ds + j * LANES, splat(0.0))
+            store(spare, sum_skip, g_skip)
+            for n in range(n_state):
+                an = load(spare, a + n * LANES)
+                h = load(kept, ((b * blocks + k) * chunks + chunk) * size + n * LANES)
+                store(spare, hs, h)
+                for j in range(steps):
+                    e = exp2(load(spare, ds + j * LANES) * an)
+                    h = e * h + load(spare, dxs + j * LANES) * at(B, b * b_b + (start + j) * b_t + n)
+                    store(spare, decays + j * LANES, e)
+                    store(spare, hs + (j + 1) * LANES, h)
+                g = load(spare, reverse + n * LANES)
+                g_a = load(spare, sum_a + n * LANES)
+                for j in range(steps - 1, -1, -1):
+                    o, i = j * LANES, (n * CHUNK + j) * LANES
+                    out = load(spare, outs + o)
+                    g = g + out * at(C, b * c_b + (start + j) * c_t + n)
+                    store(spare, sums_c + i, load(spare, sums_c + i) + out * load(spare, hs + o + LANES))
+                    store(spare, sums_b + i, load(spare, sums_b + i) + g * load(spare, dxs + o))
+                    store(spare, g_dxs + o, load(spare, g_dxs + o) + g * at(B, b * b_b + (start + j) * b_t + n))
+                    g = g * load(spare, decays + o)
+                    through = g * load(spare, hs + o)
+                    store(spare, g_ds + o, load(spare, g_ds + o) + through * an)
+                    g_a = g_a + through * load(spare, ds + o)
+                store(spare, reverse + n * LANES, g)
+                store(spare, sum_a + n * LANES, g_a)
+            shifted = load(spare, sum_bias)
+            for j in range(steps):
+                o, t = j * LANES, start + j
+                to = (b * length + t) * channels + c
+                g_dx = load(spare, g_dxs + o)
+                _put_row(gu, to, skip * load(spare, outs + o) + load(spare, ds + o) * g_dx, width, spare, row)
+                # a holds A log2(e); LN2 undoes that in d exp(delta A) / d delta.
+                g_d = load(spare, xs + o) * g_dx + load(spare, g_ds + o) * LN2
+                if take_softplus:
+                    g_d = g_d * sigmoid(_row(delta, b * d_b + t * d_t + c, width, spare, row) + shift)
+                shifted = shifted + g_d
+                _put_row(g_delta, to, g_d, width, spare, row)
+            store(spare, sum_bias, shifted)
+        for j in range(steps):
+            to = ((b * groups + group) * length + start + j) * n_state
+            for n in range(n_state):
+                put(gB, to + n, total(load(spare, sums_b + (n * CHUNK + j) * LANES)))
+                put(gC, to + n, total(load(spare, sums_c + (n * CHUNK + j) * LANES)))
+    for k in range(first, stop):
+        c, a = k * LANES, own + (k - first) * each
+        width = min(LANES, channels - c)
+        _turned_back(g_state, (b * channels + c) * n_state, width, n_state, spare, a + size)
+        _turned_back(gA, (b * channels + c) * n_state, width, n_state, spare, a + 2 * size)
+        _put_row(gD, b * channels + c, load(spare, a + 3 * size), width, spare, row)
+        _put_row(g_bias, b * channels + c, load(spare, a + 3 * size + LANES), width, spare, row)
 
 
-def _blocked_state(x: Array) -> Array:
-    """(B, D, N) -> (blocks, B, N, LANES)."""
-    return np.ascontiguousarray(_blocked(np.ascontiguousarray(x.transpose(0, 2, 1))))
+def _forward_all(jobs, *arguments):  # type: ignore[no-untyped-def]
+    for job in prange(jobs):
+        _forward_job(job, *arguments)
 
 
-def _unblocked_state(x: Array, channels: int) -> Array:
-    """(blocks, B, N, LANES) -> (B, D, N)."""
-    return np.ascontiguousarray(_unblocked(x, channels).transpose(0, 2, 1))
+def _backward_all(jobs, *arguments):  # type: ignore[no-untyped-def]
+    for job in prange(jobs):
+        _backward_job(job, *arguments)
 
 
-def _parallel(work: int) -> bool:
-    return work > SERIAL_WORK and numba.get_num_threads() > 1
+_forward_serial, _backward_serial = njit(**_COMPILE)(_forward_all), njit(**_COMPILE)(_backward_all)
+_forward_parallel = njit(parallel=True, **_COMPILE)(_forward_all)
+_backward_parallel = njit(parallel=True, **_COMPILE)(_backward_all)
+# Two threads must not enter numba's pool at once (its simplest threading layer ends the process then): the second runs alone.
+_pool = threading.Lock()
+
+
+def run_jobs(parallel: Any, serial: Any, jobs: int, arguments: tuple[int, ...]) -> None:
+    """All jobs, in numba's threads where there are several jobs and the pool is free."""
+    if jobs > 1 and _pool.acquire(blocking=False):
+        try:
+            parallel(jobs, *arguments)
+        finally:
+            _pool.release()
+    else:
+        serial(jobs, *arguments)
+
+
+def groups_of(batch: int, channels: int, work: int) -> int:
+    """Into how many groups the channel blocks are split: one per idle thread, small enough for the cache."""
+    blocks = -(-channels // LANES)
+    fewest = -(-blocks // MAX_GROUP)
+    if work <= SERIAL_WORK:
+        return fewest
+    return min(blocks, max(fewest, -(-numba.get_num_threads() // batch)))
+
+
+def rows(x: Tensor) -> tuple[Tensor, int, int, int]:
+    """(the tensor, address, batch stride, time stride) of (B, L, *), copied where the last axis is not dense.
+
+    Whoever uses the address keeps the tensor: it may be a copy that nobody else holds.
+    """
+    if x.stride(2) != 1:
+        x = x.contiguous()
+    return x, x.data_ptr(), x.stride(0), x.stride(1)
+
+
+def _address(x: Tensor | None) -> int:
+    return 0 if x is None else x.data_ptr()
 
 
 def forward(
-    u: Array, delta: Array, A: Array, B: Array, C: Array, D: Array, state: Array, keep: bool
-) -> tuple[Array, Array, Array]:
-    """y (B, L, D), last state (B, D, N), and the kept states for ``backward`` (empty unless ``keep``)."""
+    keep: bool, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, state: Tensor, z: Tensor | None,
+    delta_bias: Tensor | None, delta_softplus: bool,
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:  # fmt: skip
+    """float32 on the CPU, shapes as in ``scan``: y (B, L, D), last state (B, D, N), and for ``backward`` (where ``keep``)
+    the state at every CHUNK-th step and, with a gate, what came out before it."""
     batch, length, channels = u.shape
     n_state = A.shape[1]
-    ub, db = _blocked(u), _blocked(delta)
-    a2 = _blocked_state(A[None] * LOG2E)[:, 0]
-    skip = _blocked(D[None, None])[:, 0, 0]
-    h = _blocked_state(state)
-    y = np.empty_like(ub)
-    kept = np.empty((len(ub), batch, -(-length // CHUNK) if keep else 0, n_state, LANES), np.float32)
-    run = _forward_parallel if _parallel(u.size * n_state) else _forward_serial
-    run(ub, db, a2, B, C, skip, h, y, kept)
-    return _unblocked(y, channels), _unblocked_state(h, channels), kept
+    parts = [(None, 0, 0, 0) if x is None else rows(x) for x in (u, delta, z, B, C)]
+    A, D, state = A.contiguous(), D.contiguous(), state.contiguous()
+    y = u.new_empty(batch, length, channels)
+    last = torch.empty_like(state)
+    blocks, chunks = -(-channels // LANES), -(-length // CHUNK)
+    kept = u.new_empty(batch, blocks, chunks, n_state, LANES) if keep else None
+    before_gate = torch.empty_like(y) if keep and z is not None else None
+    groups = groups_of(batch, channels, y.numel() * n_state)
+    rest = (A, D, delta_bias, state, y, before_gate, last, kept)
+    arguments = (groups, length, channels, n_state, *(number for part in parts for number in part[1:]), *map(_address, rest))
+    run_jobs(_forward_parallel, _forward_serial, batch * groups, (*arguments, int(delta_softplus)))
+    return y, last, kept, before_gate
 
 
 def backward(
-    u: Array, delta: Array, A: Array, B: Array, C: Array, D: Array, state: Array, kept: Array, gy: Array, g_last: Array
-) -> tuple[Array, ...]:
-    """Gradients of u, delta, A, B, C, D and the initial state, in that order and in their shapes."""
+    gy: Tensor, g_last: Tensor, kept: Tensor, before_gate: Tensor | None, delta_softplus: bool, u: Tensor, delta: Tensor,
+    A: Tensor, B: Tensor, C: Tensor, D: Tensor, state: Tensor, z: Tensor | None, delta_bias: Tensor | None,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Gradients of u, delta, A, B, C, D, state, z and delta_bias, in that order and in their shapes."""
     batch, length, channels = u.shape
     n_state = A.shape[1]
-    ub, db, gyb = _blocked(u), _blocked(delta), _blocked(gy)
-    a2 = _blocked_state(A[None] * LOG2E)[:, 0]
-    skip = _blocked(D[None, None])[:, 0, 0]
-    blocks = len(ub)
-    gu, gd = np.empty_like(ub), np.empty_like(ub)
-    gA = np.zeros((blocks, batch, n_state, LANES), np.float32)
-    gB = np.empty((blocks, batch, length, n_state), np.float32)
-    gC = np.empty_like(gB)
-    gD = np.zeros((blocks, batch, LANES), np.float32)
-    g_state = _blocked_state(g_last)
-    run = _backward_parallel if _parallel(u.size * n_state) else _backward_serial
-    run(ub, db, a2, B, C, skip, kept, gyb, g_state, gu, gd, gA, gB, gC, gD)
-    return (
-        _unblocked(gu, channels),
-        _unblocked(gd, channels),
-        _unblocked_state(gA, channels).sum(0),
-        gB.sum(0),
-        gC.sum(0),
-        gD.sum(1).reshape(-1)[:channels],
-        _unblocked_state(g_state, channels),
-    )
+    parts = [(None, 0, 0, 0) if x is None else rows(x) for x in (u, delta, z, B, C)]
+    A, D, gy, g_last = A.contiguous(), D.contiguous(), gy.contiguous(), g_last.contiguous()
+    groups = groups_of(batch, channels, u.numel() * n_state)
+    gu, g_delta = (u.new_empty(batch, length, channels) for _ in range(2))
+    gz = None if z is None else torch.empty_like(gu)
+    gA, g_state = (u.new_empty(batch, channels, n_state) for _ in range(2))
+    gB, gC = (u.new_empty(batch, groups, length, n_state) for _ in range(2))
+    gD, g_bias = (u.new_empty(batch, channels) for _ in range(2))
+    rest = (A, D, delta_bias, before_gate, kept, gy, g_last, gu, g_delta, gz, gA, gB, gC, gD, g_bias, g_state)
+    arguments: tuple[Any, ...] = (
+        groups, length, channels, n_state, *(number for part in parts for number in part[1:]), *map(_address, rest)
+    )  # fmt: skip
+    run_jobs(_backward_parallel, _backward_serial, batch * groups, (*arguments, int(delta_softplus)))
+    bias_grad = None if delta_bias is None else g_bias.sum(0)
+    return gu, g_delta, gA.sum(0), gB.sum(1), gC.sum(1), gD.sum(0), g_state, gz, bias_grad
