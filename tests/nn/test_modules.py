@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +35,9 @@ MODULES: dict[str, tuple[Any, int, int, int]] = {
     "attention": (_Attention, 1, 32, 1),
     "encoder": (lambda: StreamingEncoder(16, 32, EncoderConfig(widths=[24, 28], kernel=5)), 4, 16, 1),
     "decoder": (lambda: JambaDecoder(SMALL), 1, 32, 1),
+    "causal decoder, post-norm": (lambda: JambaDecoder(replace(SMALL, attention="causal", attention_norm="post")), 1, 32, 1),
+    "tied decoder": (lambda: JambaDecoder(replace(SMALL, tied=True, gate="softmax", top_k=4)), 1, 32, 1),
+    "released Mamba layers": (lambda: JambaDecoder(replace(SMALL, pattern="m e m", tied=True)), 1, 32, 1),
     "norm": (lambda: RunningNorm(MelConfig(bands=16)), 1, 16, 1),
 }
 
