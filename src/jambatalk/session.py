@@ -102,8 +102,8 @@ class Session:
             skip = max(delay - self._steps, 0)
             self._steps += y.shape[1]
             outputs.append(y[0, skip:].float().cpu().numpy())
-        weights = np.concatenate(outputs) if outputs else np.zeros((0, len(self.talker.names)), np.float32)
-        return first, np.clip(weights, 0.0, 1.0)
+        values = np.concatenate(outputs) if outputs else np.zeros((0, config.outputs), np.float32)
+        return first, np.clip(values, 0.0, 1.0) if self.talker.names else values
 
     def _frames(self, indexed: tuple[int, Array]) -> list[Frame]:
         first, weights = indexed

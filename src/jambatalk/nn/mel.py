@@ -11,6 +11,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from jambatalk.nn.backend import tracing
+
 RATE = 16000
 
 
@@ -158,6 +160,6 @@ class RunningNorm(nn.Module):
         # Loudness: the square root of the frame's power, so that one shout does not outweigh a sentence.
         weight = torch.exp(x).sum(-1).sqrt()
         # A graph that torch traces (torch.export, torch.compile) cannot hold a call into numba.
-        run = normalise_reference if torch.compiler.is_compiling() else _normalise_numba
+        run = normalise_reference if tracing() else _normalise_numba
         y, after = run(x, weight, state, c)
         return y.clamp_(c.low, c.high), after

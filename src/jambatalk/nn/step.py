@@ -48,10 +48,15 @@ class HopStep(nn.Module):
 
     samples: (B, hop) float32 at 16 kHz. y: (B, outputs), the motion frame ``delay`` hops back.
     state: the tensors of ``named_state(model.init_state(B))`` in that order; ``names`` holds their names.
+    ValueError for a network that hears the whole clip first, or whose state grows with what it has heard.
     """
 
     def __init__(self, model: SpeechToMotion) -> None:
         super().__init__()
+        if not model.config.streaming:
+            raise ValueError("it hears the whole recording before it moves (look_ahead: full)")
+        if model.config.decoder.attention == "causal" and "T" in model.config.decoder.pattern:
+            raise ValueError("its causal attention keeps all frames heard, so its state has no fixed size; sliding has")
         self.model = model
         self._like = model.init_state(1)  # the tree's shape, for putting flat states back into it
         self.names = tuple(named_state(self._like))

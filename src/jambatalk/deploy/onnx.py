@@ -1,0 +1,86 @@
+"""Writing one hop of a network as an ONNX file: one file, standard operators only, description inside."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+
+from jambatalk.deploy.graph import StepInfo, input_names, output_names, traced_step
+from jambatalk.deploy.quiet import quiet
+from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.nn.model import SpeechToMotion
+from jambatalk.nn.step import HopStep
+
+OPSET = 20
+"""The first operator set with Gelu and with the Fourier transform in today's form; onnxruntime knows it since 1.17."""
+
+SMALLEST_QUANTISED = 1 << 14
+"""Numbers in a weight below which int8 gains nothing."""
+
+INSTALL = 'pip install "jambatalk[onnx]"'
+
+
+def write_onnx(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
+    """Write the step to ``path``; ``info.precision`` "int8" quantises the weights of matrix products.
+
+    MissingExtraError without onnx and onnxscript; ValueError when the network cannot run hop by hop.
+    """
+    if info.precision == "int8":
+        with tempfile.TemporaryDirectory() as folder:
+            exact = Path(folder) / "float32.onnx"
+            _write_float32(exact, model, info)
+            _quantise(exact, path)
+    else:
+        _write_float32(path, model, info)
+
+
+def _write_float32(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+        import torch
+    except ImportError as error:
+        raise MissingExtraError(f"exporting to ONNX needs {error.name}: {INSTALL}") from error
+    names = HopStep(model).names
+    with quiet():
+        written = torch.onnx.export(
+            traced_step(model, info.batch), dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=input_names(names), output_names=output_names(names),
+        )  # fmt: skip
+    if written is None:
+        raise InputError("torch.onnx gave no ONNX program, expected torch 2.6 or newer")
+    graph = written.model
+    # Where each operator came from in the Python source: of no use elsewhere, and it names folders of this machine.
+    for node in graph.graph.all_nodes():
+        node.metadata_props.clear()
+    for value in [*graph.graph.inputs, *graph.graph.outputs, *graph.graph.initializers.values()]:
+        value.metadata_props.clear()
+    graph.graph.metadata_props.clear()
+    graph.metadata_props.clear()
+    graph.metadata_props.update(info.metadata())
+    written.save(str(path), external_data=False)
+
+
+def _quantise(source: Path, target: Path) -> None:
+    """Weights of the large linear layers as int8, one scale per output; their inputs are quantised as they come.
+
+    The mel filters stay as they are, since band powers span ten orders of magnitude, and so do products that are too small
+    to gain: the router, the rotary correction, the motion head. The experts stay too: their weights are picked by the
+    router, and onnxruntime quantises only products with weights that are known beforehand.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+    except ImportError as error:
+        raise MissingExtraError(f"quantising needs {error.name}: {INSTALL}") from error
+    graph = onnx.load(source).graph
+    sizes = {x.name: math.prod(x.dims) for x in graph.initializer if not x.name.endswith("mel.filters")}
+    chosen = [
+        node.name for node in graph.node if max((sizes.get(name, 0) for name in node.input), default=0) >= SMALLEST_QUANTISED
+    ]
+    with quiet():
+        quantize_dynamic(
+            source, target, op_types_to_quantize=["MatMul", "Gemm"], nodes_to_quantize=chosen, per_channel=True,
+            weight_type=QuantType.QInt8,
+        )  # fmt: skip

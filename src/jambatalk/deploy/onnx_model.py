@@ -1,0 +1,61 @@
+"""An exported ONNX step run by onnxruntime, in place of the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from jambatalk.deploy.graph import AFTER, BEFORE, MOTION, SOUND, StepInfo
+from jambatalk.deploy.stepped import SteppedModel, StepState
+from jambatalk.errors import InputError, MissingExtraError
+
+DTYPES = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64}
+
+
+class OnnxModel(SteppedModel):
+    """``SteppedModel`` on an onnxruntime session; everything it does runs on ``threads`` threads (one is fastest here)."""
+
+    def __init__(self, info: StepInfo, path: str, session: Any) -> None:
+        super().__init__(info, path)
+        self._session = session
+        self._inputs = {x.name.removeprefix(BEFORE): x for x in session.get_inputs() if x.name != SOUND}
+        self._outputs = [MOTION, *(AFTER + name for name in self._inputs)]
+
+    def _state_shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        return {name: (tuple(x.shape), DTYPES[x.type]) for name, x in self._inputs.items()}
+
+    def _step(self, hop: Tensor, state: StepState) -> tuple[Tensor, StepState]:
+        feed = {BEFORE + name: tensor.numpy() for name, tensor in state.tensors.items()}
+        feed[SOUND] = hop.contiguous().numpy()
+        frame, *after = map(torch.from_numpy, self._session.run(self._outputs, feed))
+        return frame, StepState(dict(zip(self._inputs, after, strict=True)))
+
+
+def load_onnx(path: str | Path, threads: int = 1) -> tuple[OnnxModel, tuple[str, ...], dict[str, Any]]:
+    """(model, output names, notes) of a file written by ``jambatalk export``; of all extras only onnxruntime is needed.
+
+    MissingExtraError without onnxruntime; InputError when the file is missing, damaged or not ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no network at {path}: expected an .onnx file written by jambatalk export")
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError('running an .onnx file needs onnxruntime: pip install "jambatalk[onnx]"') from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; they reach the user as exceptions too
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions share no base class but this
+        raise InputError(f"{path} is damaged or no ONNX file ({' '.join(str(error).split())[:200]})") from error
+    info = StepInfo.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
+    wanted = {SOUND} | {x.name for x in session.get_inputs() if x.name.startswith(BEFORE)}
+    if {x.name for x in session.get_inputs()} != wanted or session.get_outputs()[0].name != MOTION:
+        raise InputError(f"{path} has other inputs and outputs than its description says, expected {SOUND!r} and {MOTION!r}")
+    return OnnxModel(info, str(path), session), info.names, info.notes
