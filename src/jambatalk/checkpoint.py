@@ -56,12 +56,30 @@ def save_tensors(
 def load_weights(path: str | Path, device: str = "cpu") -> tuple[SpeechToMotion, tuple[str, ...], dict[str, Any]]:
     """(network in evaluation mode, output names, notes). InputError when the file is missing, damaged or of another kind."""
     path = Path(path)
+    config, names, notes, tensors = _read(path, with_tensors=True)
+    model = SpeechToMotion(config)
+    try:
+        # Taken over, not copied: a network of a billion numbers is in memory once.
+        model.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        raise InputError(f"{path} does not fit its own configuration: {' '.join(str(error).split())[:300]}") from error
+    if bad := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
+        raise InputError(f"{path} holds values that are not finite in {bad[0]}")
+    return model.to(device).eval(), names, notes
+
+
+def read_config(path: str | Path) -> ModelConfig:
+    """The settings of the network in a weights' file; errors as ``load_weights``."""
+    return _read(Path(path), with_tensors=False)[0]
+
+
+def _read(path: Path, with_tensors: bool) -> tuple[ModelConfig, tuple[str, ...], dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise InputError(f"no weights at {path}: expected a .safetensors file written by jambatalk train")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            wanted = [key for key in file.keys() if not key.startswith(TRAINING_ONLY)]  # noqa: SIM118
+            wanted = [key for key in file.keys() if with_tensors and not key.startswith(TRAINING_ONLY)]  # noqa: SIM118
             tensors = {key: file.get_tensor(key).float() for key in wanted}
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is damaged or no safetensors file ({error})") from error
@@ -73,15 +91,7 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[SpeechToMotion,
         notes = json.loads(metadata["notes"])
     except (KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path} has a damaged header ({error!r})") from error
-    model = SpeechToMotion(config)
-    try:
-        # Taken over, not copied: a network of a billion numbers is in memory once.
-        model.load_state_dict(tensors, assign=True)
-    except RuntimeError as error:
-        raise InputError(f"{path} does not fit its own configuration: {' '.join(str(error).split())[:300]}") from error
-    if bad := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
-        raise InputError(f"{path} holds values that are not finite in {bad[0]}")
-    return model.to(device).eval(), names, notes
+    return config, names, notes, tensors
 
 
 def file_sha256(path: str | Path) -> str:

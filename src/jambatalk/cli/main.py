@@ -11,6 +11,7 @@ import typer
 from jambatalk.cli.animate import animate
 from jambatalk.cli.demo import demo
 from jambatalk.cli.doctor import doctor
+from jambatalk.cli.network import network
 from jambatalk.cli.plain import plain_errors
 from jambatalk.cli.train import train
 from jambatalk.version import __version__
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (animate, demo, doctor, train):
+for command in (animate, demo, doctor, network, train):
     app.command()(plain_errors(command))
 
 

@@ -39,6 +39,10 @@ class Trainer:
     ) -> None:  # fmt: skip
         if config.model.outputs != len(face.names):
             raise InputError(f"model.outputs is {config.model.outputs}, but the face has {len(face.names)} shapes")
+        if config.model.encoder.kind != "streaming":
+            raise InputError(
+                f"model.encoder is of kind {config.model.encoder.kind!r}, expected 'streaming': the one that trains here"
+            )
         if not train or not val:
             raise InputError(f"{len(train)} training and {len(val)} validation clips found, expected at least one of each")
         self.config, self.face, self.val, self.run_dir, self.device = config, face, val, run_dir, device
