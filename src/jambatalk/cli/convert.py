@@ -1,0 +1,52 @@
+"""``jambatalk convert``: weights of other programs in, ours out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from jambatalk.cli.plain import plain_errors
+
+convert = typer.Typer(help="Convert weights of other programs.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@convert.callback()
+def _commands() -> None:
+    """Convert weights of other programs."""
+
+
+def released(
+    checkpoint: Annotated[Path, Argument(metavar="CHECKPOINT", help="A .pth file of the authors' code.", show_default=False)],
+    out: Annotated[Path, Option("-o", "--out", metavar="FILE", help="Weights to write, .safetensors.", show_default=False)],
+    preset: Annotated[
+        str | None, Option(metavar="NAME", help="released-vocaset or released-biwi6.  [default: told by the vertices]")
+    ] = None,
+    without_lip_reader: Annotated[
+        bool, Option("--without-lip-reader", help="Leave out what only training uses: a file of less than half the size.")
+    ] = False,
+    half: Annotated[bool, Option("--half", help="Write float16: half the size.")] = False,
+) -> None:
+    """Turn a checkpoint of the released JambaTalk code into weights for ``jambatalk animate --model``.
+
+    Every tensor is mapped by its name; one that is missing, left over or of another shape stops the conversion.
+    """
+    from jambatalk.cli.screen import screen
+    from jambatalk.errors import InputError
+    from jambatalk.released import convert_released
+
+    if out.suffix != ".safetensors":
+        raise InputError(f"{out} is no name for weights, expected one that ends in .safetensors")
+    with screen() as shown:
+        with shown.step(f"converting {checkpoint}") as report:
+            done = convert_released(checkpoint, out, preset, not without_lip_reader, half, report)
+        kept = f", {done.lip_reader} of them for training alone" if done.lip_reader else ""
+        shown.line(
+            f"{checkpoint} ({done.preset}) -> {out}: {done.tensors} tensors{kept}, {out.stat().st_size / 1e6:,.0f} MB; "
+            f"moves {done.config.outputs // 3:,} vertices at {done.config.fps} fps"
+        )
+
+
+convert.command()(plain_errors(released))
