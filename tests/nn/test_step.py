@@ -9,9 +9,10 @@ import torch
 
 from conftest import speechlike
 from jambatalk.checkpoint import load_weights
+from jambatalk.nn.jamba import DecoderConfig
 from jambatalk.nn.mel import LogMel, MelConfig, RunningNorm, normalise_reference
-from jambatalk.nn.model import SpeechToMotion
-from jambatalk.nn.step import HopStep, named_state, rebuilt_state, state_bytes
+from jambatalk.nn.model import ModelConfig, SpeechToMotion
+from jambatalk.nn.step import HopStep, lay_out_for_hops, named_state, rebuilt_state, state_bytes
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +97,8 @@ def test_norm_kernel_equals_its_reference(length: int) -> None:
     torch.nn.init.normal_(norm.start)
     x = torch.randn(3, length, 24) * 4 - 8
     y, after = norm(x, norm.init_state(3))
-    weight = torch.exp(x).sum(-1).sqrt()
-    wanted, state = normalise_reference(x, weight, norm.init_state(3), config)
-    torch.testing.assert_close(y, wanted.clamp(config.low, config.high), rtol=1e-5, atol=1e-5)
+    wanted, state = normalise_reference(x, norm.init_state(3), config)
+    torch.testing.assert_close(y, wanted, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(after.mean, state.mean, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(after.level, state.level, rtol=1e-5, atol=1e-6)
 
@@ -116,3 +116,24 @@ def test_log_mel_is_the_log_of_band_power_above_a_floor() -> None:
     torch.testing.assert_close(unit.max(), torch.tensor(1.0, dtype=torch.float64), rtol=0.1, atol=0)
     torch.testing.assert_close(y.double(), torch.log(power @ unit + config.floor), rtol=0, atol=2e-4)
     assert float(y[0, 0].max()) == pytest.approx(-20.723, abs=1e-3)
+
+
+def test_layout_for_hops_keeps_values_and_shapes(small_weights: Path) -> None:
+    model, changed = load_weights(small_weights)[0], lay_out_for_hops(load_weights(small_weights)[0])
+    for (name, ours), theirs in zip(changed.named_parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+    assert changed.head.weight.t().is_contiguous()
+    sound = torch.from_numpy(speechlike(2.0))[None]
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            changed(sound, changed.init_state())[0], model(sound, model.init_state())[0], rtol=0, atol=1e-5
+        )
+
+
+def test_networks_without_a_hop_are_refused() -> None:
+    causal = ModelConfig(decoder=DecoderConfig(pattern="M T", width=32, heads=2, kv_heads=1, attention="causal"))
+    with pytest.raises(ValueError, match="state has no fixed size"):
+        HopStep(SpeechToMotion(causal))
+    full = ModelConfig(look_ahead="full", decoder=DecoderConfig(pattern="T", width=32, heads=2, kv_heads=1, attention="full"))
+    with pytest.raises(ValueError, match="whole recording"):
+        HopStep(SpeechToMotion(full))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from jambatalk.nn.model import ModelState, SpeechToMotion
 
 State = TypeVar("State")
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def named_state(state: Any) -> dict[str, Tensor]:
@@ -72,6 +73,18 @@ class HopStep(nn.Module):
     def forward(self, samples: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         y, after = self.model(samples, self.structured(state))
         return y[:, 0], *named_state(after).values()
+
+
+def lay_out_for_hops(model: Model) -> Model:
+    """Turn the storage of every linear layer's weight, in place; shapes and values stay.
+
+    torch multiplies one frame (a product of height 1) by a weight that lies row by row as (in, out) up to twice as fast as
+    by one that lies as (out, in); taller products cost the same either way.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.data = module.weight.data.t().contiguous().t()
+    return model
 
 
 def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
