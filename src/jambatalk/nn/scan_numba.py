@@ -18,7 +18,22 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from jambatalk.nn.scan_lanes import LANES, LOG2E, aligned, at, exp2, floats, load, put, sigmoid, softplus, splat, store, total
+from jambatalk.nn.scan_lanes import (
+    LANES,
+    LOG2E,
+    aligned,
+    at,
+    exp2,
+    floats,
+    load,
+    prefetch,
+    put,
+    sigmoid,
+    softplus,
+    splat,
+    store,
+    total,
+)
 
 CHUNK = 16
 TIME_TILE = 64
@@ -83,15 +98,18 @@ def _forward_job(  # type: ignore[no-untyped-def]
     chunks = -(-length // CHUNK)
     first, stop = group * blocks // groups, (group + 1) * blocks // groups
     size = n_state * LANES
-    spare = np.empty((stop - first) * 2 * size + 2 * LANES, np.float32)
+    tile = TIME_TILE * LANES
+    spare = np.empty((stop - first) * 2 * size + 3 * tile + 2 * LANES, np.float32)
     row = aligned(spare)
-    own = row + LANES
+    ds = row + LANES
+    dxs, outs, own = ds + tile, ds + 2 * tile, ds + 3 * tile
     for k in range(first, stop):
         c, a = k * LANES, own + (k - first) * 2 * size
         width = min(LANES, channels - c)
         _turned(A, c * n_state, width, n_state, np.float32(LOG2E), spare, a)
         _turned(state, (b * channels + c) * n_state, width, n_state, np.float32(1.0), spare, a + size)
     for start in range(0, length, TIME_TILE):
+        steps = min(TIME_TILE, length - start)
         for k in range(first, stop):
             c, a = k * LANES, own + (k - first) * 2 * size
             h = a + size
@@ -100,22 +118,38 @@ def _forward_job(  # type: ignore[no-untyped-def]
             shift = splat(0.0)
             if bias_ != 0:
                 shift = _row(bias, c, width, spare, row)
-            for t in range(start, min(start + TIME_TILE, length)):
-                if kept_ != 0 and t % CHUNK == 0:
-                    to = ((b * blocks + k) * chunks + t // CHUNK) * size
-                    for n in range(n_state):
-                        store(kept, to + n * LANES, load(spare, h + n * LANES))
+            # Three passes over a tile, each a short loop whose steps do not wait for one another.
+            for j in range(steps):
+                t = start + j
+                # The next block's lines: far apart in memory, so the processor does not guess them by itself.
+                prefetch(u, b * u_b + t * u_t + c + LANES)
+                prefetch(delta, b * d_b + t * d_t + c + LANES)
+                prefetch(y, (b * length + t) * channels + c + LANES)
+                if z_ != 0:
+                    prefetch(z, b * z_b + t * z_t + c + LANES)
                 x = _row(u, b * u_b + t * u_t + c, width, spare, row)
                 d = _row(delta, b * d_b + t * d_t + c, width, spare, row) + shift
                 if take_softplus:
                     d = softplus(d)
-                dx = d * x
-                out = skip * x
+                store(spare, ds + j * LANES, d)
+                store(spare, dxs + j * LANES, d * x)
+                store(spare, outs + j * LANES, skip * x)
+            for j in range(steps):
+                t = start + j
+                if kept_ != 0 and t % CHUNK == 0:
+                    to = ((b * blocks + k) * chunks + t // CHUNK) * size
+                    for n in range(n_state):
+                        store(kept, to + n * LANES, load(spare, h + n * LANES))
+                d, dx, out = load(spare, ds + j * LANES), load(spare, dxs + j * LANES), load(spare, outs + j * LANES)
                 for n in range(n_state):
                     v = exp2(d * load(spare, a + n * LANES)) * load(spare, h + n * LANES) + dx * at(B, b * b_b + t * b_t + n)
                     store(spare, h + n * LANES, v)
                     out = out + v * at(C, b * c_b + t * c_t + n)
+                store(spare, outs + j * LANES, out)
+            for j in range(steps):
+                t = start + j
                 to = (b * length + t) * channels + c
+                out = load(spare, outs + j * LANES)
                 if z_ != 0:
                     if before_gate_ != 0:
                         _put_row(before_gate, to, out, width, spare, row)
@@ -146,17 +180,21 @@ def _backward_job(  # type: ignore[no-untyped-def]
     blocks = -(-channels // LANES)
     chunks = -(-length // CHUNK)
     first, stop = group * blocks // groups, (group + 1) * blocks // groups
-    size = n_state * LANES
+    # States are walked in pairs, two recurrences that do not wait for one another; an odd one gets a partner of zeros.
+    paired = n_state + n_state % 2
+    size = paired * LANES
     tile = CHUNK * LANES
     each = 3 * size + 2 * LANES  # A, reverse state, gradient of A; gradients of D and bias
-    spare = np.zeros((stop - first) * each + 2 * CHUNK * size + 8 * tile + 3 * LANES, np.float32)
+    spare = np.zeros((stop - first) * each + 2 * CHUNK * size + 10 * tile + 2 * CHUNK * paired + 5 * LANES, np.float32)
     row = aligned(spare)
     hs = row + LANES  # one step longer than the other tiles
-    decays = hs + tile + LANES
-    xs, ds, dxs, outs, g_dxs, g_ds = (
-        decays + tile, decays + 2 * tile, decays + 3 * tile, decays + 4 * tile, decays + 5 * tile, decays + 6 * tile
-    )  # fmt: skip
-    sums_b = decays + 7 * tile
+    hs2 = hs + tile + LANES
+    decays = hs2 + tile + LANES
+    decays2, xs, ds, dxs = decays + tile, decays + 2 * tile, decays + 3 * tile, decays + 4 * tile
+    outs, g_dxs, g_ds = decays + 5 * tile, decays + 6 * tile, decays + 7 * tile
+    bs = decays + 8 * tile  # (paired, CHUNK)
+    cs = bs + CHUNK * paired
+    sums_b = cs + CHUNK * paired
     sums_c = sums_b + CHUNK * size
     own = sums_c + CHUNK * size
     for k in range(first, stop):
@@ -170,6 +208,10 @@ def _backward_job(  # type: ignore[no-untyped-def]
         for i in range(0, CHUNK * size, LANES):
             store(spare, sums_b + i, splat(0.0))
             store(spare, sums_c + i, splat(0.0))
+        for j in range(steps):
+            for n in range(n_state):
+                put(spare, bs + n * CHUNK + j, at(B, b * b_b + (start + j) * b_t + n))
+                put(spare, cs + n * CHUNK + j, at(C, b * c_b + (start + j) * c_t + n))
         for k in range(first, stop):
             c, a = k * LANES, own + (k - first) * each
             reverse, sum_a, sum_skip, sum_bias = a + size, a + 2 * size, a + 3 * size, a + 3 * size + LANES
@@ -181,13 +223,22 @@ def _backward_job(  # type: ignore[no-untyped-def]
             g_skip = load(spare, sum_skip)
             for j in range(steps):
                 t = start + j
+                to = (b * length + t) * channels + c
+                # The next block's lines: far apart in memory, so the processor does not guess them by itself.
+                prefetch(u, b * u_b + t * u_t + c + LANES)
+                prefetch(delta, b * d_b + t * d_t + c + LANES)
+                prefetch(gy, to + LANES)
+                prefetch(gu, to + LANES)
+                prefetch(g_delta, to + LANES)
                 x = _row(u, b * u_b + t * u_t + c, width, spare, row)
                 d = _row(delta, b * d_b + t * d_t + c, width, spare, row) + shift
                 if take_softplus:
                     d = softplus(d)
-                to = (b * length + t) * channels + c
                 out = _row(gy, to, width, spare, row)
                 if z_ != 0:
+                    prefetch(z, b * z_b + t * z_t + c + LANES)
+                    prefetch(before_gate, to + LANES)
+                    prefetch(gz, to + LANES)
                     gate = _row(z, b * z_b + t * z_t + c, width, spare, row)
                     open_ = sigmoid(gate)
                     slope = open_ * (gate * (1.0 - open_) + 1.0)  # of silu
@@ -201,30 +252,50 @@ def _backward_job(  # type: ignore[no-untyped-def]
                 store(spare, g_dxs + j * LANES, splat(0.0))
                 store(spare, g_ds + j * LANES, splat(0.0))
             store(spare, sum_skip, g_skip)
-            for n in range(n_state):
-                an = load(spare, a + n * LANES)
-                h = load(kept, ((b * blocks + k) * chunks + chunk) * size + n * LANES)
+            for n in range(0, n_state, 2):
+                both = n + 1 < n_state
+                an, an2 = load(spare, a + n * LANES), load(spare, a + (n + 1) * LANES)
+                at_start = ((b * blocks + k) * chunks + chunk) * n_state * LANES + n * LANES
+                h = load(kept, at_start)
+                h2 = splat(0.0)
+                if both:
+                    h2 = load(kept, at_start + LANES)
                 store(spare, hs, h)
+                store(spare, hs2, h2)
+                b_n, c_n = bs + n * CHUNK, cs + n * CHUNK
                 for j in range(steps):
-                    e = exp2(load(spare, ds + j * LANES) * an)
-                    h = e * h + load(spare, dxs + j * LANES) * at(B, b * b_b + (start + j) * b_t + n)
-                    store(spare, decays + j * LANES, e)
-                    store(spare, hs + (j + 1) * LANES, h)
-                g = load(spare, reverse + n * LANES)
-                g_a = load(spare, sum_a + n * LANES)
+                    o = j * LANES
+                    d, dx = load(spare, ds + o), load(spare, dxs + o)
+                    e, e2 = exp2(d * an), exp2(d * an2)
+                    h = e * h + dx * at(spare, b_n + j)
+                    h2 = e2 * h2 + dx * at(spare, b_n + CHUNK + j)
+                    store(spare, decays + o, e)
+                    store(spare, decays2 + o, e2)
+                    store(spare, hs + o + LANES, h)
+                    store(spare, hs2 + o + LANES, h2)
+                g, g2 = load(spare, reverse + n * LANES), load(spare, reverse + (n + 1) * LANES)
+                g_a, g_a2 = load(spare, sum_a + n * LANES), load(spare, sum_a + (n + 1) * LANES)
                 for j in range(steps - 1, -1, -1):
-                    o, i = j * LANES, (n * CHUNK + j) * LANES
-                    out = load(spare, outs + o)
-                    g = g + out * at(C, b * c_b + (start + j) * c_t + n)
+                    o, i = j * LANES, n * tile + j * LANES
+                    out, dx, d = load(spare, outs + o), load(spare, dxs + o), load(spare, ds + o)
+                    g = g + out * at(spare, c_n + j)
+                    g2 = g2 + out * at(spare, c_n + CHUNK + j)
                     store(spare, sums_c + i, load(spare, sums_c + i) + out * load(spare, hs + o + LANES))
-                    store(spare, sums_b + i, load(spare, sums_b + i) + g * load(spare, dxs + o))
-                    store(spare, g_dxs + o, load(spare, g_dxs + o) + g * at(B, b * b_b + (start + j) * b_t + n))
+                    store(spare, sums_c + i + tile, load(spare, sums_c + i + tile) + out * load(spare, hs2 + o + LANES))
+                    store(spare, sums_b + i, load(spare, sums_b + i) + g * dx)
+                    store(spare, sums_b + i + tile, load(spare, sums_b + i + tile) + g2 * dx)
+                    g_dx = load(spare, g_dxs + o) + g * at(spare, b_n + j) + g2 * at(spare, b_n + CHUNK + j)
+                    store(spare, g_dxs + o, g_dx)
                     g = g * load(spare, decays + o)
-                    through = g * load(spare, hs + o)
-                    store(spare, g_ds + o, load(spare, g_ds + o) + through * an)
-                    g_a = g_a + through * load(spare, ds + o)
+                    g2 = g2 * load(spare, decays2 + o)
+                    through, through2 = g * load(spare, hs + o), g2 * load(spare, hs2 + o)
+                    store(spare, g_ds + o, load(spare, g_ds + o) + through * an + through2 * an2)
+                    g_a = g_a + through * d
+                    g_a2 = g_a2 + through2 * d
                 store(spare, reverse + n * LANES, g)
+                store(spare, reverse + (n + 1) * LANES, g2)
                 store(spare, sum_a + n * LANES, g_a)
+                store(spare, sum_a + (n + 1) * LANES, g_a2)
             shifted = load(spare, sum_bias)
             for j in range(steps):
                 o, t = j * LANES, start + j
@@ -241,8 +312,8 @@ def _backward_job(  # type: ignore[no-untyped-def]
         for j in range(steps):
             to = ((b * groups + group) * length + start + j) * n_state
             for n in range(n_state):
-                put(gB, to + n, total(load(spare, sums_b + (n * CHUNK + j) * LANES)))
-                put(gC, to + n, total(load(spare, sums_c + (n * CHUNK + j) * LANES)))
+                put(gB, to + n, total(load(spare, sums_b + n * tile + j * LANES)))
+                put(gC, to + n, total(load(spare, sums_c + n * tile + j * LANES)))
     for k in range(first, stop):
         c, a = k * LANES, own + (k - first) * each
         width = min(LANES, channels - c)
