@@ -18,6 +18,7 @@ from jambatalk.config import from_mapping
 from jambatalk.errors import InputError
 from jambatalk.files import replacing
 from jambatalk.nn.model import ModelConfig, SpeechToMotion
+from jambatalk.nn.pretrained import unfilled_networks
 
 FORMAT = "jambatalk-1"
 
@@ -57,7 +58,8 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[SpeechToMotion,
     """(network in evaluation mode, output names, notes). InputError when the file is missing, damaged or of another kind."""
     path = Path(path)
     config, names, notes, tensors = _read(path, with_tensors=True)
-    model = SpeechToMotion(config)
+    with unfilled_networks():
+        model = SpeechToMotion(config)
     try:
         # Taken over, not copied: a network of a billion numbers is in memory once.
         model.load_state_dict(tensors, assign=True)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from jambatalk.config import from_mapping
 from jambatalk.errors import InputError, MissingExtraError
-from jambatalk.nn.pretrained import XLSR_53_LARGE, PretrainedConfig, PretrainedEncoder, interpolate
+from jambatalk.nn.pretrained import XLSR_53_LARGE, PretrainedConfig, PretrainedEncoder, interpolate, unfilled_networks
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
@@ -62,6 +62,7 @@ def normalized(samples: torch.Tensor) -> torch.Tensor:
 
 def close(a: torch.Tensor, b: torch.Tensor, relative: float = 1e-5) -> None:
     assert a.shape == b.shape
+    a, b = a.detach(), b.detach()
     assert float((a - b).abs().max()) <= relative * float(b.abs().max())
 
 
@@ -366,3 +367,16 @@ def test_the_papers_architecture_has_the_released_names():
     assert shapes["feature_extractor.conv_layers.6.conv.bias"] == (512,)
     assert shapes["encoder.pos_conv_embed.conv.parametrizations.weight.original1"] == (1024, 64, 128)
     assert shapes["encoder.layers.23.feed_forward.output_dense.weight"] == (1024, 4096)
+
+
+@torch.no_grad()
+def test_unfilled_networks_take_their_numbers_from_a_state():
+    model, samples = encoder(ARCHITECTURES["wav2vec2-large"]), sound(0.5)
+    with unfilled_networks():
+        empty = encoder(ARCHITECTURES["wav2vec2-large"])
+    assert all(p.is_meta for p in empty.network.parameters())
+    empty.load_state_dict(model.state_dict(), assign=True)
+    assert torch.equal(empty(samples), model(samples))
+    assert not empty.network.feature_extractor.conv_layers[0].conv.weight.requires_grad
+    assert empty.network.encoder.layer_norm.weight.requires_grad
+    assert not any(p.is_meta for p in encoder(ARCHITECTURES["wav2vec2"]).parameters())

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from jambatalk.cli.animate import animate
+from jambatalk.cli.convert import convert
 from jambatalk.cli.demo import demo
 from jambatalk.cli.doctor import doctor
 from jambatalk.cli.network import network
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for command in (animate, demo, doctor, network, train):
     app.command()(plain_errors(command))
+app.add_typer(convert, name="convert")
 
 
 def _version(wanted: bool) -> None:

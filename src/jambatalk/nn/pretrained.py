@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from jambatalk.nn.pretrained_config import ALIGNMENTS, FAMILIES, FREEZING, XLSR_53_LARGE, PretrainedConfig
-from jambatalk.nn.pretrained_source import build_network
+from jambatalk.nn.pretrained_source import build_network, unfilled_networks
 from jambatalk.nn.pretrained_waves import WaveReader
 from jambatalk.nn.pretrained_whisper import WhisperReader
 
-__all__ = ["ALIGNMENTS", "FAMILIES", "FREEZING", "XLSR_53_LARGE", "PretrainedConfig", "PretrainedEncoder"]
+__all__ = [
+    "ALIGNMENTS", "FAMILIES", "FREEZING", "XLSR_53_LARGE", "PretrainedConfig", "PretrainedEncoder", "unfilled_networks",
+]  # fmt: skip
 
 RATE = 16000
 
