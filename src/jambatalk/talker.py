@@ -19,6 +19,7 @@ from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
 from jambatalk.nn.mel import RATE
 from jambatalk.nn.model import SpeechToMotion
+from jambatalk.nn.step import lay_out_for_hops
 from jambatalk.session import Session
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "assets" / "base.safetensors"
@@ -130,7 +131,20 @@ def load(path: str | Path | None = None, device: str = "cpu", precision: str = "
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try 'cpu'") from error
     chosen = Path(path) if path is not None else DEFAULT_WEIGHTS
+    if chosen.suffix.lower() == ".onnx":
+        return _load_onnx(chosen, device, precision)
     model, names, _ = load_weights(chosen, device)
     if precision != "float32":
         model.lower_precision(PRECISIONS[precision])
+    elif torch.device(device).type == "cpu" and model.config.streaming:
+        lay_out_for_hops(model)
     return Talker(model, names, chosen, device, face)
+
+
+def _load_onnx(path: Path, device: str, precision: str) -> Talker:
+    from jambatalk.deploy.onnx_model import load_onnx
+
+    if torch.device(device).type != "cpu" or precision != "float32":
+        raise InputError(f"{path} runs on the cpu in the precision that it was exported in, not on {device!r} in {precision}")
+    model, names, _ = load_onnx(path)
+    return Talker(model, names, path)

@@ -12,6 +12,7 @@ from jambatalk.cli.animate import animate
 from jambatalk.cli.convert import convert
 from jambatalk.cli.demo import demo
 from jambatalk.cli.doctor import doctor
+from jambatalk.cli.export import export
 from jambatalk.cli.network import network
 from jambatalk.cli.plain import plain_errors
 from jambatalk.cli.train import train
@@ -26,8 +27,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (animate, demo, doctor, network, train):
+for command in (animate, demo, doctor, export, network, train):
     app.command()(plain_errors(command))
+app.add_typer(convert, name="convert")
 app.add_typer(convert, name="convert")
 
 

@@ -64,7 +64,7 @@ class GroupedQueryAttention(nn.Module):
         sin, cos = sin[:, None], cos[:, None]
         q = self.q(x).view(batch, length, self.heads, self.d).transpose(1, 2)  # (B, heads, T, d)
         k, v = self.kv(x).view(batch, length, 2 * self.kv_heads, self.d).transpose(1, 2).chunk(2, dim=1)
-        q, k = self.rope.rotate(q, sin, cos), self.rope.rotate(k, sin, cos)
+        q, k = self.rope.rotate(torch.cat([q, k], dim=1), sin, cos).split([self.heads, self.kv_heads], dim=1)
         if self.mode == "full":
             y, state = self._full(q, k, v, state)
         elif self.mode == "causal":
@@ -106,6 +106,8 @@ class GroupedQueryAttention(nn.Module):
         after = AttentionState(
             keys[:, :, length:], values[:, :, length:], state.position + length, torch.clamp(state.filled + length, max=cached)
         )
+        if length == 1:
+            return self._one_frame(q, keys, values, state.filled), after
         size = min(length, self.window)
         blocks = -(-length // size)
         if missing := blocks * size - length:
@@ -128,6 +130,13 @@ class GroupedQueryAttention(nn.Module):
         )  # fmt: skip
         y = y.reshape(batch, blocks, self.kv_heads, group, size, self.d).permute(0, 2, 3, 1, 4, 5)
         return y.reshape(batch, self.heads, blocks * size, self.d)[:, :, :length], after
+
+    def _one_frame(self, q: Tensor, keys: Tensor, values: Tensor, filled: Tensor) -> Tensor:
+        """A streaming step: the window is all there is, but for what the cache does not hold yet."""
+        real = torch.arange(self.window, device=q.device) >= self.window - 1 - filled[:, None]  # (B, window)
+        grouped = q.reshape(len(q), self.kv_heads, -1, self.d)
+        y = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=real[:, None, None])
+        return y.reshape(len(q), self.heads, 1, self.d)
 
     def _spans(self, x: Tensor, span: int, step: int) -> Tensor:
         """(B, kv_heads, n, d) -> (B * blocks, kv_heads, span, d), spans that start every ``step`` frames."""

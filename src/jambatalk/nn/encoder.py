@@ -30,14 +30,15 @@ class ConvBlock(nn.Module):
         self.conv = CausalDepthwiseConv(width, kernel)
         self.norm = RMSNorm(width)
         self.up, self.down = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
-        self.drop = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def init_state(self, batch: int) -> Tensor:
         return self.conv.init_state(batch)
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         y, state = self.conv(x, state)
-        return x + self.drop(self.down(F.gelu(self.up(self.norm(y))))), state
+        y = self.down(F.gelu(self.up(self.norm(y))))
+        return x + (F.dropout(y, self.dropout) if self.training else y), state
 
 
 class StreamingEncoder(nn.Module):

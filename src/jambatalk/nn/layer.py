@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jambatalk.nn.decoder_config import DecoderConfig
@@ -23,8 +24,14 @@ class Layer(nn.Module):
     def is_causal(cls, config: DecoderConfig) -> bool:
         return True
 
+    dropout = 0.0  # share of a branch's values dropped in training
+
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
+
+    def dropped(self, x: Tensor) -> Tensor:
+        """Dropout; in evaluation not even a call, which counts where a step is one frame long."""
+        return F.dropout(x, self.dropout) if self.training else x
 
     def init_state(self, batch: int, position: Tensor | None = None) -> Any:
         raise NotImplementedError

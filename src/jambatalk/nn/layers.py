@@ -37,7 +37,7 @@ class MambaLayer(Layer):
         super().__init__(config)
         c = config
         self.mixer_norm, self.feed_norm = RMSNorm(c.width), RMSNorm(c.width)
-        self.drop = nn.Dropout(c.dropout)
+        self.dropout = c.dropout
         self.mixer = Mamba(c.width, c.d_state, c.d_conv, c.expand)
         self.feed = FeedForward(c.width, c.mlp_hidden, c.activation)
 
@@ -46,8 +46,8 @@ class MambaLayer(Layer):
 
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any, RouterStats | None]:
         mixed, state = self.mixer(self.mixer_norm(x), state)
-        x = x + self.drop(mixed)
-        return x + self.drop(self.feed(self.feed_norm(x))), state, None
+        x = x + self.dropped(mixed)
+        return x + self.dropped(self.feed(self.feed_norm(x))), state, None
 
 
 class ExpertLayer(Layer):
@@ -57,7 +57,7 @@ class ExpertLayer(Layer):
         super().__init__(config)
         c = config
         self.mixer_norm, self.feed_norm = RMSNorm(c.width), RMSNorm(c.width)
-        self.drop = nn.Dropout(c.dropout)
+        self.dropout = c.dropout
         self.mixer = Mamba(c.width, c.expert_d_state or c.d_state, c.expert_d_conv or c.d_conv, c.expand)
         self.feed = MixtureOfExperts(c.width, c.expert_hidden, c.experts, c.top_k, c.gate, c.activation, c.expert_bias)
 
@@ -66,9 +66,9 @@ class ExpertLayer(Layer):
 
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any, RouterStats | None]:
         mixed, state = self.mixer(self.mixer_norm(x), state)
-        x = x + self.drop(mixed)
+        x = x + self.dropped(mixed)
         fed, stats = self.feed(self.feed_norm(x))
-        return x + self.drop(fed), state, stats
+        return x + self.dropped(fed), state, stats
 
 
 class TransformerLayer(Layer):
@@ -84,7 +84,7 @@ class TransformerLayer(Layer):
         self.post = c.attention_norm == "post"
         norm = nn.LayerNorm if self.post else RMSNorm
         self.mixer_norm, self.feed_norm = norm(c.width), norm(c.width)
-        self.drop = nn.Dropout(c.dropout)
+        self.dropout = c.dropout
         self.mixer = GroupedQueryAttention(
             c.width, c.heads, c.kv_heads, c.attention, c.window, c.rope_rank, c.rope_normalize
         )  # fmt: skip
@@ -96,11 +96,11 @@ class TransformerLayer(Layer):
     def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any, RouterStats | None]:
         if self.post:
             mixed, state = self.mixer(x, state)
-            x = self.mixer_norm(x + self.drop(mixed))
-            return self.feed_norm(x + self.drop(self.feed(x))), state, None
+            x = self.mixer_norm(x + self.dropped(mixed))
+            return self.feed_norm(x + self.dropped(self.feed(x))), state, None
         mixed, state = self.mixer(self.mixer_norm(x), state)
-        x = x + self.drop(mixed)
-        return x + self.drop(self.feed(self.feed_norm(x))), state, None
+        x = x + self.dropped(mixed)
+        return x + self.dropped(self.feed(self.feed_norm(x))), state, None
 
 
 LAYERS: dict[str, type[Layer]] = {

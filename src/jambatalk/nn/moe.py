@@ -86,7 +86,7 @@ class MixtureOfExperts(nn.Module):
             home = torch.cat([self._expert(tokens, e) for e in slots.tolist()])
         else:
             home = self._grouped(tokens, slots)
-        y = (home.view(len(tokens), self.top_k, -1) * gates[..., None].to(home.dtype)).sum(1)
+        y = torch.bmm(gates[:, None].to(home.dtype), home.view(len(tokens), self.top_k, -1))  # (S, 1, width)
         return y.view_as(x), RouterStats(logits, slots)
 
     def _expert(self, tokens: Tensor, e: int) -> Tensor:

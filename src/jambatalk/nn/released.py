@@ -78,7 +78,7 @@ class ReleasedTransformer(Layer):
         self.rope = LowRankRope(c.width, c.rope_rank, c.rope_normalize)
         self.up, self.down = nn.Linear(c.width, c.mlp_hidden), nn.Linear(c.mlp_hidden, c.width)
         self.mixer_norm, self.feed_norm = nn.LayerNorm(c.width), nn.LayerNorm(c.width)
-        self.drop = nn.Dropout(c.dropout)
+        self.dropout = c.dropout
 
     def init_state(self, batch: int, position: Tensor | None = None) -> Any:
         return torch.zeros(batch, dtype=torch.int64) if position is None else position
@@ -90,9 +90,9 @@ class ReleasedTransformer(Layer):
         q, k = self.rope.rotate(self.q(x), sin, cos), self.rope.rotate(self.k(x), sin, cos)
         q, k, v = (y.view(batch, length, self.heads, -1).transpose(1, 2) for y in (q, k, self.v(x)))
         y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, length, width)
-        x = self.mixer_norm(x + self.drop(self.out(y)))
-        fed = self.down(self.drop(F.relu(self.up(x))))
-        return self.feed_norm(x + self.drop(fed)), state + length, None
+        x = self.mixer_norm(x + self.dropped(self.out(y)))
+        fed = self.down(self.dropped(F.relu(self.up(x))))
+        return self.feed_norm(x + self.dropped(fed)), state + length, None
 
 
 # The authors' names -> ours; what stands for the layer's place is filled in by ``decoder_names``.
