@@ -30,7 +30,6 @@ app = typer.Typer(
 for command in (animate, demo, doctor, export, network, train):
     app.command()(plain_errors(command))
 app.add_typer(convert, name="convert")
-app.add_typer(convert, name="convert")
 
 
 def _version(wanted: bool) -> None:
