@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -27,32 +28,32 @@ def causal_conv_reference(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor
     return F.silu(y) if silu else y, padded[:, length:]
 
 
-class _NumbaConv(torch.autograd.Function):
-    """The numba kernels as one differentiable operation."""
+def _kernels(name: str) -> Any:
+    """The kernels' module, loaded at first use: numba and Triton are slow to import, and Triton may be missing."""
+    return import_module(f"jambatalk.nn.conv_{name}")
+
+
+class _KernelConv(torch.autograd.Function):
+    """One backend's kernels as a differentiable operation."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
-        from jambatalk.nn import conv_numba
-
+    def forward(ctx: Any, name: str, *inputs: Any) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(*inputs[:-1])
-        ctx.silu = inputs[-1]
-        return conv_numba.forward(*inputs)
+        ctx.name, ctx.silu = name, inputs[-1]
+        y, last = _kernels(name).forward(*inputs)
+        return y, last
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        from jambatalk.nn import conv_numba
-
-        x, weight, bias, state = ctx.saved_tensors
-        return *conv_numba.backward(x, weight, bias, state, ctx.silu, *grads), None
+        return None, *_kernels(ctx.name).backward(*ctx.saved_tensors, ctx.silu, *grads), None
 
 
-def _numba_conv(*inputs: Any) -> tuple[Tensor, Tensor]:
+def _run(name: str, *inputs: Any) -> tuple[Tensor, Tensor]:
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs[:-1]):
-        y, last = _NumbaConv.apply(*inputs)
-        return y, last
-    from jambatalk.nn import conv_numba
-
-    return conv_numba.forward(*inputs)
+        y, last = _KernelConv.apply(name, *inputs)
+    else:
+        y, last = _kernels(name).forward(*inputs)
+    return y, last
 
 
 def causal_conv(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, silu: bool = False) -> tuple[Tensor, Tensor]:
@@ -61,12 +62,12 @@ def causal_conv(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, silu: bo
     Differentiable in every tensor, also through the returned state; x may be a slice of a wider tensor.
     """
     name, _ = chosen_backend("causal_conv", x.device, x.dtype)
-    if name == "numba":
-        if x.dtype == weight.dtype == state.dtype == torch.float32:
-            return _numba_conv(x, weight, bias, state, silu)
-        y, last = _numba_conv(x.float(), weight.float(), bias.float(), state.float(), silu)
+    if name == "reference":
+        return causal_conv_reference(x, weight, bias, state, silu)
+    if name == "numba" and not x.dtype == weight.dtype == state.dtype == torch.float32:
+        y, last = _run(name, x.float(), weight.float(), bias.float(), state.float(), silu)
         return y.to(x.dtype), last.to(x.dtype)
-    return causal_conv_reference(x, weight, bias, state, silu)
+    return _run(name, x, weight, bias, state, silu)
 
 
 class CausalDepthwiseConv(nn.Module):

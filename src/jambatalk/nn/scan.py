@@ -12,6 +12,7 @@ Symbols, as in the paper: B batch, L length, D channels, N state size.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -58,41 +59,33 @@ def selective_scan_reference(
     return y.to(kind), state
 
 
-class _NumbaScan(torch.autograd.Function):
-    """The numba kernels as one differentiable operation; it keeps a state every few steps for its backward."""
+def _kernels(name: str) -> Any:
+    """The kernels' module, loaded at first use: numba and Triton are slow to import, and Triton may be missing."""
+    return import_module(f"jambatalk.nn.scan_{name}")
+
+
+class _KernelScan(torch.autograd.Function):
+    """One backend's kernels as a differentiable operation; they keep a state every few steps for the backward."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
-        from jambatalk.nn import scan_numba
-
-        y, last, kept, before_gate = scan_numba.forward(True, *inputs)
+    def forward(ctx: Any, name: str, *inputs: Any) -> tuple[Tensor, Tensor]:
+        y, last, kept, before_gate = _kernels(name).forward(True, *inputs)
         ctx.save_for_backward(*inputs[:-1], kept, before_gate)
-        ctx.delta_softplus = inputs[-1]
+        ctx.name, ctx.delta_softplus = name, inputs[-1]
         return y, last
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        from jambatalk.nn import scan_numba
-
-        gy, g_last = grads
         *inputs, kept, before_gate = ctx.saved_tensors
-        return *scan_numba.backward(gy, g_last, kept, before_gate, ctx.delta_softplus, *inputs), None
+        return None, *_kernels(ctx.name).backward(*grads, kept, before_gate, ctx.delta_softplus, *inputs), None
 
 
-def _in_float32(run: Any, inputs: list[Any]) -> tuple[Tensor, Tensor]:
-    """Kernels for float32 also serve bfloat16 and float16: the values are widened before and y is narrowed after."""
-    kind = inputs[0].dtype
-    y, last = run(*(x.float() if isinstance(x, Tensor) else x for x in inputs))
-    return y.to(kind), last
-
-
-def _numba_scan(*inputs: Any) -> tuple[Tensor, Tensor]:
+def _run(name: str, *inputs: Any) -> tuple[Tensor, Tensor]:
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs[:-1]):
-        y, last = _NumbaScan.apply(*inputs)
+        y, last = _KernelScan.apply(name, *inputs)
         return y, last
-    from jambatalk.nn import scan_numba
-
-    return scan_numba.forward(False, *inputs)[:2]
+    y, last, _, _ = _kernels(name).forward(False, *inputs)
+    return y, last
 
 
 def selective_scan(
@@ -112,9 +105,11 @@ def selective_scan(
     Differentiable in every tensor, also through the returned state; u, delta, z, B and C may be slices of wider tensors.
     """
     name, _ = chosen_backend("selective_scan", u.device, u.dtype)
-    inputs: list[Any] = [u, delta, A, B, C, D, state, z, delta_bias, delta_softplus]
-    if name == "numba":
-        if all(x is None or x.dtype == torch.float32 for x in inputs[:-1]):
-            return _numba_scan(*inputs)
-        return _in_float32(_numba_scan, inputs)
-    return selective_scan_reference(u, delta, A, B, C, D, state, z, delta_bias, delta_softplus)
+    if name == "reference":
+        return selective_scan_reference(u, delta, A, B, C, D, state, z, delta_bias, delta_softplus)
+    tensors = [u, delta, A, B, C, D, state, z, delta_bias]
+    if name == "numba" and any(x is not None and x.dtype != torch.float32 for x in tensors):
+        tensors = [None if x is None else x.float() for x in tensors]
+        y, last = _run(name, *tensors, delta_softplus)
+        return y.to(u.dtype), last
+    return _run(name, *tensors, delta_softplus)
