@@ -380,3 +380,25 @@ def test_unfilled_networks_take_their_numbers_from_a_state():
     assert not empty.network.feature_extractor.conv_layers[0].conv.weight.requires_grad
     assert empty.network.encoder.layer_norm.weight.requires_grad
     assert not any(p.is_meta for p in encoder(ARCHITECTURES["wav2vec2"]).parameters())
+
+
+@family
+@torch.no_grad()
+def test_what_is_heard_at_a_time_is_bounded(name, monkeypatch):
+    model, samples = encoder(ARCHITECTURES[name], window=6.0, context=1.0), sound(40.0)
+    convolved, transformed = [], []
+    conv, encode = model.network.feature_extractor.conv_layers[0].conv, model.network.encoder
+    conv.register_forward_hook(lambda module, args, result: convolved.append(args[0].shape[-1]))
+    encode.register_forward_hook(lambda module, args, result: transformed.append(args[0].shape[1]))
+    assert model(samples).shape[1] == model.frames(samples.shape[1])
+    assert max(convolved) <= 250 * 320 + 80
+    assert max(transformed) <= 6 * 25
+    assert len(transformed) == 11
+
+
+@family
+def test_convolving_in_pieces_changes_nothing(name):
+    model, samples = encoder(ARCHITECTURES[name], frozen="nothing"), sound(11.0, batch=2)
+    with torch.no_grad():
+        pieces = model(samples)
+    close(pieces, model(samples), 5e-6)  # with gradients the convolutions run over the whole clip

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from jambatalk.nn.pretrained_config import ALIGNMENTS, FAMILIES, FREEZING, XLSR_53_LARGE, PretrainedConfig
 from jambatalk.nn.pretrained_source import build_network, unfilled_networks
-from jambatalk.nn.pretrained_waves import WaveReader
+from jambatalk.nn.pretrained_waves import PIECE, WaveReader
 from jambatalk.nn.pretrained_whisper import WhisperReader
 
 __all__ = [
@@ -30,9 +30,11 @@ class PretrainedEncoder(nn.Module):
     from its features (of two frames, folded, with align "pairs") to the decoder's width.
 
     Sound longer than ``config.window`` goes through in windows that overlap by twice ``config.context``, in evaluation
-    only (training hears every clip whole, but for Whisper, which cannot). What is heard at a time is bounded, so is memory;
-    windows see the features of the whole clip exactly, and differ from it only by what attention and the positional
-    convolution would have heard beyond the context.
+    only (training hears every clip whole, but for Whisper, which cannot). What is heard at a time is bounded, and so is
+    memory beyond sound and result. Windows see the convolutions' features of the whole clip exactly, group norms included;
+    what differs is what attention would have heard beyond the context, and the positional convolution, which reaches 64
+    frames to each side (2.6 s at 25 fps, with align "features"): the context should not be shorter than that.
+    ``benchmarks/encoder_seams.py`` measures the difference.
     """
 
     def __init__(self, config: PretrainedConfig, fps: float, width: int) -> None:
@@ -105,7 +107,7 @@ class PretrainedEncoder(nn.Module):
         if not count:
             return samples.new_zeros(len(samples), 0, self.width, dtype=self.project.weight.dtype)
         whole, keep, context = self._plan(length, count)
-        stats: Any = self.reader.stats(samples, whole)
+        stats: Any = self.reader.stats(samples, whole and (torch.is_grad_enabled() or length <= PIECE))
         parts = []
         for first in range(0, count, keep):
             part = self._hear(samples, stats, length, count, first, min(first + keep, count), context)

@@ -49,8 +49,8 @@ class PretrainedConfig:
     layer: int = -1  # -1: the network's output; 0: the input of the first layer; k: after layer k, without the final norm
     align: str = "features"  # features: interpolated before the transformer; outputs: after it; pairs: folded two by two
     frozen: str = "conv"  # what training leaves alone: nothing, conv, all
-    window: float = 20.0  # seconds; longer sound goes through in windows of this length
-    context: float = 2.0  # seconds at each side of a window that are heard and thrown away
+    window: float = 30.0  # seconds; longer sound goes through in windows of this length
+    context: float = 3.0  # seconds at each side of a window that are heard and thrown away
 
     def __post_init__(self) -> None:
         if self.kind != "pretrained":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,12 +19,16 @@ BLOCK = 1 << 20
 """Samples that sums are gathered over at a time."""
 
 
+PIECE = 250
+"""Frames that the convolutions make at a time outside training: their inner values take some 0.4 MB a frame at full size."""
+
+
 @dataclass(frozen=True)
 class ClipStats:
     """What normalisation takes from the whole clip.
 
     mean, scale: (B, 1) sound becomes (sound - mean) * scale. channels: (B, C, 1) mean and 1 / deviation of the first
-    convolution's outputs, when a group norm follows it and the clip goes through in windows.
+    convolution's outputs, when a group norm follows it and the clip is read in parts.
     """
 
     mean: Tensor
@@ -52,7 +57,7 @@ class WaveReader:
 
     @torch.no_grad()
     def stats(self, samples: Tensor, whole: bool) -> ClipStats:
-        """What (B, n) sound must be normalised with; ``whole``: the clip will be read in one piece."""
+        """What (B, n) sound must be normalised with; ``whole``: its convolutions will be computed in one piece."""
         mean = samples.new_zeros(len(samples), 1, dtype=torch.float64)
         scale = torch.ones_like(mean)
         if self.normalize:
@@ -97,6 +102,12 @@ class WaveReader:
 
     def features(self, samples: Tensor, stats: ClipStats, first: int, last: int) -> Tensor:
         """Convolution features (B, last - first, C) of the frames first ... last - 1."""
+        if torch.is_grad_enabled() or last - first <= PIECE:
+            return self._convolved(samples, stats, first, last)
+        cuts = [*range(first, last, PIECE), last]
+        return torch.cat([self._convolved(samples, stats, a, b) for a, b in pairwise(cuts)], dim=1)
+
+    def _convolved(self, samples: Tensor, stats: ClipStats, first: int, last: int) -> Tensor:
         extractor = self.network.feature_extractor
         kind = next(self.network.parameters()).dtype
         if (first, last) == (0, self.length(samples.shape[1])) and stats.channels is None:
