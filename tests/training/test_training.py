@@ -17,6 +17,7 @@ from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.motion import Motion
 from jambatalk.nn.model import SpeechToMotion, parameter_count
+from jambatalk.presets import load_preset
 from jambatalk.training.config import LossConfig, TrainConfig, load_train_config
 from jambatalk.training.loop import Trainer
 from jambatalk.training.losses import MotionLoss
@@ -88,6 +89,8 @@ def test_training_learns(tmp_path: Path) -> None:
     model, names, notes = load_weights(tmp_path / "final.safetensors")
     assert names == NAMES
     assert notes["steps"] == 60
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert all(0 <= row["least_expert_use"] <= 0.25 for row in rows)  # four experts
     assert torch.equal(model.head.weight, trainer.average.head.weight)
 
 
@@ -116,6 +119,12 @@ def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
     assert losses("broken") == losses("whole")
     a, b = (load_weights(tmp_path / run / "final.safetensors")[0].state_dict() for run in ("whole", "broken"))
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_an_encoder_that_hears_whole_clips_is_refused(tmp_path: Path) -> None:
+    model = replace(load_preset("paper-vocaset"), outputs=3)
+    with pytest.raises(InputError, match="'pretrained', expected 'streaming'"):
+        Trainer(_config(model=model), _face(), _clips(2, "train"), _clips(1, "val"), tmp_path)
 
 
 def test_fine_tuning_begins_with_the_given_weights(tmp_path: Path) -> None:

@@ -160,6 +160,9 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         values = {name: float(value.detach()) for name, value in terms.items()}
+        if router:
+            # The share of its layer's frames that the least used expert of any layer gets; 1 / experts is even, 0 is a dead one.
+            values["least_expert_use"] = float(torch.stack([stats.use.min() for stats in router]).min())
         return {"loss": float(total.detach()), **values, "grad_norm": float(norm), "learning_rate": self._rate()}
 
     @torch.no_grad()
