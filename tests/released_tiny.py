@@ -29,7 +29,7 @@ def _linear(name: str, outputs: int, inputs: int) -> dict[str, Tensor]:
     return {f"{name}.weight": torch.randn(outputs, inputs) * inputs**-0.5, f"{name}.bias": 0.1 * torch.randn(outputs)}
 
 
-def tiny_checkpoint(biwi: bool = False, seed: int = 0) -> dict[str, Tensor]:
+def tiny_checkpoint(biwi: bool = False, seed: int = 0, vertices: int = VERTICES) -> dict[str, Tensor]:
     """The whole state dict of random numbers, in the layout for VOCASET or for BIWI."""
     torch.manual_seed(seed)
     config = transformers.Wav2Vec2Config(**SPEECH)
@@ -51,5 +51,5 @@ def tiny_checkpoint(biwi: bool = False, seed: int = 0) -> dict[str, Tensor]:
     tensors |= _linear("audio_feature_map", WIDTH, HIDDEN * (2 if biwi else 1))
     lips = nn.Transformer(HIDDEN, 8, 2, 2, 24, batch_first=True)
     tensors |= {f"transformer.{k}": v for k, v in lips.state_dict().items()}
-    tensors |= _linear("vertice_map_r", 3 * VERTICES, WIDTH) | _linear("lm_head", LETTERS, HIDDEN)
+    tensors |= _linear("vertice_map_r", 3 * vertices, WIDTH) | _linear("lm_head", LETTERS, HIDDEN)
     return {name: value.detach().clone() for name, value in tensors.items()}

@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
+import trimesh
+from scipy.spatial import ConvexHull
 from typer.testing import CliRunner
 
 import jambatalk
 from conftest import speechlike
 from jambatalk.cli.main import app
 from jambatalk.face.head import default_head
+from released_tiny import tiny_checkpoint
 from tiny_grid import write_grid
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     speech, rate = soundfile.read(Path(jambatalk.__file__).parent / "assets" / "demo.flac")
     soundfile.write(here / "hello.wav", speech[: 2 * rate], rate)
     soundfile.write(here / "interviews" / "one.wav", speech[rate : int(1.6 * rate)], rate)
+    torch.save(tiny_checkpoint(vertices=5023), here / "vocaset.pth")
+    _write_template(here / "template.ply", 5023)
     clips = (("a1", "s1", "train"), ("a2", "s1", "train"), ("a3", "s1", "train"), ("a4", "s1", "train"), ("b1", "s1", "val"))
     write_grid(base / "shared" / "data" / "grid", default_head(), clips)
     (here / "configs").mkdir()
@@ -45,6 +51,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "steps: 2\n" in settings
     (here / "configs" / "base.yaml").write_text(settings)
     return here
+
+
+def _write_template(path: Path, vertices: int) -> None:
+    """A sphere-like mesh with so many vertices, as large as a head."""
+    directions = np.random.default_rng(0).standard_normal((vertices, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    trimesh.Trimesh(0.1 * directions, ConvexHull(directions).simplices, process=False).export(path)
 
 
 def test_every_command_is_run_by_someone() -> None:
@@ -70,6 +83,10 @@ def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "faces/one.mp4",
         "faces/one.csv",
         "mine.safetensors",
+        "step.onnx",
+        "live.csv",
+        "vocaset.safetensors",
+        "vocaset.mp4",
     ):
         assert (folder / made).stat().st_size > 100, made
 
