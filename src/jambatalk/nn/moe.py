@@ -60,6 +60,9 @@ class MixtureOfExperts(nn.Module):
         if gate not in ("continuous", "softmax"):
             raise ValueError(f"gate {gate!r}, expected 'continuous' or 'softmax'")
         self.experts, self.top_k, self.gate = experts, top_k, gate
+        # Of an exported graph: run all experts, which quantisers need (they take constant weights only), rather than copy
+        # the weights of those chosen. Graphs for so many frames that all are likely chosen do so anyway.
+        self.trace_every_expert = False
         self.router = nn.Linear(width, experts, bias=False)
         self.activation = ACTIVATIONS[activation]()
         self.up = nn.Parameter(torch.randn(experts, width, hidden) * width**-0.5)
@@ -81,7 +84,8 @@ class MixtureOfExperts(nn.Module):
             gates = top[:, : self.top_k] - left_out
         slots = chosen.reshape(-1)  # (S * k,)
         if torch.compiler.is_compiling():
-            home = self._gathered(tokens, slots)
+            every = self.trace_every_expert or len(slots) >= self.experts
+            home = self._picked(tokens, slots) if every else self._gathered(tokens, slots)
         elif len(tokens) == 1:
             home = torch.cat([self._expert(tokens, e) for e in slots.tolist()])
         else:
@@ -107,10 +111,15 @@ class MixtureOfExperts(nn.Module):
         return torch.cat(parts)[order.argsort()]
 
     def _gathered(self, tokens: Tensor, slots: Tensor) -> Tensor:
-        """The same with shapes that do not depend on the routing, for exported graphs: copies each slot's expert."""
+        """The same with shapes that do not depend on the routing, for exported graphs: copies each slot's weights."""
         x = tokens.repeat_interleave(self.top_k, dim=0)[:, None]  # (S * k, 1, width)
         hidden = x @ self.up[slots]
         if self.up_bias is not None:
             hidden = hidden + self.up_bias[slots][:, None]
         y = self.activation(hidden) @ self.down[slots]
         return (y if self.down_bias is None else y + self.down_bias[slots][:, None])[:, 0]
+
+    def _picked(self, tokens: Tensor, slots: Tensor) -> Tensor:
+        """The same for exported graphs whose experts' weights shall stay constants: all run, each slot picks its result."""
+        results = torch.stack([self._expert(tokens, e) for e in range(self.experts)])  # (E, S, width)
+        return results[slots, torch.arange(len(slots), device=slots.device) // self.top_k]
