@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from jambatalk.deploy.graph import StepInfo, input_names, output_names, traced_step
 from jambatalk.deploy.quiet import quiet
 from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.nn.model import SpeechToMotion
+from jambatalk.nn.moe import MixtureOfExperts
 from jambatalk.nn.step import HopStep
 
 OPSET = 20
@@ -17,6 +20,9 @@ OPSET = 20
 
 SMALLEST_QUANTISED = 1 << 14
 """Numbers in a weight below which int8 gains nothing."""
+
+LARGEST_FOLDED = 1 << 28
+"""Bytes of a weight that may be sliced or turned when the file is written instead of when it runs."""
 
 INSTALL = 'pip install "jambatalk[onnx]"'
 
@@ -29,7 +35,8 @@ def write_onnx(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
     if info.precision == "int8":
         with tempfile.TemporaryDirectory() as folder:
             exact = Path(folder) / "float32.onnx"
-            _write_float32(exact, model, info)
+            with _every_expert(model):
+                _write_float32(exact, model, info)
             _quantise(exact, path)
     else:
         _write_float32(path, model, info)
@@ -38,7 +45,7 @@ def write_onnx(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
 def _write_float32(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
     try:
         import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
+        import onnxscript.optimizer
         import torch
     except ImportError as error:
         raise MissingExtraError(f"exporting to ONNX needs {error.name}: {INSTALL}") from error
@@ -51,6 +58,9 @@ def _write_float32(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
     if written is None:
         raise InputError("torch.onnx gave no ONNX program, expected torch 2.6 or newer")
     graph = written.model
+    # Weights of the experts are slices of one tensor; apart from each other they can be quantised and packed.
+    onnxscript.optimizer.fold_constants(graph, input_size_limit=LARGEST_FOLDED, output_size_limit=LARGEST_FOLDED)
+    onnxscript.optimizer.remove_unused_nodes(graph)
     # Where each operator came from in the Python source: of no use elsewhere, and it names folders of this machine.
     for node in graph.graph.all_nodes():
         node.metadata_props.clear()
@@ -66,8 +76,7 @@ def _quantise(source: Path, target: Path) -> None:
     """Weights of the large linear layers as int8, one scale per output; their inputs are quantised as they come.
 
     The mel filters stay as they are, since band powers span ten orders of magnitude, and so do products that are too small
-    to gain: the router, the rotary correction, the motion head. The experts stay too: their weights are picked by the
-    router, and onnxruntime quantises only products with weights that are known beforehand.
+    to gain: the router, the rotary correction, the motion head.
     """
     try:
         import onnx
@@ -76,11 +85,24 @@ def _quantise(source: Path, target: Path) -> None:
         raise MissingExtraError(f"quantising needs {error.name}: {INSTALL}") from error
     graph = onnx.load(source).graph
     sizes = {x.name: math.prod(x.dims) for x in graph.initializer if not x.name.endswith("mel.filters")}
-    chosen = [
-        node.name for node in graph.node if max((sizes.get(name, 0) for name in node.input), default=0) >= SMALLEST_QUANTISED
-    ]
+    large = {name for name, size in sizes.items() if size >= SMALLEST_QUANTISED}
+    chosen = [node.name for node in graph.node if large.intersection(node.input)]
+    chosen += [f"{name}_MatMul" for name in chosen]  # what onnxruntime calls the product of a Gemm that it takes apart
     with quiet():
         quantize_dynamic(
             source, target, op_types_to_quantize=["MatMul", "Gemm"], nodes_to_quantize=chosen, per_channel=True,
             weight_type=QuantType.QInt8,
         )  # fmt: skip
+
+
+@contextmanager
+def _every_expert(model: SpeechToMotion) -> Iterator[None]:
+    """Graphs traced inside run all experts: int8 products need weights that are known beforehand."""
+    mixtures = [module for module in model.modules() if isinstance(module, MixtureOfExperts)]
+    try:
+        for mixture in mixtures:
+            mixture.trace_every_expert = True
+        yield
+    finally:
+        for mixture in mixtures:
+            mixture.trace_every_expert = False
