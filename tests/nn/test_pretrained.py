@@ -60,7 +60,7 @@ def normalized(samples: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(np.stack([extractor(row.numpy(), sampling_rate=16000).input_values[0] for row in samples]))
 
 
-def close(a: torch.Tensor, b: torch.Tensor, relative: float = 1e-5) -> None:
+def close(a: torch.Tensor, b: torch.Tensor, relative: float = 3e-5) -> None:
     assert a.shape == b.shape
     a, b = a.detach(), b.detach()
     assert float((a - b).abs().max()) <= relative * float(b.abs().max())
@@ -110,8 +110,12 @@ def test_a_chosen_layer_is_the_hidden_state_of_transformers(name, layer):
     assert not missing
     assert len(model.network.encoder.layers) == layer  # what is not asked for is not computed
     samples = sound(1.1)
-    expected = whole(normalized(samples), output_hidden_states=True).hidden_states[layer]
-    close(model(samples), model.project(expected))
+    states = []  # transformers' own list differs between its versions in whether its last entry is normalised
+    whole.encoder.layers[0].register_forward_pre_hook(lambda module, args: states.append(args[0]))
+    for part in whole.encoder.layers:
+        part.register_forward_hook(lambda module, args, out: states.append(out[0] if isinstance(out, tuple) else out))
+    whole(normalized(samples))
+    close(model(samples), model.project(states[layer]))
 
 
 @pytest.mark.parametrize("layer", [-1, 0, 2])
