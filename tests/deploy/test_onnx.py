@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from jambatalk.checkpoint import file_sha256, load_weights
 from jambatalk.deploy.check import compare
 from jambatalk.deploy.onnx_model import OnnxModel, load_onnx
 from jambatalk.deploy.writing import export_step
+from jambatalk.errors import MissingExtraError
 from jambatalk.nn.step import HopStep, named_state
-from jambatalk.talker import DEFAULT_WEIGHTS, Talker
+from jambatalk.talker import DEFAULT_WEIGHTS
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f'{package} is missing: pip install "jambatalk[onnx]"')
@@ -111,6 +113,21 @@ def test_initial_state_is_the_networks(small_onnx: Path, small_weights: Path) ->
     assert float(found["norm.level"][0, 0]) > 0
 
 
+@pytest.mark.parametrize("position", [262_144, 10_000_000, 2**31 - 10])
+def test_positions_stay_exact_after_hours(small_onnx: Path, small_weights: Path, position: int) -> None:
+    """The rotary angles of far frames: the graph's against the network's, and against sines taken in float64."""
+    network, model = load_weights(small_weights)[0], load_onnx(small_onnx)[0]
+    sound = torch.from_numpy(speechlike(1.2))[None]
+    state = model.init_state()
+    state.tensors["decoder.2.position"] += position
+    with torch.inference_mode():
+        expected, last = network(sound, network.init_state(1, torch.tensor([position])))
+    found, after = model(sound, state)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(after.tensors["decoder.2.keys"], last.decoder[2].keys, rtol=0, atol=1e-5)
+    assert int(after.tensors["decoder.2.position"]) == position + 30
+
+
 @pytest.mark.parametrize("chunk", [1, 3, 10])
 def test_states_chain_and_can_be_kept(small_onnx: Path, chunk: int) -> None:
     model: OnnxModel = load_onnx(small_onnx)[0]
@@ -135,9 +152,8 @@ def test_states_chain_and_can_be_kept(small_onnx: Path, chunk: int) -> None:
 
 
 def test_talker_on_an_onnx_file(small_onnx: Path, small_weights: Path) -> None:
-    """A talker takes the model for a network: same motion, offline and streamed."""
-    model, names, _ = load_onnx(small_onnx)
-    talker = Talker(model, names, small_onnx)  # type: ignore[arg-type]
+    """A talker takes the step for a network: same motion, offline and streamed."""
+    talker = jambatalk.load(small_onnx)
     sound = speechlike(2.03)
     expected = jambatalk.load(small_weights).animate(Speech(sound)).weights
     np.testing.assert_allclose(talker.animate(Speech(sound)).weights, expected, atol=1e-4)
@@ -145,6 +161,40 @@ def test_talker_on_an_onnx_file(small_onnx: Path, small_weights: Path) -> None:
     frames = [frame for start in range(0, len(sound), 1000) for frame in session.push(sound[start : start + 1000])]
     frames += session.flush()
     np.testing.assert_allclose([frame.weights for frame in frames], expected, atol=1e-4)
+
+
+def test_bad_files_are_named(small_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx = pytest.importorskip("onnx")
+    with pytest.raises(jambatalk.InputError, match="no network at"):
+        load_onnx(tmp_path / "none.onnx")
+    bad = tmp_path / "bad.onnx"
+    for content in (b"", b"not a graph", small_onnx.read_bytes()[:-1000]):
+        bad.write_bytes(content)
+        with pytest.raises(jambatalk.InputError, match=r"bad\.onnx (is damaged or no ONNX file|is of format None)"):
+            load_onnx(bad)
+    for key, value, message in (
+        ("format", "other-1", "format 'other-1', expected 'jambatalk-step-1'"),
+        ("config", "{", "damaged description"),
+        ("config", '{"colour": 1}', "unknown setting 'colour'"),
+        ("batch", "2", "other inputs and outputs"),
+        ("initial_state", '{"norm.mean": [1.0]}', "other inputs and outputs"),
+    ):
+        graph = onnx.load(small_onnx)
+        next(prop for prop in graph.metadata_props if prop.key == key).value = value
+        onnx.save(graph, bad)
+        with pytest.raises(jambatalk.InputError, match=message):
+            load_onnx(bad)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "jambatalk\[onnx\]"'):
+        load_onnx(small_onnx)
+
+
+def test_runs_without_the_exporting_packages(small_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To run a file, of the extra's packages only onnxruntime is needed."""
+    for package in ("onnx", "onnxscript"):
+        monkeypatch.setitem(sys.modules, package, None)
+    talker = jambatalk.load(small_onnx)
+    assert len(talker.animate(Speech(speechlike(0.5)))) == 13
 
 
 def test_int8_is_smaller_and_moves_alike(base_onnx: Path, tmp_path: Path) -> None:

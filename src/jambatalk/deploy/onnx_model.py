@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ DTYPES = {"tensor(float)": torch.float32, "tensor(int64)": torch.int64}
 
 
 class OnnxModel(SteppedModel):
-    """``SteppedModel`` on an onnxruntime session; everything it does runs on ``threads`` threads (one is fastest here)."""
+    """``SteppedModel`` on an onnxruntime session."""
 
     def __init__(self, info: StepInfo, path: str, session: Any) -> None:
         super().__init__(info, path)
@@ -37,7 +38,8 @@ class OnnxModel(SteppedModel):
 def load_onnx(path: str | Path, threads: int = 1) -> tuple[OnnxModel, tuple[str, ...], dict[str, Any]]:
     """(model, output names, notes) of a file written by ``jambatalk export``; of all extras only onnxruntime is needed.
 
-    MissingExtraError without onnxruntime; InputError when the file is missing, damaged or not ours.
+    threads: of onnxruntime; a hop is too small for more than one to help. MissingExtraError without onnxruntime;
+    InputError when the file is missing, damaged or not ours.
     """
     path = Path(path)
     if not path.is_file():
@@ -55,7 +57,18 @@ def load_onnx(path: str | Path, threads: int = 1) -> tuple[OnnxModel, tuple[str,
     except Exception as error:  # onnxruntime's own exceptions share no base class but this
         raise InputError(f"{path} is damaged or no ONNX file ({' '.join(str(error).split())[:200]})") from error
     info = StepInfo.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
-    wanted = {SOUND} | {x.name for x in session.get_inputs() if x.name.startswith(BEFORE)}
-    if {x.name for x in session.get_inputs()} != wanted or session.get_outputs()[0].name != MOTION:
-        raise InputError(f"{path} has other inputs and outputs than its description says, expected {SOUND!r} and {MOTION!r}")
+    if not _fits(info, session):
+        raise InputError(f"{path} has other inputs and outputs than its description says: not written by jambatalk export")
     return OnnxModel(info, str(path), session), info.names, info.notes
+
+
+def _fits(info: StepInfo, session: Any) -> bool:
+    """Whether a graph has the inputs and outputs that its description promises."""
+    sound, *states = session.get_inputs()
+    shapes = {x.name.removeprefix(BEFORE): x.shape for x in states}
+    return (
+        (sound.name, sound.shape, sound.type) == (SOUND, [info.batch, info.config.hop], "tensor(float)")
+        and all(x.name.startswith(BEFORE) and x.type in DTYPES and x.shape[0] == info.batch for x in states)
+        and [x.name for x in session.get_outputs()] == [MOTION, *(AFTER + name for name in shapes)]
+        and all(name in shapes and len(v) == math.prod(shapes[name][1:]) for name, v in info.initial.items())
+    )

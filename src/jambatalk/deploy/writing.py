@@ -53,6 +53,8 @@ def export_step(weights: str | Path, path: str | Path, batch: int = 1, int8: boo
     suffix = check_suffix(path, int8)
     if batch < 1:
         raise InputError(f"batch is {batch}, expected at least 1")
+    if Path(path).is_dir():
+        raise InputError(f"cannot write {path}: it is a folder")
     model, names, notes = load_weights(weights)
     try:
         HopStep(model)
