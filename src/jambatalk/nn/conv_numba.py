@@ -14,7 +14,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from jambatalk.nn.scan_lanes import LANES, aligned, floats, load, sigmoid, splat, store
+from jambatalk.nn.scan_lanes import LANES, aligned, floats, load, prefetch, sigmoid, splat, store
 from jambatalk.nn.scan_numba import _put_row, _row, rows, run_jobs
 
 TIME_TILE = 64
@@ -71,9 +71,9 @@ def _backward_job(  # type: ignore[no-untyped-def]
     job, groups, length, channels, kernel, x_, x_b, x_t, weight_, bias_, state_, gy_, g_last_,
     gx_, g_weight_, g_bias_, g_state_, take_silu,
 ):  # fmt: skip
-    """One sequence's group of channel blocks, from the last step to the first. g_weight (B, kernel, D) and g_bias (B, D) are
-    per sequence. Rows of the padded input [state, x] get gradient from the ``kernel`` outputs at and after them: the
-    contributions of outputs already seen wait in ``late``, a ring of ``kernel`` rows."""
+    """One sequence's group of channel blocks, tile by tile from the end. g_weight (B, kernel, D) and g_bias (B, D) are per
+    sequence. Row r of [state, x] gets gradient from the ``kernel`` outputs at and after it, so each tile hands the gradients
+    of its first kernel - 1 outputs (taken before the silu) to the tile before it."""
     x, weight, bias, state = floats(x_), floats(weight_), floats(bias_), floats(state_)
     gy, g_last, gx = floats(gy_), floats(g_last_), floats(gx_)
     g_weight, g_bias, g_state = floats(g_weight_), floats(g_bias_), floats(g_state_)
@@ -81,52 +81,81 @@ def _backward_job(  # type: ignore[no-untyped-def]
     history = kernel - 1
     blocks = -(-channels // LANES)
     first, stop = group * blocks // groups, (group + 1) * blocks // groups
-    each = (3 * kernel + 1) * LANES  # weights, their gradients, the ring, the gradient of the bias
-    spare = np.zeros((stop - first) * each + 2 * LANES, np.float32)
+    each = (2 * kernel + history + 1) * LANES  # weights, their gradients, handed-on outputs, gradient of the bias
+    tile = (TIME_TILE + history) * LANES
+    spare = np.zeros((stop - first) * each + 2 * tile + 2 * LANES, np.float32)
     place = aligned(spare)
-    own = place + LANES
+    xs = place + LANES  # rows start - history ... of x
+    outs = xs + tile  # gradients of outputs start ..., handed-on ones behind them
+    own = outs + tile
     for k in range(first, stop):
         c, w = k * LANES, own + (k - first) * each
         for j in range(kernel):
             store(spare, w + j * LANES, _row(weight, j * channels + c, min(LANES, channels - c), spare, place))
-    for stop_time in range(length, -history, -TIME_TILE):
+    tiles = -(-length // TIME_TILE)
+    for back in range(tiles):
+        start = (tiles - 1 - back) * TIME_TILE
+        steps = min(TIME_TILE, length - start)
         for k in range(first, stop):
             c, w = k * LANES, own + (k - first) * each
-            sums, late, sum_bias = w + kernel * LANES, w + 2 * kernel * LANES, w + 3 * kernel * LANES
+            sums, later, sum_bias = w + kernel * LANES, w + 2 * kernel * LANES, w + (2 * kernel + history) * LANES
             width = min(LANES, channels - c)
             shift = _row(bias, c, width, spare, place)
-            for t in range(stop_time - 1, max(stop_time - TIME_TILE, -history) - 1, -1):
-                slot = (t + history) % kernel
-                if t >= 0:
-                    g = _row(gy, (b * length + t) * channels + c, width, spare, place)
-                    if take_silu:
-                        out = shift
-                        for j in range(kernel):
-                            v = _source(b, t - history + j, c, history, channels, x, x_b, x_t, state, width, spare, place)
-                            out = out + load(spare, w + j * LANES) * v
-                        s = sigmoid(out)
-                        g = g * (s * (out * (1.0 - s) + 1.0))
-                    store(spare, sum_bias, load(spare, sum_bias) + g)
+            for i in range(steps + history):
+                v = _source(b, start - history + i, c, history, channels, x, x_b, x_t, state, width, spare, place)
+                store(spare, xs + i * LANES, v)
+            for i in range(history):
+                store(spare, outs + (steps + i) * LANES, load(spare, later + i * LANES))
+            total_bias = load(spare, sum_bias)
+            for i in range(steps):
+                to = (b * length + start + i) * channels + c
+                # The next block's lines: far apart in memory, so the processor does not guess them by itself.
+                prefetch(x, b * x_b + (start + i) * x_t + c + LANES)
+                prefetch(gy, to + LANES)
+                prefetch(gx, to + LANES)
+                g = _row(gy, to, width, spare, place)
+                if take_silu:
+                    out = shift
                     for j in range(kernel):
-                        v = _source(b, t - history + j, c, history, channels, x, x_b, x_t, state, width, spare, place)
-                        store(spare, sums + j * LANES, load(spare, sums + j * LANES) + g * v)
-                        to = late + ((t + j) % kernel) * LANES
-                        store(spare, to, load(spare, to) + g * load(spare, w + j * LANES))
-                done = load(spare, late + slot * LANES)
-                store(spare, late + slot * LANES, splat(0.0))
+                        out = out + load(spare, w + j * LANES) * load(spare, xs + (i + j) * LANES)
+                    s = sigmoid(out)
+                    g = g * (s * (out * (1.0 - s) + 1.0))
+                total_bias = total_bias + g
+                store(spare, outs + i * LANES, g)
+            store(spare, sum_bias, total_bias)
+            for i in range(steps):
+                done = splat(0.0)
+                for j in range(kernel):
+                    done = done + load(spare, w + j * LANES) * load(spare, outs + (i + history - j) * LANES)
+                t = start + i
                 if t >= length - history:
                     done = done + _row(g_last, (b * history + t - length + history) * channels + c, width, spare, place)
-                if t >= 0:
-                    _put_row(gx, (b * length + t) * channels + c, done, width, spare, place)
-                else:
-                    _put_row(g_state, (b * history + history + t) * channels + c, done, width, spare, place)
+                _put_row(gx, (b * length + t) * channels + c, done, width, spare, place)
+            for j in range(kernel):
+                even, odd = load(spare, sums + j * LANES), splat(0.0)
+                for i in range(0, steps - 1, 2):
+                    even = even + load(spare, outs + i * LANES) * load(spare, xs + (i + j) * LANES)
+                    odd = odd + load(spare, outs + (i + 1) * LANES) * load(spare, xs + (i + 1 + j) * LANES)
+                if steps % 2:
+                    i = steps - 1
+                    even = even + load(spare, outs + i * LANES) * load(spare, xs + (i + j) * LANES)
+                store(spare, sums + j * LANES, even + odd)
+            for i in range(history):
+                store(spare, later + i * LANES, load(spare, outs + i * LANES))
     for k in range(first, stop):
         c, w = k * LANES, own + (k - first) * each
+        sums, later, sum_bias = w + kernel * LANES, w + 2 * kernel * LANES, w + (2 * kernel + history) * LANES
         width = min(LANES, channels - c)
         for j in range(kernel):
-            to = (b * kernel + j) * channels + c
-            _put_row(g_weight, to, load(spare, w + (kernel + j) * LANES), width, spare, place)
-        _put_row(g_bias, b * channels + c, load(spare, w + 3 * kernel * LANES), width, spare, place)
+            _put_row(g_weight, (b * kernel + j) * channels + c, load(spare, sums + j * LANES), width, spare, place)
+        _put_row(g_bias, b * channels + c, load(spare, sum_bias), width, spare, place)
+        for i in range(history):  # the state's rows, which outputs 0 ... i have seen
+            done = splat(0.0)
+            for t in range(i + 1):
+                done = done + load(spare, w + (i - t) * LANES) * load(spare, later + t * LANES)
+            if i >= length:
+                done = done + _row(g_last, (b * history + i - length) * channels + c, width, spare, place)
+            _put_row(g_state, (b * history + i) * channels + c, done, width, spare, place)
 
 
 def _forward_all(jobs, *arguments):  # type: ignore[no-untyped-def]
