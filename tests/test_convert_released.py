@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -232,6 +233,26 @@ def test_the_layout_is_told_or_asked_for(tmp_path):
         assert done.config.outputs == outputs
         assert done.config.decoder.pattern == ("m e t e m e" if preset == "released-vocaset" else "m e m e t e m e m e")
         (tmp_path / "out.safetensors").unlink()
+
+
+def test_a_full_disk_is_told(tmp_path):
+    resource = pytest.importorskip("resource", reason="limits on file sizes are set by Unix")
+    path = saved(tmp_path, tiny_checkpoint())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*out\.safetensors"):
+            convert_released(path, tmp_path / "out.safetensors", "released-vocaset")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert sorted(os.listdir(tmp_path)) == ["authors.pth"]
+
+
+def test_two_names_for_one_tensor(tmp_path):
+    tensors = tiny_checkpoint()
+    assert "holds 4 tensors twice" in refusal(tmp_path, tensors | _old_names(tensors))
 
 
 class Evil:

@@ -51,7 +51,10 @@ def save_tensors(
         "notes": json.dumps(notes),
     }
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        try:
+            save_file(tensors, temporary, metadata)
+        except SafetensorError as error:  # a full disk
+            raise InputError(f"cannot write {path}: {error}") from error
 
 
 def load_weights(path: str | Path, device: str = "cpu") -> tuple[SpeechToMotion, tuple[str, ...], dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,7 +115,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         raise InputError(f"{path} holds {type(found).__name__}, expected the tensors of a network by name")
     if bad := [str(name) for name, value in found.items() if not isinstance(value, Tensor)]:
         raise InputError(f"{path} holds more than tensors: {_listed(bad)}")
-    return {_modern(str(name)): value for name, value in found.items()}
+    tensors = {_modern(str(name)): value for name, value in found.items()}
+    if len(tensors) < len(found):
+        raise InputError(f"{path} holds {len(found) - len(tensors)} tensors twice, under an older and a newer name")
+    return tensors
 
 
 def network_settings(tensors: Mapping[str, Tensor], preset: str | None, where: str) -> tuple[ModelConfig, str]:
@@ -239,12 +243,9 @@ def _unpickled(path: str | Path) -> Any:
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 6):
         raise InputError(f"reading {path} safely needs torch 2.6 or later, this is {torch.__version__}")
     try:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "mmap can only" not in str(error):
-                raise
-            return torch.load(path, map_location="cpu", weights_only=True)  # torch's format before 1.6
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle's version: what cannot be read is refused anyway
+            return _loaded(path)
     except pickle.UnpicklingError as error:
         if what := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise InputError(
@@ -253,6 +254,15 @@ def _unpickled(path: str | Path) -> Any:
         raise InputError(f"{path} is damaged or no checkpoint of torch") from error
     except Exception as error:  # damaged archives fail in as many ways as there are damages
         raise InputError(f"{path} is damaged or no checkpoint of torch") from error
+
+
+def _loaded(path: str | Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError as error:
+        if "mmap can only" not in str(error):
+            raise
+        return torch.load(path, map_location="cpu", weights_only=True)  # torch's format before 1.6
 
 
 def _modern(name: str) -> str:
