@@ -41,23 +41,31 @@ def _forward_job(  # type: ignore[no-untyped-def]
     x, weight, bias, state, y, last = floats(x_), floats(weight_), floats(bias_), floats(state_), floats(y_), floats(last_)
     b, part = job // parts, job % parts
     history = kernel - 1
-    spare = np.empty(2 * LANES, np.float32)
+    spare = np.empty((TIME_TILE + history + kernel + 2) * LANES, np.float32)
     place = aligned(spare)
-    for t in range(part * length // parts, (part + 1) * length // parts):
-        inside = t >= history
+    ws = place + LANES
+    xs = ws + kernel * LANES
+    stop = (part + 1) * length // parts
+    for start in range(part * length // parts, stop, TIME_TILE):
+        steps = min(TIME_TILE, stop - start)
         for c in range(0, channels, LANES):
             width = min(LANES, channels - c)
-            out = _row(bias, c, width, spare, place)
-            if inside and width == LANES:
+            shift = _row(bias, c, width, spare, place)
+            for j in range(kernel):
+                store(spare, ws + j * LANES, _row(weight, j * channels + c, width, spare, place))
+            for i in range(steps + history):
+                # The next block's lines: far apart in memory, so the processor does not guess them by itself.
+                prefetch(x, b * x_b + (start - history + i) * x_t + c + LANES)
+                v = _source(b, start - history + i, c, history, channels, x, x_b, x_t, state, width, spare, place)
+                store(spare, xs + i * LANES, v)
+            for i in range(steps):
+                prefetch(y, (b * length + start + i) * channels + c + LANES)
+                out = shift
                 for j in range(kernel):
-                    out = out + load(weight, j * channels + c) * load(x, b * x_b + (t - history + j) * x_t + c)
-            else:
-                for j in range(kernel):
-                    v = _source(b, t - history + j, c, history, channels, x, x_b, x_t, state, width, spare, place)
-                    out = out + _row(weight, j * channels + c, width, spare, place) * v
-            if take_silu:
-                out = out * sigmoid(out)
-            _put_row(y, (b * length + t) * channels + c, out, width, spare, place)
+                    out = out + load(spare, ws + j * LANES) * load(spare, xs + (i + j) * LANES)
+                if take_silu:
+                    out = out * sigmoid(out)
+                _put_row(y, (b * length + start + i) * channels + c, out, width, spare, place)
     if part == parts - 1:
         for s in range(history):
             for c in range(0, channels, LANES):

@@ -37,6 +37,7 @@ from jambatalk.nn.scan_lanes import (
 
 CHUNK = 16
 TIME_TILE = 64
+FEW_STEPS = 4
 MAX_GROUP = 32  # blocks; their states and A must fit into the second-level cache
 LN2 = 0.6931471805599453
 # Below this many element updates, starting threads costs more than it saves (a streaming step is one frame long).
@@ -160,6 +161,49 @@ def _forward_job(  # type: ignore[no-untyped-def]
         c = k * LANES
         h = own + (k - first) * 2 * size + size
         _turned_back(last, (b * channels + c) * n_state, min(LANES, channels - c), n_state, spare, h)
+
+
+@njit(**_COMPILE)
+def _few_steps(  # type: ignore[no-untyped-def]
+    batch, length, channels, n_state, u_, u_b, u_t, delta_, d_b, d_t, z_, z_b, z_t, B_, b_b, b_t, C_, c_b, c_t,
+    A_, D_, bias_, state_, y_, last_, take_softplus,
+):  # fmt: skip
+    """The forward for a few steps, as in streaming: the lanes hold one channel's states, so that A and the state are used as
+    they lie in memory. Turning them, as above, would cost more than so few steps."""
+    u, delta, z, B, C, A, D, bias = (
+        floats(u_), floats(delta_), floats(z_), floats(B_), floats(C_), floats(A_), floats(D_), floats(bias_)
+    )  # fmt: skip
+    y, last = floats(y_), floats(last_)
+    spare = np.empty(5 * LANES, np.float32)
+    row = aligned(spare)
+    ds, dxs, outs = row + LANES, row + 2 * LANES, row + 3 * LANES
+    for b in range(batch):
+        for t in range(length):
+            before = floats(state_ if t == 0 else last_)
+            b_row, c_row = b * b_b + t * b_t, b * c_b + t * c_t
+            for c in range(0, channels, LANES):
+                width = min(LANES, channels - c)
+                x = _row(u, b * u_b + t * u_t + c, width, spare, row)
+                d = _row(delta, b * d_b + t * d_t + c, width, spare, row)
+                if bias_ != 0:
+                    d = d + _row(bias, c, width, spare, row)
+                if take_softplus:
+                    d = softplus(d)
+                store(spare, ds, d * LOG2E)
+                store(spare, dxs, d * x)
+                for i in range(width):
+                    d_i, dx_i, out_i = at(spare, ds + i), at(spare, dxs + i), splat(0.0)
+                    for n in range(0, n_state, LANES):
+                        place = (b * channels + c + i) * n_state + n
+                        h = exp2(load(A, (c + i) * n_state + n) * d_i) * load(before, place) + load(B, b_row + n) * dx_i
+                        store(last, place, h)
+                        out_i = out_i + h * load(C, c_row + n)
+                    put(spare, outs + i, total(out_i))
+                out = load(spare, outs) + _row(D, c, width, spare, row) * x
+                if z_ != 0:
+                    gate = _row(z, b * z_b + t * z_t + c, width, spare, row)
+                    out = out * (gate * sigmoid(gate))
+                _put_row(y, (b * length + t) * channels + c, out, width, spare, row)
 
 
 @njit(**_COMPILE)
@@ -386,13 +430,18 @@ def forward(
     A, D, state = A.contiguous(), D.contiguous(), state.contiguous()
     y = u.new_empty(batch, length, channels)
     last = torch.empty_like(state)
+    along_time = [number for part in parts for number in part[1:]]
+    if length <= FEW_STEPS and n_state % LANES == 0 and not keep:
+        fixed = (A, D, delta_bias, state, y, last)
+        _few_steps(batch, length, channels, n_state, *along_time, *map(_address, fixed), int(delta_softplus))
+        return y, last, None, None
     blocks, chunks = -(-channels // LANES), -(-length // CHUNK)
     kept = u.new_empty(batch, blocks, chunks, n_state, LANES) if keep else None
     before_gate = torch.empty_like(y) if keep and z is not None else None
     groups = groups_of(batch, channels, y.numel() * n_state)
     rest = (A, D, delta_bias, state, y, before_gate, last, kept)
-    arguments = (groups, length, channels, n_state, *(number for part in parts for number in part[1:]), *map(_address, rest))
-    run_jobs(_forward_parallel, _forward_serial, batch * groups, (*arguments, int(delta_softplus)))
+    arguments = (groups, length, channels, n_state, *along_time, *map(_address, rest), int(delta_softplus))
+    run_jobs(_forward_parallel, _forward_serial, batch * groups, arguments)
     return y, last, kept, before_gate
 
 
