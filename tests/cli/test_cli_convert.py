@@ -72,3 +72,27 @@ def test_file_names():
     assert "expected one that ends in .safetensors" in run("convert", "released", "nothing.pth", "-o", "a.pth").error
     assert run("convert", "released", "nothing.pth").status == 2
     assert "released" in run("convert", "--help").out
+
+
+def test_vertices_want_a_mesh(tmp_path):
+    save(tiny_checkpoint())
+    assert run("convert", "released", "authors.pth", "-o", "a.safetensors", "--preset", "released-vocaset").status == 0
+    write_wav(tmp_path / "a.wav")
+    for output, message in (
+        ("a.mp4", f"a.mp4: this network moves the {VERTICES} vertices of a mesh, say which: --face MESH"),
+        ("a.csv", f"a.csv: .csv holds shape weights, but this network moves {VERTICES} vertices: save it as .npz"),
+    ):
+        failed = run("animate", "a.wav", "-o", output, "--model", "a.safetensors")
+        assert failed.status == 2
+        assert message in failed.err
+    corners = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1)]
+    faces = [(1, 3, 2), (1, 2, 4), (1, 4, 3), (5, 6, 7), (2, 3, 5), (3, 4, 7), (2, 6, 4)]
+    rows = [f"v {x / 10} {y / 10} {z / 10}" for x, y, z in corners] + ["f " + " ".join(map(str, f)) for f in faces]
+    (tmp_path / "mesh.obj").write_text("\n".join(rows))
+    outputs = ("-o", "a.npz", "-o", "a.glb", "-o", "a.mp4", "--size", "64")
+    assert run("animate", "a.wav", *outputs, "--model", "a.safetensors", "--face", "mesh.obj").status == 0
+    assert run("animate", "a.npz", "-o", "again.mp4", "--size", "64", "--face", "mesh.obj").status == 0
+    assert os.path.getsize("again.mp4") > 500
+    (tmp_path / "small.obj").write_text("\n".join(rows[:3]) + "\nf 1 2 3\n")
+    failed = run("animate", "a.wav", *outputs, "--model", "a.safetensors", "--face", "small.obj")
+    assert f"the network moves {VERTICES} vertices, but the face has 3" in failed.err

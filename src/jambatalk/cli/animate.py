@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -127,7 +127,12 @@ class _Worker:
     def _loaded(self, job: Job) -> Motion:
         from jambatalk.export import load_motion
 
-        return load_motion(job.source)
+        motion = load_motion(job.source)
+        if self.network.face is None:
+            return motion
+        from jambatalk.face.mesh import load_mesh
+
+        return replace(motion, face=load_mesh(self.network.face))
 
     def _animated(self, job: Job, times: dict[str, float]) -> Motion:
         from jambatalk.audio import Speech
@@ -143,6 +148,7 @@ class _Worker:
                 self.talker = ready_talker(self.network)
             times["load"] = time.perf_counter() - began
             self.screen.line(f"look-ahead {look_ahead(self.talker)}, weights {self.talker.weights_sha256[:12]}")
+        _check_outputs(self.talker, job)
         began = time.perf_counter()
         with self.screen.step(f"animating {job.source}") as report:
             # Block by block: hours of sound pass through without ever being in memory at once.
@@ -156,6 +162,21 @@ class _Worker:
         if "animate" not in times:
             return ""
         return f" (speech to motion {times['animate']:.2f} s, {motion.seconds / times['animate']:.0f} times real time)"
+
+
+def _check_outputs(talker: Talker, job: Job) -> None:
+    """InputError, before the long work, if what a network of vertices makes cannot be written as asked."""
+    if talker.names:
+        return
+    count = talker.model.config.outputs // 3
+    for output in job.outputs:
+        suffix = output.suffix.lower()
+        if suffix in (".csv", ".json"):
+            raise InputError(
+                f"{output}: {suffix} holds shape weights, but this network moves {count:,} vertices: save it as .npz"
+            )
+        if suffix in (".mp4", ".glb") and talker.face is None:
+            raise InputError(f"{output}: this network moves the {count:,} vertices of a mesh, say which: --face MESH")
 
 
 def _result(job: Job, status: str) -> dict[str, Any]:
