@@ -42,7 +42,7 @@ class WaveReader:
     def __init__(self, network: nn.Module, normalize: bool) -> None:
         self.network: Any = network
         self.normalize = normalize
-        settings = self.network.config
+        settings: Any = network.config
         self.kernels, self.strides = list(settings.conv_kernel), list(settings.conv_stride)
         self.stride = math.prod(self.strides)
         self.reach = 1  # samples under one frame

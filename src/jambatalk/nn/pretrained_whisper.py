@@ -34,8 +34,9 @@ class WhisperReader:
 
     def __init__(self, network: nn.Module) -> None:
         self.network: Any = network
-        self.positions: int = self.network.config.max_source_positions
-        self.bins: int = self.network.config.num_mel_bins
+        settings: Any = network.config
+        self.positions: int = settings.max_source_positions
+        self.bins: int = settings.num_mel_bins
 
     def length(self, samples: int) -> int:
         """Outputs that belong to so many samples."""
