@@ -57,9 +57,7 @@ def peak_mb() -> float:
 
 
 def in_own_process(network: str, length: int) -> dict[str, float]:
-    done = subprocess.run(
-        [sys.executable, __file__, "--one", network, str(length)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, __file__, "--one", network, str(length)], capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
 
 

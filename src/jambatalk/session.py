@@ -53,7 +53,7 @@ class Session:
 
     def reset(self) -> None:
         """Forget everything heard."""
-        self._state = self.talker.model.init_state()
+        self._state: Any = self.talker.model.init_state()
         self._pending = np.zeros(0, np.float32)
         self._heard = 0  # samples at 16 kHz
         self._steps = 0  # hops that went through the network

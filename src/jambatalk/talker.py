@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from jambatalk.nn.model import SpeechToMotion
 from jambatalk.nn.step import lay_out_for_hops
 from jambatalk.session import Session
 
+if TYPE_CHECKING:
+    from jambatalk.deploy.stepped import SteppedModel
+
 DEFAULT_WEIGHTS = Path(__file__).parent / "assets" / "base.safetensors"
 
 
@@ -33,7 +36,7 @@ class Talker:
     """
 
     def __init__(
-        self, model: SpeechToMotion, names: tuple[str, ...], path: Path, device: str = "cpu", face: Face | None = None
+        self, model: SpeechToMotion | SteppedModel, names: tuple[str, ...], path: Path, device: str = "cpu", face: Face | None = None
     ) -> None:
         self.model, self.names, self.path, self.device = model, names, path, device
         self._face = face
@@ -106,6 +109,7 @@ class Talker:
 
     def _whole(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
         samples = np.concatenate([np.zeros(0, np.float32), *blocks])
+        assert isinstance(self.model, SpeechToMotion)  # a network of steps is a streaming one
         with torch.inference_mode():
             y, _ = self.model.whole(torch.from_numpy(samples)[None].to(self.device))
         if not y.shape[1]:

@@ -85,11 +85,13 @@ def _self_test(model: str | None, facts: dict[str, Any]) -> list[dict[str, Any]]
 
     def weights() -> str:
         import jambatalk
-        from jambatalk.nn.model import parameter_count
+        from jambatalk.nn.model import SpeechToMotion, parameter_count
 
         talkers.append(jambatalk.load(model))
         facts["weights"] = f"{talkers[0].path} (sha256 {talkers[0].weights_sha256}, look-ahead {look_ahead(talkers[0])})"
-        facts["network"] = f"{parameter_count(talkers[0].model):,} parameters"
+        network = talkers[0].model
+        counted = f"{parameter_count(network):,} parameters" if isinstance(network, SpeechToMotion) else "an exported step"
+        facts["network"] = counted
         return _compared(talkers[0])
 
     def talker() -> Talker:
