@@ -22,7 +22,7 @@ from jambatalk.nn.pretrained import PretrainedConfig, PretrainedEncoder
 # ``kind`` of its own in the type of ``ModelConfig.encoder`` and one line here; ``streaming`` is the built-in one.
 WHOLE_CLIP_ENCODERS: dict[str, Callable[[Any, float, int], nn.Module]] = {"pretrained": PretrainedEncoder}
 
-# Hops that the built-in encoder works on at once when a whole clip is given.
+# Frames that the built-in encoder and the motion head work on at once when a whole clip is given.
 PIECE = 256
 
 
@@ -145,7 +145,14 @@ class SpeechToMotion(nn.Module):
         else:
             x = self._encoded(samples, -(-samples.shape[1] // self.config.hop) if frames is None else frames)
         x, _, router = self.decoder(x, self.decoder.init_state(len(samples)))
-        return self.moved(x)[:, self.config.delay :], router
+        x = x[:, self.config.delay :]
+        if torch.is_grad_enabled() or x.shape[1] <= PIECE:
+            return self.moved(x), router
+        # Vertices are many: the result is made once, without copies of its size beside it.
+        y = x.new_empty(*x.shape[:2], self.config.outputs, dtype=torch.float32)
+        for start in range(0, x.shape[1], PIECE):
+            y[:, start : start + PIECE] = self.moved(x[:, start : start + PIECE])
+        return y, router
 
     def decode(self, normal: Tensor, state: ModelState) -> tuple[Tensor, list[Tensor], list[Any], list[RouterStats]]:
         """From normalised features (B, T * reduction, bands) on: what training runs, after augmenting the features."""
