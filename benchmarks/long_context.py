@@ -1,9 +1,9 @@
 """Decoder time and peak memory against the length of the clip, up to 262,144 frames (2.4 hours at 30 fps), in one call.
 
 Each measurement runs in a process of its own, so that peak memory is that of one length alone. Rows: the decoder of ``base``,
-that of ``paper-live`` (the width of ``paper-vocaset``, sliding attention over 4 s in place of full), and the released layout (full attention, run
-with our kernels and torch's memory-saving attention; the authors' own code keeps the whole score matrix besides, counted in
-the last column) as far as it is bearable.
+that of ``paper-live`` (the width of ``paper-vocaset``, sliding attention over 4 s in place of full), and the released layout as
+far as it is bearable (full attention; run with our kernels and torch's memory-saving attention, while the authors' own code
+keeps the whole score matrix besides, counted in the last column).
 
     python benchmarks/long_context.py [--longest 262144] [--json out/long_context.json]
 """
