@@ -35,9 +35,9 @@ def best(run: Callable[[], object], seconds: float = 1.5, least: int = 3) -> flo
         started = time.perf_counter()
         run()
         times.append(time.perf_counter() - started)
-        if times[-1] > 5:
+        if len(times) > 1 and times[-1] > 5:
             break
-    return min(times)
+    return min(times[1:])
 
 
 def published_names(ours: Mamba) -> dict[str, Tensor]:
@@ -54,7 +54,7 @@ def transformers_layer(ours: Mamba) -> Callable[[Tensor], Tensor]:
 
     mixer = MambaMixer(MambaConfig(hidden_size=WIDTH, state_size=16, conv_kernel=4, expand=2), layer_idx=0)
     mixer.load_state_dict(published_names(ours))
-    return adopted(mixer, mixer.slow_forward)
+    return adopted(mixer, mixer.forward)  # without mamba-ssm its plain torch path
 
 
 def mambapy_layer(ours: Mamba) -> Callable[[Tensor], Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -28,6 +29,7 @@ def causal_conv_reference(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor
     return F.silu(y) if silu else y, padded[:, length:]
 
 
+@cache
 def _kernels(name: str) -> Any:
     """The kernels' module, loaded at first use: numba and Triton are slow to import, and Triton may be missing."""
     return import_module(f"jambatalk.nn.conv_{name}")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import njit
 from torch import Tensor
 
 from jambatalk.nn.scan_lanes import LANES, aligned, floats, load, prefetch, sigmoid, splat, store
-from jambatalk.nn.scan_numba import _put_row, _row, rows, run_jobs
+from jambatalk.nn.scan_numba import _put_row, _row, rows
+from jambatalk.nn.scan_threads import run_jobs, share_count, thread_count
 
 TIME_TILE = 64
 # Below this many multiplications, starting threads costs more than it saves.
@@ -166,19 +166,16 @@ def _backward_job(  # type: ignore[no-untyped-def]
             _put_row(g_state, (b * history + i) * channels + c, done, width, spare, place)
 
 
-def _forward_all(jobs, *arguments):  # type: ignore[no-untyped-def]
-    for job in prange(jobs):
+@njit(**_COMPILE)
+def _forward_jobs(first, stop, *arguments):  # type: ignore[no-untyped-def]
+    for job in range(first, stop):
         _forward_job(job, *arguments)
 
 
-def _backward_all(jobs, *arguments):  # type: ignore[no-untyped-def]
-    for job in prange(jobs):
+@njit(**_COMPILE)
+def _backward_jobs(first, stop, *arguments):  # type: ignore[no-untyped-def]
+    for job in range(first, stop):
         _backward_job(job, *arguments)
-
-
-_forward_serial, _backward_serial = njit(**_COMPILE)(_forward_all), njit(**_COMPILE)(_backward_all)
-_forward_parallel = njit(parallel=True, **_COMPILE)(_forward_all)
-_backward_parallel = njit(parallel=True, **_COMPILE)(_backward_all)
 
 
 def forward(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, silu: bool) -> tuple[Tensor, Tensor]:
@@ -188,12 +185,11 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, silu: bool) 
     x, *where = rows(x)
     weight, bias, state = weight.contiguous(), bias.contiguous(), state.contiguous()
     y, last = x.new_empty(batch, length, channels), torch.empty_like(state)
-    parts = 1
-    if y.numel() * kernel > SERIAL_WORK:
-        parts = min(max(1, length), -(-numba.get_num_threads() // batch))
+    threads = thread_count(y.numel() * kernel, SERIAL_WORK)
+    parts = min(max(1, length), share_count(threads, batch))
     addresses = (t.data_ptr() for t in (weight, bias, state, y, last))
     arguments = (parts, length, channels, kernel, *where, *addresses, int(silu))
-    run_jobs(_forward_parallel, _forward_serial, batch * parts, arguments)
+    run_jobs(_forward_jobs, batch * parts, threads, arguments)
     return y, last
 
 
@@ -208,10 +204,9 @@ def backward(
     gx, g_state = x.new_empty(batch, length, channels), torch.empty_like(state)
     g_weight, g_bias = x.new_empty(batch, kernel, channels), x.new_empty(batch, channels)
     blocks = -(-channels // LANES)
-    groups = 1
-    if gx.numel() * kernel > SERIAL_WORK // 4:
-        groups = min(blocks, -(-numba.get_num_threads() // batch))
+    threads = thread_count(gx.numel() * kernel, SERIAL_WORK // 4)
+    groups = min(max(1, blocks), share_count(threads, batch))
     addresses = (t.data_ptr() for t in (weight, bias, state, gy, g_last, gx, g_weight, g_bias, g_state))
     arguments = (groups, length, channels, kernel, *where, *addresses, int(silu))
-    run_jobs(_backward_parallel, _backward_serial, batch * groups, arguments)
+    run_jobs(_backward_jobs, batch * groups, threads, arguments)
     return gx, g_weight.sum(0), g_bias.sum(0), g_state

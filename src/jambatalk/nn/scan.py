@@ -12,6 +12,7 @@ Symbols, as in the paper: B batch, L length, D channels, N state size.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -59,6 +60,7 @@ def selective_scan_reference(
     return y.to(kind), state
 
 
+@cache
 def _kernels(name: str) -> Any:
     """The kernels' module, loaded at first use: numba and Triton are slow to import, and Triton may be missing."""
     return import_module(f"jambatalk.nn.scan_{name}")

@@ -9,13 +9,11 @@ channels (gradients of B and C) and over time run in a fixed order, the same for
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
-import numba
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import njit
 from torch import Tensor
 
 from jambatalk.nn.scan_lanes import (
@@ -34,6 +32,7 @@ from jambatalk.nn.scan_lanes import (
     store,
     total,
 )
+from jambatalk.nn.scan_threads import run_jobs, share_count, thread_count
 
 CHUNK = 16
 TIME_TILE = 64
@@ -41,7 +40,7 @@ FEW_STEPS = 4
 MAX_GROUP = 32  # blocks; their states and A must fit into the second-level cache
 LN2 = 0.6931471805599453
 # Below this many element updates, starting threads costs more than it saves (a streaming step is one frame long).
-SERIAL_WORK = 1 << 17
+SERIAL_WORK = 1 << 18
 _COMPILE: dict[str, Any] = {"fastmath": True, "cache": True, "nogil": True}
 
 
@@ -367,41 +366,24 @@ def _backward_job(  # type: ignore[no-untyped-def]
         _put_row(g_bias, b * channels + c, load(spare, a + 3 * size + LANES), width, spare, row)
 
 
-def _forward_all(jobs, *arguments):  # type: ignore[no-untyped-def]
-    for job in prange(jobs):
+@njit(**_COMPILE)
+def _forward_jobs(first, stop, *arguments):  # type: ignore[no-untyped-def]
+    for job in range(first, stop):
         _forward_job(job, *arguments)
 
 
-def _backward_all(jobs, *arguments):  # type: ignore[no-untyped-def]
-    for job in prange(jobs):
+@njit(**_COMPILE)
+def _backward_jobs(first, stop, *arguments):  # type: ignore[no-untyped-def]
+    for job in range(first, stop):
         _backward_job(job, *arguments)
 
 
-_forward_serial, _backward_serial = njit(**_COMPILE)(_forward_all), njit(**_COMPILE)(_backward_all)
-_forward_parallel = njit(parallel=True, **_COMPILE)(_forward_all)
-_backward_parallel = njit(parallel=True, **_COMPILE)(_backward_all)
-# Two threads must not enter numba's pool at once (its simplest threading layer ends the process then): the second runs alone.
-_pool = threading.Lock()
-
-
-def run_jobs(parallel: Any, serial: Any, jobs: int, arguments: tuple[int, ...]) -> None:
-    """All jobs, in numba's threads where there are several jobs and the pool is free."""
-    if jobs > 1 and _pool.acquire(blocking=False):
-        try:
-            parallel(jobs, *arguments)
-        finally:
-            _pool.release()
-    else:
-        serial(jobs, *arguments)
-
-
-def groups_of(batch: int, channels: int, work: int) -> int:
-    """Into how many groups the channel blocks are split: one per idle thread, small enough for the cache."""
+def _shares(batch: int, channels: int, work: int) -> tuple[int, int]:
+    """(groups, threads): into how many groups the channel blocks are split, enough for the threads and small enough for the
+    cache, and how many threads there are for the batch's groups."""
     blocks = -(-channels // LANES)
-    fewest = -(-blocks // MAX_GROUP)
-    if work <= SERIAL_WORK:
-        return fewest
-    return min(blocks, max(fewest, -(-numba.get_num_threads() // batch)))
+    threads = thread_count(work, SERIAL_WORK)
+    return min(max(blocks, 1), max(-(-blocks // MAX_GROUP), share_count(threads, batch))), threads
 
 
 def rows(x: Tensor) -> tuple[Tensor, int, int, int]:
@@ -438,10 +420,10 @@ def forward(
     blocks, chunks = -(-channels // LANES), -(-length // CHUNK)
     kept = u.new_empty(batch, blocks, chunks, n_state, LANES) if keep else None
     before_gate = torch.empty_like(y) if keep and z is not None else None
-    groups = groups_of(batch, channels, y.numel() * n_state)
+    groups, threads = _shares(batch, channels, y.numel() * n_state)
     rest = (A, D, delta_bias, state, y, before_gate, last, kept)
     arguments = (groups, length, channels, n_state, *along_time, *map(_address, rest), int(delta_softplus))
-    run_jobs(_forward_parallel, _forward_serial, batch * groups, arguments)
+    run_jobs(_forward_jobs, batch * groups, threads, arguments)
     return y, last, kept, before_gate
 
 
@@ -454,7 +436,7 @@ def backward(
     n_state = A.shape[1]
     parts = [(None, 0, 0, 0) if x is None else rows(x) for x in (u, delta, z, B, C)]
     A, D, gy, g_last = A.contiguous(), D.contiguous(), gy.contiguous(), g_last.contiguous()
-    groups = groups_of(batch, channels, u.numel() * n_state)
+    groups, threads = _shares(batch, channels, u.numel() * n_state)
     gu, g_delta = (u.new_empty(batch, length, channels) for _ in range(2))
     gz = None if z is None else torch.empty_like(gu)
     gA, g_state = (u.new_empty(batch, channels, n_state) for _ in range(2))
@@ -464,6 +446,6 @@ def backward(
     arguments: tuple[Any, ...] = (
         groups, length, channels, n_state, *(number for part in parts for number in part[1:]), *map(_address, rest)
     )  # fmt: skip
-    run_jobs(_backward_parallel, _backward_serial, batch * groups, (*arguments, int(delta_softplus)))
+    run_jobs(_backward_jobs, batch * groups, threads, (*arguments, int(delta_softplus)))
     bias_grad = None if delta_bias is None else g_bias.sum(0)
     return gu, g_delta, gA.sum(0), gB.sum(1), gC.sum(1), gD.sum(0), g_state, gz, bias_grad
