@@ -13,6 +13,7 @@ import torch
 import jambatalk
 from conftest import speechlike
 from jambatalk.audio import Speech
+from jambatalk.checkpoint import load_weights
 from jambatalk.errors import InputError
 from jambatalk.session import Session
 from jambatalk.talker import Talker
@@ -143,6 +144,23 @@ def test_memory_does_not_grow_over_an_hour(talker: Talker) -> None:
         gc.collect(0)
         sizes.append(held(session._state) + held(session._pending))
     assert sizes[-1] == sizes[3]
+
+
+def test_vertex_offsets_are_not_clipped_as_weights_are(small_weights: Path) -> None:
+    """A network without shape names moves vertices: its numbers are metres, not weights in 0..1."""
+    model, names, _ = load_weights(small_weights)
+    with torch.no_grad():
+        model.head.bias[::2] = -2.0
+        model.head.bias[1::2] = 2.0
+    samples = speechlike(1.0)
+    first, weights = Talker(model, names, small_weights).stream().push_array(samples)
+    _, offsets = Talker(model, (), small_weights).stream().push_array(samples)
+    assert first == 0
+    assert weights.shape == offsets.shape == (21, 52)
+    np.testing.assert_array_equal(weights, np.clip(offsets, 0.0, 1.0))
+    assert offsets.min() < -1.0
+    assert offsets.max() > 1.0
+    assert Talker(model, (), small_weights).stream().push_array(samples[:10])[1].shape == (0, 52)
 
 
 def test_bad_samples_are_named(talker: Talker) -> None:

@@ -15,7 +15,9 @@ def export(
         Path | None, Option(metavar="WEIGHTS", help="Weights to export.  [default: those in the package]", show_default=False)
     ] = None,
     batch: Annotated[int, Option(metavar="N", help="Streams that the step takes at once.")] = 1,
-    int8: Annotated[bool, Option("--int8", help="Weights of matrix products as int8 (.onnx).")] = False,
+    int8: Annotated[
+        bool, Option("--int8", help="int8 weights (.onnx): a quarter of the size, faster, motion off by 0.0001 on average.")
+    ] = False,
 ) -> None:
     """Write one hop of the network, with all its memory explicit, for ONNX runtimes or torch.export.
 

@@ -22,7 +22,7 @@ SMALLEST_QUANTISED = 1 << 14
 """Numbers in a weight below which int8 gains nothing."""
 
 LARGEST_FOLDED = 1 << 28
-"""Bytes of a weight that may be sliced or turned when the file is written instead of when it runs."""
+"""Numbers in a weight that may be sliced or turned when the file is written instead of when it runs."""
 
 INSTALL = 'pip install "jambatalk[onnx]"'
 
@@ -74,6 +74,10 @@ def _write_float32(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
 
 def _quantise(source: Path, target: Path) -> None:
     """Weights of the large linear layers as int8, one scale per output; their inputs are quantised as they come.
+
+    It pays: of the shipped network the file shrinks from 16.3 to 4.6 MB, a hop takes 0.55 to 0.65 of float32's time, and
+    shape weights are off by 0.0001 on average and 0.01 at most over a minute of speech (benchmarks/onnx_step.py). torch's
+    own dynamic int8 layers gain no time over its float32.
 
     The mel filters stay as they are, since band powers span ten orders of magnitude, and so do products that are too small
     to gain: the router, the rotary correction, the motion head.

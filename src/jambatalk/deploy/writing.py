@@ -48,7 +48,7 @@ def export_step(weights: str | Path, path: str | Path, batch: int = 1, int8: boo
     """Write one hop of the network in ``weights`` to ``path`` (.onnx or .pt2), for ``batch`` streams at once.
 
     The written file is run over a second of speech before it takes its name. InputError when it moves differently from the
-    network by more than 1e-4 (float32), the network cannot run hop by hop, or a file cannot be read or written.
+    network by more than LARGEST_ERROR, the network cannot run hop by hop, or a file cannot be read or written.
     """
     suffix = check_suffix(path, int8)
     if batch < 1:
@@ -68,9 +68,10 @@ def export_step(weights: str | Path, path: str | Path, batch: int = 1, int8: boo
         else:
             write_program(temporary, model, info)
             parity = compare(model, load_program(temporary), _speech())
-        if not int8 and not parity.largest <= LARGEST_ERROR:
+        allowed = LARGEST_ERROR[info.precision]
+        if not parity.largest <= allowed:  # so written, it is true of NaN as well
             raise InputError(
-                f"the export moves differently from the network by {parity.largest:.2g}, expected at most {LARGEST_ERROR:g}: "
+                f"the export moves differently from the network by {parity.largest:.2g}, expected at most {allowed:g}: "
                 f"nothing was written to {path}"
             )
         size = temporary.stat().st_size
