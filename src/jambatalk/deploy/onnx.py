@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jambatalk.deploy.graph import StepInfo, input_names, output_names, traced_step
 from jambatalk.deploy.quiet import quiet
-from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.errors import MissingExtraError
 from jambatalk.nn.model import SpeechToMotion
 from jambatalk.nn.moe import MixtureOfExperts
 from jambatalk.nn.step import HopStep
@@ -55,8 +55,7 @@ def _write_float32(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
             traced_step(model, info.batch), dynamo=True, opset_version=OPSET, verbose=False,
             input_names=input_names(names), output_names=output_names(names),
         )  # fmt: skip
-    if written is None:
-        raise InputError("torch.onnx gave no ONNX program, expected torch 2.6 or newer")
+    assert written is not None  # it is, for exports by dynamo
     graph = written.model
     # Weights of the experts are slices of one tensor; apart from each other they can be quantised and packed.
     onnxscript.optimizer.fold_constants(graph, input_size_limit=LARGEST_FOLDED, output_size_limit=LARGEST_FOLDED)

@@ -20,6 +20,9 @@ from jambatalk.nn.step import HopStep, state_bytes
 
 SUFFIXES = (".onnx", ".pt2")
 
+OLDEST_TORCH = (2, 6)
+"""The first torch whose ONNX exporter takes a graph of torch.export; training and animating work with older ones."""
+
 # Sound for the comparison after writing, seconds.
 CHECKED = 1.0
 
@@ -53,6 +56,8 @@ def export_step(weights: str | Path, path: str | Path, batch: int = 1, int8: boo
     suffix = check_suffix(path, int8)
     if batch < 1:
         raise InputError(f"batch is {batch}, expected at least 1")
+    if tuple(map(int, torch.__version__.split(".")[:2])) < OLDEST_TORCH:
+        raise InputError(f"exporting needs torch {'.'.join(map(str, OLDEST_TORCH))} or newer, this is {torch.__version__}")
     if Path(path).is_dir():
         raise InputError(f"cannot write {path}: it is a folder")
     model, names, notes = load_weights(weights)
