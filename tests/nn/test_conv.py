@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from jambatalk.nn import conv_numba
 from jambatalk.nn.backend import use_backend
 from jambatalk.nn.conv import CausalDepthwiseConv, causal_conv, causal_conv_reference
 
@@ -46,8 +47,10 @@ def test_values_and_gradients_equal_reference(batch: int, length: int, channels:
     _agree(_inputs(batch, length, channels, kernel), silu)
 
 
-def test_equal_where_threads_are_used() -> None:
-    _agree(_inputs(1, 2000, 96, 4), True)
+@pytest.mark.parametrize(("batch", "length", "channels"), [(1, 200, 150), (3, 7, 37)])
+def test_equal_in_threads(monkeypatch: pytest.MonkeyPatch, batch: int, length: int, channels: int) -> None:
+    monkeypatch.setattr(conv_numba, "thread_count", lambda work, least: 3)
+    _agree(_inputs(batch, length, channels, 4), True)
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

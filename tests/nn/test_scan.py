@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from jambatalk.nn import scan_numba
 from jambatalk.nn.backend import chosen_backend, use_backend
 from jambatalk.nn.mamba import Mamba
 from jambatalk.nn.scan import selective_scan, selective_scan_reference
@@ -83,9 +84,10 @@ def test_gradients_of_long_sequences_equal_reference() -> None:
     _agree(_inputs(2, 1023, 24))
 
 
-def test_gradients_equal_reference_where_threads_are_used() -> None:
-    """Enough work for the parallel kernels (they run where numba has several threads)."""
-    _agree(_inputs(1, 200, 80))
+@pytest.mark.parametrize(("batch", "length", "channels"), [(1, 40, 150), (3, 20, 37)])
+def test_gradients_equal_reference_in_threads(monkeypatch: pytest.MonkeyPatch, batch: int, length: int, channels: int) -> None:
+    monkeypatch.setattr(scan_numba, "thread_count", lambda work, least: 3)
+    _agree(_inputs(batch, length, channels))
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
