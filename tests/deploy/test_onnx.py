@@ -197,6 +197,16 @@ def test_runs_without_the_exporting_packages(small_onnx: Path, monkeypatch: pyte
     assert len(talker.animate(Speech(speechlike(0.5)))) == 13
 
 
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_exporting_names_what_is_missing(
+    package: str, small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf'exporting to ONNX needs {package}.*: pip install "jambatalk\[onnx\]"'):
+        export_step(small_weights, tmp_path / "step.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_int8_is_smaller_and_moves_alike(base_onnx: Path, tmp_path: Path) -> None:
     path = tmp_path / "int8.onnx"
     written = export_step(DEFAULT_WEIGHTS, path, int8=True)

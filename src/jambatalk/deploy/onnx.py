@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from jambatalk.deploy.graph import StepInfo, input_names, output_names, traced_step
 from jambatalk.deploy.quiet import quiet
 from jambatalk.errors import MissingExtraError
@@ -45,8 +47,8 @@ def write_onnx(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
 def _write_float32(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
     try:
         import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401  (the file is run for comparison: better to know before the work)
         import onnxscript.optimizer
-        import torch
     except ImportError as error:
         raise MissingExtraError(f"exporting to ONNX needs {error.name}: {INSTALL}") from error
     names = HopStep(model).names
