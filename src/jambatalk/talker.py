@@ -36,7 +36,12 @@ class Talker:
     """
 
     def __init__(
-        self, model: SpeechToMotion | SteppedModel, names: tuple[str, ...], path: Path, device: str = "cpu", face: Face | None = None
+        self,
+        model: SpeechToMotion | SteppedModel,
+        names: tuple[str, ...],
+        path: Path,
+        device: str = "cpu",
+        face: Face | None = None,
     ) -> None:
         self.model, self.names, self.path, self.device = model, names, path, device
         self._face = face
@@ -136,7 +141,7 @@ def load(path: str | Path | None = None, device: str = "cpu", precision: str = "
         raise InputError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try 'cpu'") from error
     chosen = Path(path) if path is not None else DEFAULT_WEIGHTS
     if chosen.suffix.lower() == ".onnx":
-        return _load_onnx(chosen, device, precision)
+        return _load_onnx(chosen, device, precision, face)
     model, names, _ = load_weights(chosen, device)
     if precision != "float32":
         model.lower_precision(PRECISIONS[precision])
@@ -145,10 +150,10 @@ def load(path: str | Path | None = None, device: str = "cpu", precision: str = "
     return Talker(model, names, chosen, device, face)
 
 
-def _load_onnx(path: Path, device: str, precision: str) -> Talker:
+def _load_onnx(path: Path, device: str, precision: str, face: Face | None) -> Talker:
     from jambatalk.deploy.onnx_model import load_onnx
 
     if torch.device(device).type != "cpu" or precision != "float32":
         raise InputError(f"{path} runs on the cpu in the precision that it was exported in, not on {device!r} in {precision}")
     model, names, _ = load_onnx(path)
-    return Talker(model, names, path)
+    return Talker(model, names, path, face=face)
