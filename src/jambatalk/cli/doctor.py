@@ -49,10 +49,10 @@ def doctor(
 
 def _environment() -> dict[str, Any]:
     """Facts that tell one machine from another."""
-    import numba
     import torch
 
     from jambatalk.nn.backend import OPS, chosen_backend
+    from jambatalk.nn.scan_threads import thread_count
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     kernels = {op: chosen_backend(op, device) for op in OPS}
@@ -63,7 +63,7 @@ def _environment() -> dict[str, Any]:
         "python": f"{platform.python_version()} ({sys.executable})",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cores": usable,
-        "threads": f"torch {torch.get_num_threads()}, numba {numba.get_num_threads()}",
+        "threads": f"torch {torch.get_num_threads()}, kernels {thread_count(work=1, least=0)}",
         "devices": ", ".join(["cpu", *gpus]),
         "packages": ", ".join(f"{name} {_version_of(name)}" for name in PACKAGES),
         "numba cache": os.environ.get("NUMBA_CACHE_DIR")
