@@ -16,7 +16,10 @@ from importlib.util import find_spec
 import torch
 
 NAMES = ("numba", "triton", "reference")
-OPS = ("selective_scan", "causal_conv")
+# The operations and the kernels that each has besides its reference. The norm's counts in streaming steps on a CPU only, where
+# a handful of torch calls cost more than the arithmetic.
+KERNELS = {"selective_scan": ("numba", "triton"), "causal_conv": ("numba", "triton"), "rms_norm": ("numba",)}
+OPS = tuple(KERNELS)
 VARIABLE = "JAMBATALK_KERNELS"
 
 _FAST = (torch.float32, torch.bfloat16, torch.float16)
@@ -57,7 +60,7 @@ def chosen_backend(
 
     ValueError where JAMBATALK_KERNELS or ``use_backend`` asks for one that does not exist or cannot take such tensors.
     """
-    if op not in OPS:
+    if op not in KERNELS:
         raise ValueError(f"no such operation: {op!r}, expected one of {', '.join(OPS)}")
     if tracing():
         return "reference", "torch is tracing, a graph needs plain torch operations"
@@ -67,9 +70,11 @@ def chosen_backend(
         wanted = os.environ.get(VARIABLE)
         name, source = (_known(wanted, VARIABLE), f"{VARIABLE}={wanted}") if wanted else (None, "")
     if name is None:
-        return _natural(kind, dtype)
-    if name != "reference":
+        name, source = _natural(kind, dtype)
+    elif name != "reference":
         _refuse_unfit(name, source, kind, dtype)
+    if name != "reference" and name not in KERNELS[op]:
+        return "reference", f"there is no {name} kernel of it"
     return name, source
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -10,13 +11,16 @@ from torch import Tensor, nn
 from jambatalk.nn.decoder_config import DecoderConfig
 from jambatalk.nn.layer import Layer
 from jambatalk.nn.layers import LAYERS
+from jambatalk.nn.memory import release_freed_memory
 from jambatalk.nn.moe import RouterStats
 from jambatalk.nn.norm import RMSNorm
 
 __all__ = ["DecoderConfig", "JambaDecoder"]
 
 # Frames that go through a layer at once outside training: bounds the memory of inner widths on clips of any length.
-PIECE = 4096
+PIECE = 2048
+# Pieces after which freed memory goes back to the system.
+PIECES_PER_RELEASE = 4
 
 
 class JambaDecoder(nn.Module):
@@ -47,7 +51,7 @@ class JambaDecoder(nn.Module):
         if not self.config.causal:
             return self._layer_by_layer(x, state)
         y, parts = torch.empty_like(x), []
-        for start in range(0, x.shape[1], PIECE):
+        for start in _piece_starts(x.shape[1]):
             y[:, start : start + PIECE], state, router = self._through(x[:, start : start + PIECE], state)
             parts.append(router)
         return y, state, [RouterStats.joined(list(stats)) for stats in zip(*parts, strict=True)]
@@ -74,7 +78,7 @@ class JambaDecoder(nn.Module):
                 found = [stats] if stats is not None else []
             else:
                 y, found = torch.empty_like(x), []
-                for start in range(0, x.shape[1], PIECE):
+                for start in _piece_starts(x.shape[1]):
                     y[:, start : start + PIECE], layer_state, stats = layer(x[:, start : start + PIECE], layer_state)
                     found += [stats] if stats is not None else []
                 x = y
@@ -82,3 +86,11 @@ class JambaDecoder(nn.Module):
             if found:
                 router.append(RouterStats.joined(found))
         return self.norm(x), new_state, router
+
+
+def _piece_starts(length: int) -> Iterator[int]:
+    """Where each piece begins; between pieces, freed memory is given back now and then."""
+    for n, start in enumerate(range(0, length, PIECE), 1):
+        yield start
+        if n % PIECES_PER_RELEASE == 0:
+            release_freed_memory()

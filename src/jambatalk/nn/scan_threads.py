@@ -36,7 +36,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked process has none of its parent's threads
 
 
-def run_jobs(kernel: Callable[..., None], jobs: int, threads: int, arguments: tuple[int, ...]) -> None:
+def run_jobs(kernel: Callable[..., None], jobs: int, threads: int, arguments: tuple[float, ...]) -> None:
     """kernel(first job, job behind the last, *arguments) for all jobs. Each thread takes the next job when it is free, the
     calling one too: where the other cores are busy with something else, it simply does them all."""
     if min(threads, jobs) < 2:
