@@ -18,9 +18,9 @@ from jambatalk.nn.norm import RMSNorm
 __all__ = ["DecoderConfig", "JambaDecoder"]
 
 # Frames that go through a layer at once outside training: bounds the memory of inner widths on clips of any length.
-PIECE = 2048
+PIECE = 4096
 # Pieces after which freed memory goes back to the system.
-PIECES_PER_RELEASE = 4
+PIECES_PER_RELEASE = 8
 
 
 class JambaDecoder(nn.Module):
