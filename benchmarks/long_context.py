@@ -39,8 +39,8 @@ def measure(network: str, length: int) -> dict[str, float]:
         decoder(warm, decoder.init_state(1))
         before = peak_mb()
         x = torch.randn(1, length, config.width)
-        seconds = []
-        for _ in range(1 if length > 20000 else 3):
+        seconds: list[float] = []
+        while len(seconds) < 3 and sum(seconds) < 60:
             started = time.perf_counter()
             y, _, _ = decoder(x, decoder.init_state(1))
             seconds.append(time.perf_counter() - started)

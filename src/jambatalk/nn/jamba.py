@@ -20,7 +20,7 @@ __all__ = ["DecoderConfig", "JambaDecoder"]
 # Frames that go through a layer at once outside training: bounds the memory of inner widths on clips of any length.
 PIECE = 4096
 # Pieces after which freed memory goes back to the system.
-PIECES_PER_RELEASE = 8
+PIECES_PER_RELEASE = 16
 
 
 class JambaDecoder(nn.Module):
