@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-LENGTHS = [1024, 4096, 16384, 65536, 262144]
+LENGTHS = [1024, 4096, 16384, 32768, 65536, 262144]
 RELEASED_LONGEST = 32768
 NETWORKS = ("base", "paper-live", "released-vocaset")
 
