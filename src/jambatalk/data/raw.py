@@ -1,0 +1,130 @@
+"""A corpus as its owner ships it: what every kind gives to ``data prepare``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.audio import Speech
+from jambatalk.data.splits import Scheme
+from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.face.mesh import load_mesh
+
+Array = NDArray[Any]
+
+METRES = "metres"
+OWN_UNIT = "the corpus' own"
+
+
+class Problem(NamedTuple):
+    """What is wrong with one clip (or one file) of a corpus."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a corpus is wanted. fps: frames per second, None for the kind's usual rate. source_fps: the rate of the raw
+    motion, where its layout does not tell it."""
+
+    fps: float | None = None
+    source_fps: float | None = None
+
+
+@dataclass(frozen=True)
+class RawClip:
+    """One clip of a raw corpus, not read yet.
+
+    sources: the files that it is made of; it is made again when one of them changes.
+    load: gives (positions (T, V, 3) of the vertices at the wanted rate, speech); raises InputError.
+    """
+
+    subject: str
+    sentence: str
+    sources: tuple[Path, ...]
+    load: Callable[[], tuple[Array, Speech]]
+    text: str | None = None
+    phones: tuple[tuple[str, float, float], ...] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.subject}_{self.sentence}"
+
+
+@dataclass(frozen=True)
+class RawCorpus:
+    """Everything of a raw corpus but the clips' contents.
+
+    licence: name of the licence and its owner, one sentence. unit: of the positions. templates: subject -> (V, 3).
+    triangles: (F, 3) when the folder tells them. schemes: name -> splits, the usual one first.
+    problems: what is wrong already by the files' names.
+    """
+
+    kind: str
+    folder: Path
+    licence: str
+    fps: float
+    unit: str
+    templates: Mapping[str, Array]
+    triangles: Array | None
+    schemes: Mapping[str, Scheme]
+    clips: tuple[RawClip, ...]
+    problems: tuple[Problem, ...] = field(default=())
+
+
+def require(folder: Path, names: tuple[str, ...], what: str) -> None:
+    """InputError naming the first of ``names`` that ``folder`` lacks."""
+    if not folder.is_dir():
+        raise InputError(f"no such folder: {folder}")
+    for name in names:
+        if not (folder / name).exists():
+            raise InputError(f"{folder} has no {name}: {what} is {', '.join(names)}")
+
+
+def every_nth(source_fps: float, fps: float) -> int:
+    """Of how many frames one is kept; InputError unless that is a whole number, so that no frame is made up."""
+    step = source_fps / fps if fps > 0 else 0.0
+    if step < 1 or step != round(step):
+        rates = ", ".join(f"{source_fps / n:g}" for n in (1, 2, 3))
+        raise InputError(f"{source_fps:g} frames a second cannot become {fps:g} by leaving frames out: choose {rates}, ...")
+    return round(step)
+
+
+def check_templates(found: Any, where: Path, vertices: int | None = None) -> dict[str, Array]:
+    """Templates (V, 3) float32 by subject, V the same for all; InputError for anything else."""
+    if not isinstance(found, dict) or not found:
+        raise InputError(f"{where} holds {type(found).__name__}, expected templates by subject")
+    templates: dict[str, Array] = {}
+    for subject, value in found.items():
+        if not isinstance(value, np.ndarray) or value.size == 0 or value.size % 3 or value.ndim > 2:
+            raise InputError(f"{where}: the template of {subject} is no array of shape (V, 3)")
+        template = np.asarray(value, np.float32).reshape(-1, 3)
+        vertices = vertices or len(template)
+        if len(template) != vertices:
+            raise InputError(f"{where}: the template of {subject} has {len(template)} vertices, expected {vertices}")
+        if not np.isfinite(template).all():
+            raise InputError(f"{where}: the template of {subject} holds positions that are not finite")
+        templates[str(subject)] = template
+    return templates
+
+
+def find_triangles(folder: Path, vertices: int) -> tuple[Array | None, tuple[Problem, ...]]:
+    """The triangles of a mesh file in ``folder`` or its ``templates`` that has as many vertices, and the files not read."""
+    problems = []
+    for path in sorted(p for place in (folder, folder / "templates") for p in place.glob("*.*")):
+        if path.suffix.lower() not in (".obj", ".ply"):
+            continue
+        try:
+            face = load_mesh(path)
+        except (InputError, MissingExtraError) as error:
+            problems.append(Problem(path.name, str(error)))
+            continue
+        if len(face.vertices) == vertices:
+            return face.triangles, ()
+    return None, tuple(problems)
