@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Argument, Option
 
 from jambatalk.cli.plain import BAD_INPUT, plain_errors
+
+if TYPE_CHECKING:
+    from jambatalk.data.check import Report
 
 data = typer.Typer(help="Prepare corpora for training, and check them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -63,4 +66,47 @@ def prepare(
         raise typer.Exit(BAD_INPUT)
 
 
-data.command()(plain_errors(prepare))
+def check(
+    folder: Annotated[Path, Argument(metavar="DIR", help="A folder written by data prepare.", show_default=False)],
+    jobs: Annotated[int, Option("-j", "--jobs", min=1, help="Threads.")] = 1,
+    as_json: Annotated[bool, Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Look a prepared corpus over: checksums, lengths, NaN, implausible or frozen motion, lag, speakers, splits, duplicates.
+
+    The status is 0 when it is fine and 2 when something is wrong with it.
+    """
+    from jambatalk.cli.screen import screen
+    from jambatalk.data.check import check as run
+
+    with screen() as shown, shown.step(f"checking {folder}") as report:
+        found = run(folder, jobs, report)
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
+    else:
+        _show(found)
+    if not found.ok:
+        raise typer.Exit(BAD_INPUT)
+
+
+def _show(found: Report) -> None:
+    typer.echo(f"{found.folder}: {found.corpus}, {found.clips} clips, {found.seconds / 60:.1f} minutes, {found.fps:g} frames/s, "
+               f"{found.vertices:,} vertices, unit: {found.unit}")  # fmt: skip
+    typer.echo(f"licence: {found.licence}")
+    if found.lag_ms is None:
+        typer.echo("lag of motion: no clip is long enough to tell")
+    else:
+        typer.echo(f"lag of motion behind sound: {found.lag_ms:.0f} ms (correlation {found.correlation:.2f})")
+    for title, table in (("speakers", found.speakers), *((f"splits by {name}", table) for name, table in found.splits.items())):
+        typer.echo(f"{title}:")
+        for name, row in table.items():
+            subjects = f", {row['subjects']} subjects" if "subjects" in row else ""
+            typer.echo(f"  {name}: {row['clips']} clips, {row['seconds']:.1f} s{subjects}")
+    for name, reason in found.left_out.items():
+        typer.echo(f"left out when prepared: {name}: {reason}")
+    for problem in found.problems:
+        typer.echo(f"problem: {problem.name}: {problem.reason}")
+    typer.echo(f"{len(found.problems)} problems" if found.problems else "no problems")
+
+
+for command in (prepare, check):
+    data.command()(plain_errors(command))

@@ -1,0 +1,80 @@
+"""Whether motion follows sound: how far a clip's mouth lags behind its loudness, without knowing which vertices are a mouth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.audio import RATE
+
+Array = NDArray[Any]
+REACH = 0.4
+"""Seconds of lag looked for in either direction."""
+
+WINDOW = 0.02
+"""Seconds before and after a frame's time over which its loudness is taken."""
+
+DYNAMIC = 40.0
+"""Decibels below the loud parts under which everything counts as silence."""
+
+
+def loudness(samples: Array, frames: int, fps: float) -> Array:
+    """(T,) decibels at each frame's time, from ``DYNAMIC`` below the loud parts upwards."""
+    power = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    centre = np.arange(frames) / fps * RATE
+    first = np.clip(centre - WINDOW * RATE, 0, len(samples)).astype(np.int64)
+    last = np.clip(centre + WINDOW * RATE, 0, len(samples)).astype(np.int64)
+    mean = (power[last] - power[first]) / np.maximum(last - first, 1)
+    level = 10 * np.log10(np.maximum(mean, 1e-10))
+    return np.maximum(level, np.percentile(level, 95) - DYNAMIC)
+
+
+def movers(offsets: Array) -> Array:
+    """(T, n, 3) float32: the 4 % of the vertices that move most, judged so that a single wild frame does not count."""
+    spread = np.abs(offsets - np.median(offsets, axis=0)).mean(axis=(0, 2))
+    chosen = np.argsort(-spread)[: max(1, round(0.04 * len(spread)))]
+    return np.asarray(offsets[:, chosen], np.float32)
+
+
+def openness(moving: Array, level: Array) -> Array:
+    """(T,) mean distance of moving vertices (T, n, 3) from where they rest in the quiet quarter of the frames.
+
+    On GRID-468 (30 clips) this correlates with loudness as well as the lip gap does (r = 0.63 and 0.62), best at 7 ms; motion
+    shifted by -120 and 160 ms is found at -117 and 167 ms. The speed of the same vertices reaches r = 0.43.
+    """
+    rest = np.median(moving[level <= np.percentile(level, 25)], axis=0)
+    return np.linalg.norm(moving - rest, axis=-1).mean(axis=1)
+
+
+def lag_curve(offsets: Array, samples: Array, fps: float) -> Array | None:
+    """(2 n + 1,) correlation of openness with loudness for lags of -n to n frames, n = REACH; positive: motion comes late.
+
+    None when the clip is too short, silent or still.
+    """
+    reach = round(REACH * fps)
+    if len(offsets) < 4 * reach or not len(samples):
+        return None
+    level = loudness(samples, len(offsets), fps)
+    moving = movers(offsets)
+    curve = []
+    for lag in range(-reach, reach + 1):
+        heard = level[max(0, -lag) : len(level) + min(0, -lag)]
+        # The pose at rest is found for every lag anew: one found at lag 0 would speak for lag 0.
+        mouth = openness(moving[max(0, lag) : len(moving) + min(0, lag)], heard)
+        if mouth.std() < 1e-9 or heard.std() < 1e-3:
+            return None
+        curve.append(np.corrcoef(mouth, heard)[0, 1])
+    return np.array(curve)
+
+
+def peak(curve: Array, fps: float) -> tuple[float, float]:
+    """(lag in seconds, correlation) at the top of a curve of ``lag_curve``, between frames by a parabola."""
+    top = int(np.argmax(curve))
+    shift = 0.0
+    if 0 < top < len(curve) - 1:
+        before, here, after = curve[top - 1 : top + 2]
+        bend = before - 2 * here + after
+        shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
+    return (top + shift - len(curve) // 2) / fps, float(curve[top])
