@@ -119,6 +119,31 @@ def test_a_truncated_memory_map_names_the_rows(vocaset: Path, tmp_path: Path) ->
         prepare("vocaset", vocaset, tmp_path / "out")
 
 
+def test_frames_that_are_missing_or_counted_from_one(vocaset: Path, tmp_path: Path) -> None:
+    rows = {TRAIN: {"sentence01": {i + 1: i for i in range(13)}, "sentence02": {i: i for i in range(13) if i != 4},
+                    "sentence30": {i + 3: i for i in range(10)}}}  # fmt: skip
+    audio = {TRAIN: {name: {"audio": voice(13 / 60, 22000, 1), "sample_rate": 22000} for name in rows[TRAIN]}}
+    write_python2(vocaset / "subj_seq_to_idx.pkl", rows)
+    write_python2(vocaset / "raw_audio_fixed.pkl", audio)
+    done = prepare("vocaset", vocaset, tmp_path / "out")
+    assert [clip.frames for clip in open_prepared(tmp_path / "out").clips()] == [7]
+    assert dict(done.failed) == {
+        f"{TRAIN}_sentence02": "subj_seq_to_idx.pkl leaves out frames: it has 12 of 0 to 12",
+        f"{TRAIN}_sentence30": "subj_seq_to_idx.pkl leaves out frames: it has 10 of 3 to 12",
+    }
+
+
+@pytest.mark.parametrize(
+    "sound", [5, {}, {"audio": voice(0.2, 22000, 1)}, {"audio": voice(0.2, 22000, 1), "sample_rate": "fast"}]
+)
+def test_sound_that_is_none(vocaset: Path, tmp_path: Path, sound: object) -> None:
+    audio = {TRAIN: {"sentence01": sound, "sentence02": {"audio": voice(13 / 60, 22000, 1), "sample_rate": 22000.0}}}
+    write_python2(vocaset / "raw_audio_fixed.pkl", audio)
+    done = prepare("vocaset", vocaset, tmp_path / "out")
+    assert dict(done.failed)[f"{TRAIN}_sentence01"] == "raw_audio_fixed.pkl holds no array 'audio' with a 'sample_rate' for it"
+    assert done.made == 1
+
+
 def test_names_that_lead_out_of_the_folder(tmp_path: Path) -> None:
     write_vocaset(tmp_path / "raw", ("../../escape", TRAIN), (1,))
     done = prepare("vocaset", tmp_path / "raw", tmp_path / "out")
@@ -196,7 +221,9 @@ def test_biwi_whole(tmp_path: Path) -> None:
 def test_biwi_in_archives(tmp_path: Path, packing: str) -> None:
     clips = [("F2", "e01"), ("F2", "e40"), ("M1", "e37"), ("M1", "07")]
     truth = write_biwi(tmp_path / "raw", clips, packing)
-    if packing == "tar":  # the pictures that lie beside the frames
+    if packing == "tar":  # the pictures that lie beside the frames, one sentence's unpacked
+        (tmp_path / "raw" / "faces" / "M1" / "e37").mkdir()
+        (tmp_path / "raw" / "faces" / "M1" / "._e37.tar").write_bytes(b"left by a Mac")
         with tarfile.open(tmp_path / "raw" / "faces" / "F2" / "e01.tgz", "w:gz") as archive:
             archive.addfile(tarfile.TarInfo("frame_001.png"))
     done = prepare("biwi", tmp_path / "raw", tmp_path / "out")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jambatalk.audio import Speech
 from jambatalk.data import splits
-from jambatalk.data.raw import METRES, OWN_UNIT, Options, Problem, RawClip, RawCorpus, every_nth, require
+from jambatalk.data.raw import METRES, OWN_UNIT, Options, Problem, RawClip, RawCorpus, every_nth, require, visible
 from jambatalk.errors import InputError
 from jambatalk.face.mesh import load_mesh
 
@@ -70,7 +70,7 @@ def open_biwi(folder: Path, options: Options) -> RawCorpus:
 def _templates(folder: Path) -> tuple[dict[str, Array], Array, list[Problem]]:
     templates: dict[str, Array] = {}
     triangles, problems = None, []
-    for path in sorted(folder.glob("*.obj")):
+    for path in visible(folder.glob("*.obj")):
         try:
             face = load_mesh(path)
             if triangles is None:
@@ -104,16 +104,15 @@ def _sound(folder: Path, subject: str, sentence: str) -> Path | None:
 
 def _sequences(faces: Path, problems: list[Problem]) -> Iterator[tuple[str, str, Path]]:
     """(subject, sentence, folder or archive with its frames) of everything below ``faces``."""
-    for entry in sorted(faces.iterdir()):
+    for entry in visible(faces.iterdir()):
         if entry.is_dir():
             found: dict[str, list[Path]] = {}
-            for path in sorted(entry.iterdir()):
+            for path in visible(entry.iterdir()):
                 sentence = _without_archive(path) if path.is_file() else path.name
                 if sentence and SENTENCE.fullmatch(sentence):
                     found.setdefault(sentence, []).append(path)
             for sentence, places in found.items():
-                # Beside each .tar of frames lies a .tgz with the pictures: folders first, then .tar, then the others.
-                yield entry.name, sentence, min(places, key=lambda p: (p.is_file(), p.suffix != ".tar"))
+                yield entry.name, sentence, min(places, key=_preference)
         elif subject := _without_archive(entry):
             try:
                 sentences = sorted({PurePosixPath(member).parent.name for member in _members(entry)})
@@ -125,15 +124,24 @@ def _sequences(faces: Path, problems: list[Problem]) -> Iterator[tuple[str, str,
                     yield subject, sentence, entry
 
 
+def _preference(path: Path) -> tuple[bool, bool, bool]:
+    """Beside each .tar of frames lies a .tgz with pictures, perhaps unpacked: folders of frames first, .tar, .tgz, the rest."""
+    return not any(path.glob("*.vl")), path.suffix != ".tar", path.is_dir()
+
+
 def _without_archive(path: Path) -> str | None:
     """An archive's name without its suffix, None for other files."""
     return next((path.name[: -len(end)] for end in ARCHIVES if path.name.lower().endswith(end)), None)
 
 
+def _is_frame(name: str) -> bool:
+    return name.endswith(".vl") and not PurePosixPath(name).name.startswith(".")
+
+
 def _members(path: Path) -> list[str]:
     """Names of the frames in an archive, checked; InputError when it is damaged or hostile."""
     with _opened(path) as archive:
-        return [member.name for member in _checked(archive, path) if member.name.endswith(".vl")]
+        return [member.name for member in _checked(archive, path) if _is_frame(member.name)]
 
 
 def _opened(path: Path) -> tarfile.TarFile:
@@ -174,7 +182,7 @@ def _load(frames: Path, sentence: str, vertices: int, step: int, scale: float, s
         found[place] = read_vl(content, vertices, f"{frames}: {name}" if frames.is_file() else f"{frames / name}")
     if not found:
         raise InputError(f"{frames} holds no .vl files of sentence {sentence}")
-    first, last = min(found), max(found)
+    first, last = min(1, *found), max(found)  # counted from 0 or from 1
     if missing := sorted(set(range(first, last + 1)) - found.keys()):
         raise InputError(f"{frames} lacks frame {missing[0]} of {first} to {last}")
     return np.stack([found[place] for place in range(first, last + 1, step)]) * np.float32(scale), Speech.load(sound)
@@ -183,14 +191,14 @@ def _load(frames: Path, sentence: str, vertices: int, step: int, scale: float, s
 def _files(frames: Path, sentence: str, size: int) -> Iterator[tuple[str, bytes]]:
     """(name, content) of every frame; never more than ``size`` bytes and one are read, so that nothing can swell."""
     if frames.is_dir():
-        for path in sorted(frames.glob("*.vl")):
+        for path in visible(frames.glob("*.vl")):
             with path.open("rb") as file:
                 yield path.name, file.read(size + 1)
         return
     whole_subject = not SENTENCE.fullmatch(_without_archive(frames) or "")
     with _opened(frames) as archive:
         for member in _checked(archive, frames):
-            if not member.name.endswith(".vl") or (whole_subject and PurePosixPath(member.name).parent.name != sentence):
+            if not _is_frame(member.name) or (whole_subject and PurePosixPath(member.name).parent.name != sentence):
                 continue
             try:
                 content = archive.extractfile(member)

@@ -23,6 +23,7 @@ from jambatalk.data.raw import (
     every_nth,
     find_triangles,
     require,
+    visible,
 )
 from jambatalk.data.splits import schemes_for
 from jambatalk.data.unpickle import read_pickle
@@ -79,8 +80,8 @@ def open_biwi6(folder: Path, options: Options) -> RawCorpus:
 
 
 def _stems(folder: Path, suffix: str) -> Mapping[str, Path]:
-    """{name without suffix: file}; files that systems hide are no clips."""
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() == suffix and not p.name.startswith(".")}
+    """{name without suffix: file}."""
+    return {path.stem: path for path in visible(folder.iterdir()) if path.suffix.lower() == suffix}
 
 
 def _load(motion: Path, sound: Path, vertices: int, step: int) -> tuple[Array, Speech]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,6 +87,11 @@ def require(folder: Path, names: tuple[str, ...], what: str) -> None:
             raise InputError(f"{folder} has no {name}: {what} is {', '.join(names)}")
 
 
+def visible(paths: Iterable[Path]) -> list[Path]:
+    """Sorted, without the hidden files that systems leave beside others."""
+    return sorted(path for path in paths if not path.name.startswith("."))
+
+
 def every_nth(source_fps: float, fps: float) -> int:
     """Of how many frames one is kept; InputError unless that is a whole number, so that no frame is made up."""
     step = source_fps / fps if fps > 0 else 0.0
@@ -117,7 +122,7 @@ def check_templates(found: Any, where: Path, vertices: int | None = None) -> dic
 def find_triangles(folder: Path, vertices: int) -> tuple[Array | None, tuple[Problem, ...]]:
     """The triangles of a mesh file in ``folder`` or its ``templates`` that has as many vertices, and the files not read."""
     problems = []
-    for path in sorted(p for place in (folder, folder / "templates") for p in place.glob("*.*")):
+    for path in visible(p for place in (folder, folder / "templates") for p in place.glob("*.*")):
         if path.suffix.lower() not in (".obj", ".ply"):
             continue
         try:

@@ -29,7 +29,7 @@ def open_vocaset(folder: Path, options: Options) -> RawCorpus:
     """The clips of a VOCASET folder; 30 frames a second (every second one) unless ``options`` say otherwise."""
     require(folder, (VERTS, AUDIO, TEMPLATES, INDEX), "VOCASET")
     fps = options.fps or 30.0
-    step = every_nth(FPS, fps)
+    step = every_nth(options.source_fps or FPS, fps)
     verts = open_array(folder / VERTS)
     if verts.ndim != 3 or verts.shape[2] != 3:
         raise InputError(f"{folder / VERTS} has shape {verts.shape}, expected (frames, vertices, 3)")
@@ -72,19 +72,22 @@ def _by_sentence(path: Path) -> dict[str, Mapping[Any, Any]]:
     found = read_pickle(path)
     if not isinstance(found, dict) or not found or not all(isinstance(inner, dict) for inner in found.values()):
         raise InputError(f"{path} holds {type(found).__name__}, expected sentences by subject")
-    return {str(subject): inner for subject, inner in found.items()}
+    return {str(subject): {str(sentence): value for sentence, value in inner.items()} for subject, inner in found.items()}
 
 
 def _load(verts: Array, rows: Any, step: int, sound: Any) -> tuple[Array, Speech]:
     if not isinstance(rows, dict) or not rows or not all(type(n) is int for pair in rows.items() for n in pair):
         raise InputError(f"{INDEX} holds {type(rows).__name__} for it, expected rows by frame")
     frames = sorted(rows)
-    if frames != list(range(frames[0], frames[0] + len(frames))):
-        raise InputError(f"{INDEX} leaves out frames: {len(frames)} of {frames[0]} to {frames[-1]}")
+    first = min(frames[0], 1)  # counted from 0 or from 1; any other start would part the motion from its sound
+    if first < 0 or frames != list(range(first, first + len(frames))):
+        raise InputError(f"{INDEX} leaves out frames: it has {len(frames)} of {frames[0]} to {frames[-1]}")
     kept = [rows[frame] for frame in frames[::step]]
     if min(kept) < 0 or max(kept) >= len(verts):
-        raise InputError(f"{INDEX} names row {max(kept)}, but {VERTS} holds {len(verts)}: one of them is cut off")
-    if not isinstance(sound, dict) or not isinstance(sound.get("audio"), np.ndarray) or not sound.get("sample_rate"):
+        wrong = max(kept) if min(kept) >= 0 else min(kept)
+        raise InputError(f"{INDEX} names row {wrong}, but {VERTS} holds {len(verts)}: one of them is cut off")
+    rate = sound.get("sample_rate") if isinstance(sound, dict) else None
+    if not isinstance(rate, (int, float)) or not 1 <= rate < 1e7 or not isinstance(sound.get("audio"), np.ndarray):
         raise InputError(f"{AUDIO} holds no array 'audio' with a 'sample_rate' for it")
     samples = sound["audio"].astype(sound["audio"].dtype.newbyteorder("="))  # soxr wants the machine's own order
-    return np.asarray(verts[kept], np.float32), Speech.load(samples.squeeze(), rate=int(sound["sample_rate"]))
+    return np.asarray(verts[kept], np.float32), Speech.load(samples.squeeze(), rate=round(rate))
