@@ -10,6 +10,7 @@ import typer
 
 from jambatalk.cli.animate import animate
 from jambatalk.cli.convert import convert
+from jambatalk.cli.data import data
 from jambatalk.cli.demo import demo
 from jambatalk.cli.doctor import doctor
 from jambatalk.cli.export import export
@@ -30,6 +31,7 @@ app = typer.Typer(
 for command in (animate, demo, doctor, export, network, train):
     app.command()(plain_errors(command))
 app.add_typer(convert, name="convert")
+app.add_typer(data, name="data")
 
 
 def _version(wanted: bool) -> None:

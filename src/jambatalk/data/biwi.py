@@ -23,10 +23,7 @@ Array = NDArray[Any]
 VERTICES = 23370
 FPS = 25.0
 FACES, SCANS = "faces", "rigid_scans"
-LICENCE = (
-    "Biwi 3D Audiovisual Corpus of Affective Communication (ETH Zurich): research purposes only, "
-    "see https://data.vision.ee.ethz.ch/cvl/datasets/b3dac2.en.html"
-)
+LICENCE = "BIWI 3D Audiovisual Corpus: not for passing on; the terms are those its owner gave you with it"
 ARCHIVES = (".tar", ".tgz", ".tar.gz")
 DAMAGES = (OSError, EOFError, tarfile.TarError, zlib.error)
 SENTENCE = re.compile(r"e?\d+")

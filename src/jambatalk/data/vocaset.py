@@ -19,10 +19,7 @@ from jambatalk.errors import InputError
 Array = NDArray[Any]
 VERTS, AUDIO, TEMPLATES, INDEX = "data_verts.npy", "raw_audio_fixed.pkl", "templates.pkl", "subj_seq_to_idx.pkl"
 FPS = 60.0
-LICENCE = (
-    "VOCASET (Max Planck Institute for Intelligent Systems): non-commercial scientific research only, "
-    "see https://voca.is.tue.mpg.de/license.html"
-)
+LICENCE = "VOCASET: not for passing on; the terms are those its owner gave you with it (voca.is.tue.mpg.de)"
 
 
 def open_vocaset(folder: Path, options: Options) -> RawCorpus:
