@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from jambatalk.cli.data import data
 from jambatalk.data.splits import VOCASET_SPLIT
+from jambatalk.data.vocaset import LICENCE
 from tiny_corpora import write_vocaset
 
 SUBJECTS = list(VOCASET_SPLIT)
@@ -42,7 +43,7 @@ def test_prepare_and_check(raw: Path, tmp_path: Path) -> None:
     checked = run("check", out)
     assert checked.status == 0, checked.out
     assert "vocaset, 4 clips, 0.1 minutes, 30 frames/s, 5 vertices, unit: metres" in checked.out
-    assert "non-commercial" in checked.out
+    assert LICENCE in checked.out
     assert f"{SUBJECTS[0]}: 2 clips, 2.0 s" in checked.out
     assert checked.out.endswith("no problems\n")
     assert json.loads(run("check", out, "--json").out)["ok"] is True
