@@ -80,6 +80,11 @@ def test_a_file_may_extend_a_preset(tmp_path: Path) -> None:
         ("extends: paper-vocaset\nlook_ahead: delay\n", "the pretrained encoder hears the whole clip"),
         ("extends: paper-vocaset\ndelay: 3\n", "delay is 3"),
         ("fps: 30\n", "fps 30"),
+        ("fps: 0\n", "fps is 0"),
+        ("outputs: -3\n", "outputs is -3"),
+        ("decoder: {heads: 0}\n", "heads is 0"),
+        ("decoder: {width: -4, heads: 1, kv_heads: 1}\n", "width is -4"),
+        ("decoder: {dropout: 1.5}\n", "dropout is 1.5"),
         ("look_ahead: some\n", "look_ahead 'some'"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 import jambatalk
@@ -45,3 +46,11 @@ def test_weights_and_mistakes(small_weights: Path) -> None:
     code, text = _run("papre")
     assert code == 2
     assert "paper-vocaset" in text
+
+
+def test_unknown_kernels_are_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAMBATALK_KERNELS", "abacus")
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 2
+    assert "JAMBATALK_KERNELS is 'abacus', expected one of numba" in result.output
+    assert result.output.count("\n") == 1

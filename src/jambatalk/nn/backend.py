@@ -38,8 +38,10 @@ def use_backend(name: str) -> Iterator[None]:
 
 
 def _known(name: str, source: str) -> str:
+    from jambatalk.errors import InputError
+
     if name not in NAMES:
-        raise ValueError(f"{source} is {name!r}, expected one of {', '.join(NAMES)}")
+        raise InputError(f"{source} is {name!r}, expected one of {', '.join(NAMES)}")
     return name
 
 
@@ -58,7 +60,8 @@ def chosen_backend(
 ) -> tuple[str, str]:
     """(name, reason) of the implementation that ``op`` takes for tensors of this device and dtype.
 
-    ValueError where JAMBATALK_KERNELS or ``use_backend`` asks for one that does not exist or cannot take such tensors.
+    InputError (a ValueError) where JAMBATALK_KERNELS or ``use_backend`` asks for one that does not exist or cannot take
+    such tensors.
     """
     if op not in KERNELS:
         raise ValueError(f"no such operation: {op!r}, expected one of {', '.join(OPS)}")
@@ -90,11 +93,13 @@ def _natural(kind: str, dtype: torch.dtype) -> tuple[str, str]:
 
 def _refuse_unfit(name: str, source: str, kind: str, dtype: torch.dtype) -> None:
     """A forced choice that cannot work is an error, not another choice in silence."""
+    from jambatalk.errors import InputError
+
     if dtype not in _FAST:
-        raise ValueError(f"{source} asks for {name}, which computes in float32; the tensors are {dtype}")
+        raise InputError(f"{source} asks for {name}, which computes in float32; the tensors are {dtype}")
     if name == "numba" and kind != "cpu":
-        raise ValueError(f"{source} asks for numba, which runs on the CPU only; the tensors are on {kind}")
+        raise InputError(f"{source} asks for numba, which runs on the CPU only; the tensors are on {kind}")
     if name == "triton" and not _triton_found():
-        raise ValueError(f"{source} asks for triton, which is not installed")
+        raise InputError(f"{source} asks for triton, which is not installed")
     if name == "triton" and kind == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
-        raise ValueError(f"{source} asks for triton, which needs a CUDA device (or TRITON_INTERPRET=1); the tensors are on cpu")
+        raise InputError(f"{source} asks for triton, which needs a CUDA device (or TRITON_INTERPRET=1); the tensors are on cpu")

@@ -48,14 +48,18 @@ class DecoderConfig:
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r}, expected {' or '.join(map(repr, choices))}")
+        least = {"expert_d_state": 0, "expert_d_conv": 0, "rope_rank": 0}
+        for name, value in vars(self).items():
+            if type(value) is int and value < least.get(name, 1):
+                raise ValueError(f"{name} is {value}, expected at least {least.get(name, 1)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}, expected 0 or more and less than 1")
         if "T" in letters and (self.width % self.heads or self.heads % self.kv_heads):
             raise ValueError(
                 f"width {self.width}, heads {self.heads}, kv_heads {self.kv_heads}: each must be a multiple of the next"
             )
         if not 1 <= self.top_k <= self.experts:
             raise ValueError(f"top_k {self.top_k} must lie in 1..{self.experts} (the number of experts)")
-        if self.window < 1:
-            raise ValueError(f"window is {self.window} frames, expected at least 1")
 
     @property
     def causal(self) -> bool:

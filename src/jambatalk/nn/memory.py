@@ -19,7 +19,8 @@ def release_freed_memory() -> None:
     """Ask glibc to hand back the holes between its blocks.
 
     torch's allocations are aligned, and glibc (at least to 2.36) seldom fits an aligned block into the hole that an equal one
-    left: over thousands of pieces of one long clip the heap grows by 6 kB a frame though nothing is kept.
+    left: over the pieces of one long clip the heap grows by several kB a frame though nothing is kept
+    (benchmarks/long_context.py shows the peaks).
     """
     trim = _libc()
     if trim is not None:

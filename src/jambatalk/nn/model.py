@@ -57,6 +57,9 @@ class ModelConfig:
         return (self.delay + 1) * 1000.0 / self.fps if self.streaming else math.inf
 
     def __post_init__(self) -> None:
+        for name, least in (("fps", 1), ("delay", 0), ("outputs", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
         if self.look_ahead not in ("delay", "full"):
             raise ValueError(f"look_ahead {self.look_ahead!r}, expected 'delay' or 'full'")
         whole_clip = self.encoder.kind in WHOLE_CLIP_ENCODERS
