@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,11 @@ from jambatalk.face.face import Face
 from jambatalk.motion import Motion
 from jambatalk.nn.model import SpeechToMotion, parameter_count
 from jambatalk.presets import load_preset
-from jambatalk.training.config import LossConfig, TrainConfig, load_train_config
+from jambatalk.training.batches import Batch
+from jambatalk.training.config import LossConfig, ShapesConfig, TrainConfig, load_train_config
 from jambatalk.training.loop import Trainer
 from jambatalk.training.losses import MotionLoss
+from jambatalk.training.shapes import ShapesTask
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("jawOpen", "mouthPucker", "mouthSmileLeft")
@@ -51,10 +53,14 @@ def _clips(count: int, split: str) -> list[Clip]:
 
 def _config(**changes: object) -> TrainConfig:
     base = TrainConfig(
-        model=replace(SMALL, outputs=3), steps=12, batch=4, sequence=50, variants=2, learning_rate=5e-3, warmup=3,
-        validate_every=6, save_every=4, ema=0.9,
+        model=replace(SMALL, outputs=3), steps=12, batch=4, shapes=ShapesConfig(sequence=50, variants=2), learning_rate=5e-3,
+        warmup=3, validate_every=6, save_every=4, ema=0.9,
     )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def _trainer(config: TrainConfig, train: list[Clip], val: list[Clip], run: Path) -> Trainer:
+    return Trainer(config, ShapesTask(config, _face(), train, val), run)
 
 
 def test_loss_terms_have_the_stated_units() -> None:
@@ -80,23 +86,23 @@ def test_closed_frames_weigh_more() -> None:
 
 
 def test_training_learns(tmp_path: Path) -> None:
-    trainer = Trainer(_config(steps=60, validate_every=60), _face(), _clips(6, "train"), _clips(2, "val"), tmp_path)
-    before = trainer.validate()
+    trainer = _trainer(_config(steps=60, validate_every=60), _clips(6, "train"), _clips(2, "val"), tmp_path)
+    before = trainer.task.validate(trainer.average.network)
     after = trainer.run()
-    assert before["val_opening"] == 0.0  # the head starts at zero: a still face
-    assert after["val_opening"] > 0.6
-    assert after["val_gap_mm"] < 0.7 * before["val_gap_mm"]
+    assert before["opening"] == before["score"] == 0.0  # the head starts at zero: a still face
+    assert after["opening"] > 0.6
+    assert after["gap_mm"] < 0.7 * before["gap_mm"]
     model, names, notes = load_weights(tmp_path / "final.safetensors")
     assert names == NAMES
     assert notes["steps"] == 60
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert all(0 <= row["least_expert_use"] <= 0.25 for row in rows)  # four experts
-    assert torch.equal(model.head.weight, trainer.average.head.weight)
+    assert torch.equal(model.head.weight, trainer.average.network.head.weight)
 
 
 def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
-    face, train, val = _face(), _clips(4, "train"), _clips(1, "val")
-    Trainer(_config(), face, train, val, tmp_path / "whole").run()
+    train, val = _clips(4, "train"), _clips(1, "val")
+    _trainer(_config(), train, val, tmp_path / "whole").run()
 
     class Killed(Exception):
         pass
@@ -106,8 +112,8 @@ def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        Trainer(_config(), face, train, val, tmp_path / "broken").run(kill)
-    second = Trainer(_config(), face, train, val, tmp_path / "broken")
+        _trainer(_config(), train, val, tmp_path / "broken").run(kill)
+    second = _trainer(_config(), train, val, tmp_path / "broken")
     assert second.resume()
     assert second.step == 4
     second.run()
@@ -124,34 +130,39 @@ def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
 def test_an_encoder_that_hears_whole_clips_is_refused(tmp_path: Path) -> None:
     model = replace(load_preset("paper-vocaset"), outputs=3)
     with pytest.raises(InputError, match="'pretrained', expected 'streaming'"):
-        Trainer(_config(model=model), _face(), _clips(2, "train"), _clips(1, "val"), tmp_path)
+        ShapesTask(_config(model=model), _face(), _clips(2, "train"), _clips(1, "val"))
 
 
 def test_fine_tuning_begins_with_the_given_weights(tmp_path: Path) -> None:
-    face, train, val = _face(), _clips(3, "train"), _clips(1, "val")
-    Trainer(_config(steps=4), face, train, val, tmp_path / "first").run()
+    train, val = _clips(3, "train"), _clips(1, "val")
+    _trainer(_config(steps=4), train, val, tmp_path / "first").run()
     weights = tmp_path / "first" / "final.safetensors"
-    second = Trainer(_config(seed=5), face, train, val, tmp_path / "second")
+    second = _trainer(_config(seed=5), train, val, tmp_path / "second")
     second.start_from(weights)
-    assert all(torch.equal(a, b) for a, b in zip(second.model.parameters(), load_weights(weights)[0].parameters()))
-    other = Trainer(_config(model=replace(SMALL, outputs=3, delay=2)), face, train, val, tmp_path / "third")
+    assert all(torch.equal(a, b) for a, b in zip(second.task.network.parameters(), load_weights(weights)[0].parameters()))
+    other = _trainer(_config(model=replace(SMALL, outputs=3, delay=2)), train, val, tmp_path / "third")
     with pytest.raises(InputError, match="another network"):
         other.start_from(weights)
 
 
 def test_resume_refuses_other_settings_and_damage(tmp_path: Path) -> None:
-    face, train, val = _face(), _clips(2, "train"), _clips(1, "val")
-    Trainer(_config(steps=4), face, train, val, tmp_path).run()
+    train, val = _clips(2, "train"), _clips(1, "val")
+    _trainer(_config(steps=4), train, val, tmp_path).run()
     with pytest.raises(InputError, match="other settings"):
-        Trainer(_config(steps=4, seed=9), face, train, val, tmp_path).resume()
+        _trainer(_config(steps=4, seed=9), train, val, tmp_path).resume()
     (tmp_path / "last.pt").write_bytes(b"half a checkpoint")
     with pytest.raises(InputError, match="damaged"):
-        Trainer(_config(steps=4), face, train, val, tmp_path).resume()
+        _trainer(_config(steps=4), train, val, tmp_path).resume()
 
 
-def test_batches_depend_on_seed_and_step_alone(tmp_path: Path) -> None:
-    maker = Trainer(_config(), _face(), _clips(3, "train"), _clips(1, "val"), tmp_path).batches
-    first, other, again = maker.batch(5), maker.batch(6), maker.batch(5)
+def test_sequences_depend_on_seed_step_and_index_alone() -> None:
+    task = ShapesTask(_config(), _face(), _clips(3, "train"), _clips(1, "val"))
+    all_rows = slice(0, 4)
+    first, other, again = task.batch(5, all_rows), task.batch(6, all_rows), task.batch(5, all_rows)
+    # However the batch is cut, each sequence stays what it is.
+    parts = [task.batch(5, rows) for rows in (slice(0, 1), slice(1, 4))]
+    for field in fields(Batch):
+        assert torch.equal(torch.cat([getattr(part, field.name) for part in parts]), getattr(first, field.name))
     assert torch.equal(first.mel, again.mel)
     assert torch.equal(first.weights, again.weights)
     assert not torch.equal(first.mel, other.mel)
@@ -159,10 +170,10 @@ def test_batches_depend_on_seed_and_step_alone(tmp_path: Path) -> None:
     assert torch.isfinite(first.mel).all()
 
 
-def test_noise_alone_teaches_rest(tmp_path: Path) -> None:
+def test_noise_alone_teaches_rest() -> None:
     clips = _clips(3, "train")
-    maker = Trainer(_config(no_speech=1.0), _face(), clips, _clips(1, "val"), tmp_path).batches
-    batch = maker.batch(0)
+    config = _config(shapes=ShapesConfig(sequence=50, variants=1, no_speech=1.0))
+    batch = ShapesTask(config, _face(), clips, _clips(1, "val")).batch(0, slice(0, 4))
     first = np.stack([clip.weights[0] for clip in clips])
     for sequence in batch.weights.numpy():
         assert (sequence == sequence[0]).all()
@@ -185,6 +196,9 @@ def test_shipped_settings_load_and_keep_their_promises() -> None:
         ("model: {decoder: {widht: 3}}", "unknown setting 'widht'"),
         ("steps: many", "steps is 'many', expected int"),
         ("steps: 0", "steps is 0"),
+        ("schedule: never", "schedule is 'never', expected one of cosine, constant"),
+        ("{batch: 6, accumulate: 4}", "batch is 6, expected a multiple of accumulate, which is 4"),
+        ("shapes: {sequence: 3}", "sequence is 3 frames"),
         ("model: {decoder: {pattern: M X}}", "'M X'"),
         ("model: {fps: 26}", "fps 26"),
         ("[1, 2]", "expected settings"),

@@ -8,18 +8,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from jambatalk.nn.model import ModelConfig
 from jambatalk.training.bank import Take, VoiceBank
-from jambatalk.training.config import TrainConfig
+from jambatalk.training.shapes_config import ShapesConfig
 from jambatalk.training.spectral import SpectralEffects
 
 
 @dataclass(frozen=True)
 class Batch:
-    """mel: (B, T * reduction, bands) augmented log power. weights: (B, T, K). position: (B,) of the first frame."""
+    """B sequences of T motion frames.
+
+    mel: (B, T * reduction, bands) augmented log power. weights: (B, T, K). position: (B,) of the first frame.
+    known: (B, 1) bool, whether the running normalisation has already heard the voice.
+    hidden: (B, T * reduction, bands) bool, features that are hidden after normalisation.
+    """
 
     mel: Tensor
     weights: Tensor
     position: Tensor
+    known: Tensor
+    hidden: Tensor
 
 
 # A clip is three seconds long; people talk longer, pause, and start again. Shares of the joints that get a pause:
@@ -29,24 +37,30 @@ NOISE_LOG_POWER = (-18.0, -2.0)  # natural logarithm of mel power: from a silent
 
 
 class BatchMaker:
-    """``batch(step)`` depends on the seed and the step alone, so a resumed run sees what an unbroken one would."""
+    """``batch(step, rows)``: each sequence depends on the seed, the step and its index in the global batch alone."""
 
-    def __init__(self, bank: VoiceBank, config: TrainConfig) -> None:
-        self.bank, self.config = bank, config
-        self.effects = SpectralEffects(config.spectral, config.model.mel)
-        self.reduction = config.model.hop // config.model.mel.hop
-        self.floor = float(np.log(config.model.mel.floor))
+    def __init__(self, bank: VoiceBank, config: ShapesConfig, model: ModelConfig, seed: int) -> None:
+        self.bank, self.config, self.model, self.seed = bank, config, model, seed
+        self.effects = SpectralEffects(config.spectral, model.mel)
+        self.reduction = model.hop // model.mel.hop
+        self.floor = float(np.log(model.mel.floor))
 
-    def batch(self, step: int) -> Batch:
-        """The batch of one step."""
-        c = self.config
-        rng = np.random.default_rng([c.seed, 7, step])
-        pairs = [self._sequence(rng) for _ in range(c.batch)]
+    def batch(self, step: int, rows: slice) -> Batch:
+        """Sequences ``rows`` of the batch of one step."""
+        made = [self.one(step, index) for index in range(rows.start, rows.stop)]
+        return Batch(*(torch.stack(values) for values in zip(*made, strict=True)))
+
+    def one(self, step: int, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """One sequence: the fields of ``Batch`` without their first dimension."""
+        rng = np.random.default_rng([self.seed, 7, step, index])
+        mel, weights = self._sequence(rng)
+        other, _ = self._sequence(rng)  # who may talk in the background
+        position = torch.tensor(int(rng.integers(self.config.max_position)))
+        known = torch.tensor([bool(rng.random() < self.config.known_voice)])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        mel = torch.from_numpy(np.stack([p[0] for p in pairs]))
-        weights = torch.from_numpy(np.stack([p[1] for p in pairs]))
-        position = torch.from_numpy(rng.integers(0, c.max_position, c.batch))
-        return Batch(self.effects(mel, generator), weights, position)
+        heard = self.effects(torch.from_numpy(mel)[None], torch.from_numpy(other)[None], generator)[0]
+        hidden = self.effects.hidden(len(mel), generator)
+        return heard, torch.from_numpy(weights), position, known, hidden
 
     def _sequence(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Random clips end to end, some joints with a pause, cut out at a random place. One voice kind per sequence."""
@@ -80,7 +94,7 @@ class BatchMaker:
 
     def _noise(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Steady noise of any colour and level, and the face as clips begin: at rest."""
-        frames, bands = self.config.sequence * self.reduction, self.config.model.mel.bands
+        frames, bands = self.config.sequence * self.reduction, self.model.mel.bands
         axis = np.linspace(-1, 1, bands)
         colour = 3.0 * rng.standard_normal() * axis + 1.5 * rng.standard_normal() * np.cos(np.pi * axis)
         # Mel power of Gaussian noise is close to gamma-distributed around its mean.

@@ -4,67 +4,95 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jambatalk.config import from_mapping, read_yaml
 from jambatalk.errors import InputError
 from jambatalk.nn.model import ModelConfig
 from jambatalk.presets import merged_preset
-from jambatalk.training.augment import VoiceAugment
-from jambatalk.training.spectral import SpectralAugment
+from jambatalk.training.shapes_config import LossConfig, ShapesConfig
+
+__all__ = ["EarlyStopping", "LossConfig", "ShapesConfig", "TrainConfig", "load_train_config"]
+
+CHOICES = {
+    "task": ("shapes",),
+    "schedule": ("cosine", "constant"),
+    "optimizer": ("adamw", "adam"),
+    "precision": ("32", "bf16", "16"),
+}
 
 
 @dataclass(frozen=True)
-class LossConfig:
-    """Weights of the loss terms; lengths are in millimetres on the default head."""
+class EarlyStopping:
+    """When to stop before the last step."""
 
-    vertices: float = 1.0  # mean squared error of the mouth's and jaw's vertices, mm^2
-    gap: float = 0.5  # squared error of the inner-lip gap, mm^2
-    closure: float = 3.0  # extra weight of the gap error where the lips are closed
-    velocity: float = 2.0  # squared error of the vertices' frame-to-frame movement, mm^2
-    weights: float = 10.0  # mean squared error of the shape weights
-    balance: float = 0.01  # even use of the experts
-    router_z: float = 0.0001  # small router logits
+    patience: int = 0  # validations without a better score after which training ends; 0: never
+
+    def __post_init__(self) -> None:
+        if self.patience < 0:
+            raise ValueError(f"patience is {self.patience}, expected 0 (never stop early) or more")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run; everything random in it follows from ``seed``."""
 
+    task: str = "shapes"  # shapes: weights of a face's shapes; its settings are those of the same name below
     model: ModelConfig = field(default_factory=ModelConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    voices: VoiceAugment = field(default_factory=VoiceAugment)
-    spectral: SpectralAugment = field(default_factory=SpectralAugment)
     seed: int = 0
     steps: int = 2500  # optimiser steps
-    batch: int = 16  # sequences per step
-    sequence: int = 150  # motion frames per sequence
-    variants: int = 6  # voices made of each clip before training, the original included
-    own_voice: float = 0.3  # chance that a sequence is in the recorded voice rather than in one of the others
-    no_speech: float = 0.0  # chance that a sequence holds steady noise alone, and the face at rest
-    known_voice: float = 0.5  # chance that the running normalisation has already heard the voice when a sequence starts
+    batch: int = 16  # sequences per optimiser step, over all processes and accumulated parts together
+    accumulate: int = 1  # parts that a process works through one after the other before each optimiser step
     learning_rate: float = 8e-4  # at its highest
     warmup: int = 100  # steps until it is reached
-    weight_decay: float = 0.05
+    schedule: str = "cosine"  # after the warm-up: cosine, down to a twentieth at the last step; or constant
+    optimizer: str = "adamw"  # adamw, or adam (weight decay as part of the gradient)
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.98])  # of Adam's running means
+    weight_decay: float = 0.05  # of matrices; vectors (biases, gains) have none
     clip_norm: float = 1.0  # gradients are scaled down to this norm
-    ema: float = 0.998  # decay of the averaged weights, which are the ones that are kept
-    bfloat16: bool = False  # matrix products in bfloat16: about 1.3 times faster on a CPU that has it, weights stay float32
-    max_position: int = 131072  # sequences start at a random absolute position below this
+    ema: float = 0.998  # decay of the averaged weights, which are the ones that are kept; 0: the last weights themselves
+    precision: str = "32"  # of products: 32; bf16: about 1.3 times faster on a CPU that has it; 16 on GPUs. Weights stay float32
     validate_every: int = 100  # steps
     save_every: int = 100  # steps
+    keep: int = 0  # averaged weights of the last so many validations stay in the run folder as step-<n>.safetensors
+    samples: int = 2  # validation clips that TensorBoard shows at every validation
+    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+    shapes: ShapesConfig = field(default_factory=ShapesConfig)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "sequence", "variants", "validate_every", "save_every"):
+        for name in ("steps", "batch", "accumulate", "validate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.sequence <= self.model.delay + 1:
-            raise ValueError(f"sequence is {self.sequence} frames, expected more than the delay of {self.model.delay} + 1")
+        for name in ("warmup", "keep", "samples", "weight_decay", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a positive number")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(choices)}")
+        if not 0.0 <= self.ema < 1.0:
+            raise ValueError(f"ema is {self.ema}, expected a decay of at least 0 and below 1")
+        if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ValueError(f"betas is {self.betas}, expected two numbers of at least 0 and below 1")
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch is {self.batch}, expected a multiple of accumulate, which is {self.accumulate}")
+        if self.task == "shapes" and self.shapes.sequence <= self.model.delay + 1:
+            raise ValueError(
+                f"shapes: sequence is {self.shapes.sequence} frames, expected more than the delay of {self.model.delay} + 1"
+            )
 
 
 def load_train_config(path: str | Path) -> TrainConfig:
     """A TrainConfig from YAML, its network laid over the preset that ``model: extends:`` names; unknown keys are errors."""
-    values = read_yaml(path)
+    return train_config(read_yaml(path), str(path))
+
+
+def train_config(values: dict[str, Any], where: str) -> TrainConfig:
+    """A TrainConfig from the mapping that a YAML file holds; ``where`` names the source in errors."""
     if not values:
-        raise InputError(f"{path} is empty, expected training settings")
+        raise InputError(f"{where} is empty, expected training settings")
     if isinstance(values.get("model"), dict):
-        values["model"] = merged_preset(values["model"], str(path))
-    return from_mapping(TrainConfig, values, str(path))
+        values = values | {"model": merged_preset(values["model"], where)}
+    return from_mapping(TrainConfig, values, where)

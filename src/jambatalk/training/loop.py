@@ -1,12 +1,11 @@
-"""The training loop: steps, validation, checkpoints, exact resume."""
+"""The training loop: steps, validation, checkpoints, exact resume; on one process or on many."""
 
 from __future__ import annotations
 
-import copy
-import json
+import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -16,188 +15,183 @@ import numpy as np
 import torch
 
 from jambatalk.checkpoint import load_weights, save_weights
-from jambatalk.data.clip import Clip
 from jambatalk.errors import InputError
-from jambatalk.face.face import Face
-from jambatalk.files import replacing
-from jambatalk.nn.mel import NormState
-from jambatalk.nn.model import SpeechToMotion
-from jambatalk.training.bank import VoiceBank
-from jambatalk.training.batches import BatchMaker
 from jambatalk.training.config import TrainConfig
-from jambatalk.training.losses import MotionLoss
+from jambatalk.training.early import Best
+from jambatalk.training.folder import RunFolder
+from jambatalk.training.launch import Held, Stepped, moved, start_fabric
+from jambatalk.training.optimiser import Average, make_optimiser, rate
+from jambatalk.training.task import Task
 
 Report = Callable[[int, dict[str, float]], None]
 
 
 class Trainer:
-    """Trains one network; ``run_dir`` gets log.jsonl, last.pt (to resume) and best.safetensors (to use)."""
+    """Trains one task's network.
 
-    def __init__(
-        self, config: TrainConfig, face: Face, train: Sequence[Clip], val: Sequence[Clip], run_dir: Path,
-        device: str = "cpu", progress: Callable[[int, int], None] | None = None,
-    ) -> None:  # fmt: skip
-        if config.model.outputs != len(face.names):
-            raise InputError(f"model.outputs is {config.model.outputs}, but the face has {len(face.names)} shapes")
-        if config.model.encoder.kind != "streaming":
-            raise InputError(
-                f"model.encoder is of kind {config.model.encoder.kind!r}, expected 'streaming': the one that trains here"
-            )
-        if not train or not val:
-            raise InputError(f"{len(train)} training and {len(val)} validation clips found, expected at least one of each")
-        self.config, self.face, self.val, self.run_dir, self.device = config, face, val, run_dir, device
-        torch.manual_seed(config.seed)
-        self.model = SpeechToMotion(config.model).to(device)
-        bank = VoiceBank(train, config.model, config.voices, config.variants, config.seed, progress)
-        self.model.norm.start.copy_(bank.mean_mel())
-        mean, spread = bank.weight_statistics()
-        self.model.output_mean.copy_(mean)
-        self.model.output_scale.copy_(spread)
-        self.batches = BatchMaker(bank, config)
-        self.loss = MotionLoss(face, config.loss).to(device)
-        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        decayed = [p for p in self.model.parameters() if p.ndim >= 2]
-        others = [p for p in self.model.parameters() if p.ndim < 2]
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
+    run_dir gets log.jsonl, last.pt (to resume), best.safetensors (highest score) and final.safetensors; see docs/training.md.
+    device: cpu, cuda or auto. Under torchrun every process makes its own Trainer with the same arguments; the first writes.
+    Raises InputError when the batch cannot be shared evenly, MissingExtraError without the extra ``train``.
+    """
+
+    def __init__(self, config: TrainConfig, task: Task, run_dir: Path, device: str = "cpu") -> None:
+        self.config, self.task, self.run_dir = config, task, run_dir
+        self.fabric = start_fabric(device, config.precision)
+        self.parts = self._rows()
+        self.folder = RunFolder(run_dir, config, task.data_hash)
+        self.optimizer = make_optimiser(task.module, config)
+        task.module.to(self.fabric.device)
+        self.module, self.optimizer = self.fabric.setup(Stepped(task.module), self.optimizer)
+        self.average = Average(task.network, config.ema)
+        self.best = Best(config.early_stopping.patience)
         self.step = 0
-        self.best = -math.inf
 
     @property
-    def last_path(self) -> Path:
-        return self.run_dir / "last.pt"
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return bool(self.fabric.is_global_zero)
+
+    def _rows(self) -> list[slice]:
+        """This process's sequences of every global batch, one slice per accumulated part."""
+        batch, world, accumulate = self.config.batch, self.fabric.world_size, self.config.accumulate
+        if batch % (world * accumulate):
+            raise InputError(
+                f"batch is {batch}, expected a multiple of {world * accumulate}: {world} processes times {accumulate} parts each"
+            )
+        size = batch // (world * accumulate)
+        starts = [(part * world + self.fabric.global_rank) * size for part in range(accumulate)]
+        return [slice(start, start + size) for start in starts]
 
     def resume(self) -> bool:
-        """Take up the run in ``run_dir`` where it stopped; False when there is none."""
-        if not self.last_path.exists():
+        """Take up the run in ``run_dir`` where it stopped; False when there is none. Raises as ``RunFolder.load``."""
+        # The first process reads for all, so that machines need not share a disk.
+        saved: Any = None
+        if self.first:
+            try:
+                saved = self.folder.load()
+            except InputError as error:
+                saved = str(error)
+        saved = self.fabric.broadcast(saved)
+        if isinstance(saved, str):
+            raise InputError(saved)
+        if saved is None:
             return False
-        try:
-            saved = torch.load(self.last_path, weights_only=True, map_location=self.device)
-        except Exception as error:  # torch raises many kinds for a damaged file
-            raise InputError(f"{self.last_path} is damaged ({type(error).__name__}); delete it to start afresh") from error
-        if saved["config"] != json.dumps(asdict(self.config)):
-            raise InputError(f"{self.last_path} was made with other settings; choose another run folder or the same settings")
-        self.model.load_state_dict(saved["model"])
-        self.average.load_state_dict(saved["average"])
+        self.task.module.load_state_dict(saved["module"])
+        self.average.network.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.step, self.best = saved["step"], saved["best"]
+        self.fabric.strategy.precision.load_state_dict(saved["scaler"])
+        self.step, self.best.score, self.best.since = saved["step"], saved["best"], saved["since"]
         return True
 
     def start_from(self, path: Path) -> None:
         """Begin with trained weights instead of random ones. InputError when they are of another network."""
-        model, names, _ = load_weights(path, self.device)
-        if model.config != self.config.model or names != self.face.names:
+        network, names, _ = load_weights(path)
+        if network.config != self.task.network.config or names != self.task.names:
             raise InputError(f"{path} is another network than the settings describe: same model settings and face expected")
-        self.model.load_state_dict(model.state_dict())
-        self.average.load_state_dict(model.state_dict())
+        self.task.network.load_state_dict(network.state_dict())
+        self.average.network.load_state_dict(network.state_dict())
 
     def run(self, report: Report | None = None) -> dict[str, float]:
-        """Train to the last step; the result is the last validation."""
+        """Train to the last step or until early stopping; the result is the last validation's figures.
+
+        InputError when the loss is no longer finite; the last checkpoint stays as it is.
+        """
         c = self.config
-        self.run_dir.mkdir(parents=True, exist_ok=True)
+        if self.first:
+            self.run_dir.mkdir(parents=True, exist_ok=True)
+            self.folder.cut_log(self.step)
         result: dict[str, float] = {}
         with ThreadPoolExecutor(1) as pool:
-            upcoming = pool.submit(self.batches.batch, self.step)
-            while self.step < c.steps:
-                batch = upcoming.result()
+            upcoming = pool.submit(self._batches, self.step)
+            while self.step < c.steps and not self.best.stop:
+                batches = upcoming.result()
                 if self.step + 1 < c.steps:
-                    upcoming = pool.submit(self.batches.batch, self.step + 1)
+                    upcoming = pool.submit(self._batches, self.step + 1)
                 started = time.perf_counter()
-                terms = self._step(batch)
+                terms = self._step(batches)
                 self.step += 1
                 terms["seconds"] = time.perf_counter() - started
                 if self.step % c.validate_every == 0 or self.step == c.steps:
-                    result = self.validate()
-                    terms |= result
-                    if result["val_opening"] > self.best:
-                        self.best = result["val_opening"]
-                        self.export(self.run_dir / "best.safetensors")
-                self._log(terms)
+                    result = self._validated()
+                    terms |= {f"val_{name}": value for name, value in result.items()}
+                if self.first:
+                    self.folder.log(self.step, terms)
                 if report is not None:
                     report(self.step, terms)
-                if self.step % c.save_every == 0 or self.step == c.steps:
+                if self.step % c.save_every == 0 or self.step == c.steps or self.best.stop:
                     self.save()
         self.export(self.run_dir / "final.safetensors")
         return result
 
-    def _rate(self) -> float:
-        """Linear warm-up, then a cosine down to a twentieth."""
-        c = self.config
-        if self.step < c.warmup:
-            return c.learning_rate * (self.step + 1) / c.warmup
-        done = (self.step - c.warmup) / max(c.steps - c.warmup, 1)
-        return c.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+    def _batches(self, step: int) -> list[Any]:
+        return [self.task.batch(step, rows) for rows in self.parts]
 
-    def _step(self, batch: Any) -> dict[str, float]:
+    def _step(self, batches: list[Any]) -> dict[str, float]:
+        """One optimiser step; the terms' means over all processes and parts."""
         c = self.config
-        # Seeded by the step, so that dropout after a resume is what it would have been.
-        torch.manual_seed(c.seed * 1_000_003 + self.step)
-        self.model.train()
+        self.task.module.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate()
-        mel, true = batch.mel.to(self.device), batch.weights.to(self.device)
-        state = self.model.init_state(len(mel), batch.position.to(self.device))
-        generator = torch.Generator().manual_seed(c.seed * 1_000_003 + self.step)
-        # Some sequences begin a stream; for the others the running mean has already heard the voice.
-        _, heard = self.model.norm(mel, state.norm)
-        known = (torch.rand(len(mel), 1, generator=generator) < c.known_voice).to(self.device)
-        start = NormState(torch.where(known, heard.mean, state.norm.mean), torch.where(known, heard.level, state.norm.level))
-        normal, _ = self.model.norm(mel, start)
-        normal = self.batches.effects.masked(normal.cpu(), generator).to(self.device)
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=c.bfloat16):
-            predicted, _, _, router = self.model.decode(normal, state)
-        predicted = predicted.float()
-        delay = c.model.delay
-        total, terms = self.loss(predicted[:, delay:], true[:, : true.shape[1] - delay], router)
-        if not torch.isfinite(total):
-            raise RuntimeError(f"the loss is {float(total)} at step {self.step}: lower learning_rate (now {c.learning_rate})")
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip_norm)
+            group["lr"] = rate(c, self.step)
+        totals: dict[str, torch.Tensor] = {}
+        for part, (rows, batch) in enumerate(zip(self.parts, batches, strict=True)):
+            # Seeded by the step and the place in the batch, so that dropout after a resume is what it would have been.
+            torch.manual_seed(int(np.random.SeedSequence([c.seed, self.step, rows.start]).generate_state(1, np.uint64)[0]))
+            unfinished = part + 1 < len(batches)
+            with self.fabric.no_backward_sync(self.module, enabled=True) if unfinished else contextlib.nullcontext():
+                total, terms = self.module(Held(moved(batch, self.fabric.device)), self.step)
+                self.fabric.backward(total / len(batches))
+            for name, value in {"loss": total, **terms}.items():
+                totals[name] = totals.get(name, 0.0) + value.detach() / len(batches)
+        means = torch.stack([value.double() for value in totals.values()])
+        if self.fabric.world_size > 1:
+            means = self.fabric.all_reduce(means, reduce_op="mean")  # type: ignore[assignment]
+        values = dict(zip(totals, means.tolist(), strict=True))
+        clipped: Any = self.fabric.clip_gradients(self.module, self.optimizer, max_norm=c.clip_norm, error_if_nonfinite=False)
+        norm = float(clipped)
+        # Gradients beyond float16's range are ordinary: the scaler leaves such a step out and scales less.
+        if not math.isfinite(values["loss"]) or (not math.isfinite(norm) and c.precision != "16"):
+            what = f"the loss is {values['loss']}" if not math.isfinite(values["loss"]) else f"the gradient's norm is {norm}"
+            raise InputError(
+                f"{what} at step {self.step + 1}: lower learning_rate (now {c.learning_rate}); {self.folder.last} stays as it was"
+            )
         self.optimizer.step()
-        # A young average follows quickly; later it smooths over 1 / (1 - ema) steps.
-        decay = min(c.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
-        values = {name: float(value.detach()) for name, value in terms.items()}
-        if router:
-            # The share of its layer's frames that the least used expert of any layer gets; 1 / experts is even, 0 is a dead one.
-            values["least_expert_use"] = float(torch.stack([stats.use.min() for stats in router]).min())
-        return {"loss": float(total.detach()), **values, "grad_norm": float(norm), "learning_rate": self._rate()}
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update(self.task.network, self.step)
+        return {**values, "grad_norm": norm, "learning_rate": rate(c, self.step)}
 
-    @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        """On the validation clips, whole and unaugmented: mean correlation of the inner-lip gap, and its error in mm."""
-        config = self.config.model
-        correlations, errors = [], []
-        for clip in self.val:
-            frames = min(len(clip.samples) // config.hop, len(clip.weights))
-            # The delay is paid with silence after the end, as a session's flush does.
-            padded = np.zeros((frames + config.delay) * config.hop, np.float32)
-            padded[: frames * config.hop] = clip.samples[: frames * config.hop]
-            sound = torch.from_numpy(padded)[None].to(self.device)
-            y, _ = self.average(sound, self.average.init_state())
-            gap = self.face.lip_gap(y[0, config.delay :].clamp(0, 1).cpu().numpy()) * 1000.0
-            true = self.face.lip_gap(clip.weights[:frames]) * 1000.0
-            errors.append(float(np.sqrt(np.mean((gap - true) ** 2))))
-            if gap.std() > 1e-6 and true.std() > 1e-6:
-                correlations.append(float(np.corrcoef(gap, true)[0, 1]))
-        return {"val_opening": float(np.mean(correlations)) if correlations else 0.0, "val_gap_mm": float(np.mean(errors))}
+    def _validated(self) -> dict[str, float]:
+        """The first process validates the averaged network; all take its figures."""
+        figures: Any = self.fabric.broadcast(self.task.validate(self.average.network) if self.first else None)
+        if self.best.better(figures["score"]):
+            self.export(self.run_dir / "best.safetensors")
+        if self.config.keep:
+            self.export(self.run_dir / f"step-{self.step}.safetensors")
+            kept = range(self.step, 0, -self.config.validate_every)[: self.config.keep]
+            for path in self.run_dir.glob("step-*.safetensors") if self.first else ():
+                if path.stem not in {f"step-{step}" for step in kept}:
+                    path.unlink()
+        return figures  # type: ignore[no-any-return]
 
     def save(self) -> None:
         """Write all that an exact resume needs."""
-        saved = {
-            "config": json.dumps(asdict(self.config)), "model": self.model.state_dict(), "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(), "step": self.step, "best": self.best,
-        }  # fmt: skip
-        with replacing(self.last_path) as temporary:
-            torch.save(saved, temporary)
+        if self.first:
+            self.folder.save(
+                {
+                    "module": self.task.module.state_dict(),
+                    "average": self.average.network.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "scaler": self.fabric.strategy.precision.state_dict(),
+                    "step": self.step,
+                    "best": self.best.score,
+                    "since": self.best.since,
+                }
+            )
+        self.fabric.barrier()
 
     def export(self, path: Path, half: bool = False) -> None:
         """Write the averaged weights for use."""
-        notes = {"steps": self.step, "train": asdict(self.config), "torch": torch.__version__}
-        save_weights(path, self.average, self.face.names, notes, half)
-
-    def _log(self, values: dict[str, float]) -> None:
-        with open(self.run_dir / "log.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": self.step, **{k: float(f"{v:.6g}") for k, v in values.items()}}) + "\n")
+        if self.first:
+            notes = {
+                "steps": self.step, "train": asdict(self.config), "data_hash": self.task.data_hash, "torch": torch.__version__,
+            }  # fmt: skip
+            save_weights(path, self.average.network, self.task.names, notes, half)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.nn.moe import RouterStats
-from jambatalk.training.config import LossConfig
+from jambatalk.training.router import router_terms
+from jambatalk.training.shapes_config import LossConfig
 
 # Vertices that speech moves; at most this many of them, evenly taken, keep the loss cheap.
 MOUTH_REGIONS = ("lips", "mouth", "jaw")
@@ -49,8 +50,7 @@ class MotionLoss(nn.Module):
             "gap": (closed * (error @ self.gap_mm).square()).mean(),
             "velocity": 3.0 * moved.diff(dim=1).square().mean(),
             "weights": error.square().mean(),
-            "balance": torch.stack([r.balance for r in router]).mean() if router else predicted.new_zeros(()),
-            "router_z": torch.stack([r.z for r in router]).mean() if router else predicted.new_zeros(()),
+            **router_terms(router, predicted),
         }
-        total = torch.stack([getattr(s, name) * value for name, value in terms.items()]).sum()
+        total = torch.stack([getattr(s, name) * value for name, value in terms.items() if hasattr(s, name)]).sum()
         return total, terms

@@ -49,8 +49,11 @@ class SpectralEffects:
         self.centres_hz = 700.0 * (10.0 ** (edges[1:-1] / 2595.0) - 1.0)  # (bands,)
         self.low_mel, self.step_mel = float(edges[1]), float(edges[1] - edges[0])
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """x (B, T, bands) -> augmented, same shape; what hides bands or frames is ``masked``, which works on normalised x."""
+    def __call__(self, x: Tensor, other: Tensor, generator: torch.Generator) -> Tensor:
+        """x (B, T, bands) -> augmented, same shape; what hides bands or frames is ``hidden``, for the normalised features.
+
+        other: (B, T, bands) of whoever may talk in the background.
+        """
         s, batch = self.settings, x.shape[0]
 
         def uniform(low: float, high: float) -> Tensor:
@@ -66,9 +69,9 @@ class SpectralEffects:
         power = torch.exp(x)
         loud = power.mean((1, 2), keepdim=True)
         snr = uniform(*s.babble_snr_db)
-        other = power.roll(1, 0)
-        scale = loud / other.mean((1, 2), keepdim=True).clamp_min(1e-12) * 10.0 ** (-snr / 10.0)
-        power = torch.where(chance(s.babble), power + other * scale, power)
+        behind = torch.exp(self._warped(other, torch.exp(uniform(-s.warp, s.warp))))
+        scale = loud / behind.mean((1, 2), keepdim=True).clamp_min(1e-12) * 10.0 ** (-snr / 10.0)
+        power = torch.where(chance(s.babble), power + behind * scale, power)
         power = torch.where(chance(s.reverb), self._room(power, uniform(0.05, 0.25), uniform(0.1, 0.6)), power)
         axis = torch.linspace(-1.0, 1.0, x.shape[2])
         shape = normal(batch, 1, 1) * axis * 2.0 + normal(batch, 1, 1) * torch.cos(math.pi * axis)
@@ -87,16 +90,15 @@ class SpectralEffects:
         curve = torch.where(limited & outside, curve - 50.0, curve) + uniform(*s.level_db)
         return torch.log(power * torch.exp(curve * decibel) + self.mel.floor)
 
-    def masked(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Hide one run of bands and one of frames in each sequence of normalised features (SpecAugment, arXiv 1904.08779)."""
-        batch, frames, bands = x.shape
-        for size, widest, dim in ((bands, self.settings.band_mask, 2), (frames, self.settings.time_mask, 1)):
-            width = torch.randint(0, widest + 1, (batch, 1), generator=generator)
-            start = torch.randint(0, size, (batch, 1), generator=generator)
+    def hidden(self, frames: int, generator: torch.Generator) -> Tensor:
+        """(frames, bands) bool: one run of bands and one of frames (SpecAugment, arXiv 1904.08779)."""
+        runs = []
+        for size, widest in ((frames, self.settings.time_mask), (self.mel.bands, self.settings.band_mask)):
+            width = torch.randint(0, widest + 1, (1,), generator=generator)
+            start = torch.randint(0, size, (1,), generator=generator)
             index = torch.arange(size)
-            hidden = (index >= start) & (index < start + width)  # (B, size)
-            x = x.masked_fill(hidden[:, None, :] if dim == 2 else hidden[:, :, None], 0.0)
-        return x
+            runs.append((index >= start) & (index < start + width))
+        return runs[0][:, None] | runs[1]
 
     def _warped(self, x: Tensor, factor: Tensor) -> Tensor:
         """Read band f from f / factor: formants move up by ``factor`` (B, 1, 1)."""

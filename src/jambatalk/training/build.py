@@ -1,0 +1,34 @@
+"""From settings and corpus folders to a task: a small registry, one line per kind of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from jambatalk.training.config import TrainConfig
+from jambatalk.training.task import Task
+
+Progress = Callable[[int, int], None]
+
+
+def shapes_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progress: Progress | None) -> Task:
+    """Shape weights of the default head, from all folders' clips of the splits train and val."""
+    from jambatalk.data.corpus import load_clips
+    from jambatalk.face.head import default_head
+    from jambatalk.training.shapes import ShapesTask
+
+    face = default_head()
+    train, val = ([clip for folder in folders for clip in load_clips(folder, split, face, cache)] for split in ("train", "val"))
+    return ShapesTask(config, face, train, val, progress)
+
+
+TASKS: dict[str, Callable[[TrainConfig, Sequence[Path], Path, Progress | None], Task]] = {"shapes": shapes_task}
+
+
+def build_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progress: Progress | None = None) -> Task:
+    """The task that ``config.task`` names, on the data of ``folders``.
+
+    cache: a folder in which what is costly to make of the data is kept. progress: called with (done, total) meanwhile.
+    InputError when a folder holds no corpus known here, or not what the settings need.
+    """
+    return TASKS[config.task](config, folders, cache, progress)

@@ -1,0 +1,44 @@
+"""Settings of training on shape weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jambatalk.training.augment import VoiceAugment
+from jambatalk.training.spectral import SpectralAugment
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss terms; lengths are in millimetres on the default head."""
+
+    vertices: float = 1.0  # mean squared error of the mouth's and jaw's vertices, mm^2
+    gap: float = 0.5  # squared error of the inner-lip gap, mm^2
+    closure: float = 3.0  # extra weight of the gap error where the lips are closed
+    velocity: float = 2.0  # squared error of the vertices' frame-to-frame movement, mm^2
+    weights: float = 10.0  # mean squared error of the shape weights
+    balance: float = 0.01  # even use of the experts
+    router_z: float = 0.0001  # small router logits
+
+
+@dataclass(frozen=True)
+class ShapesConfig:
+    """Training on shape weights: which sequences are made of the clips, and what is minimised."""
+
+    loss: LossConfig = field(default_factory=LossConfig)
+    voices: VoiceAugment = field(default_factory=VoiceAugment)
+    spectral: SpectralAugment = field(default_factory=SpectralAugment)
+    sequence: int = 150  # motion frames per sequence
+    variants: int = 6  # voices made of each clip before training, the original included
+    own_voice: float = 0.3  # chance that a sequence is in the recorded voice rather than in one of the others
+    no_speech: float = 0.0  # chance that a sequence holds steady noise alone, and the face at rest
+    known_voice: float = 0.5  # chance that the running normalisation has already heard the voice when a sequence starts
+    max_position: int = 131072  # sequences start at a random absolute position below this
+
+    def __post_init__(self) -> None:
+        for name in ("sequence", "variants", "max_position"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for name in ("own_voice", "no_speech", "known_voice"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a chance between 0 and 1")

@@ -1,0 +1,57 @@
+"""What is trained on what: all that the loop needs to know of a kind of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import nn
+
+from jambatalk.audio import Speech
+from jambatalk.motion import Motion
+from jambatalk.nn.model import SpeechToMotion
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One validation clip to look at: what the network made of ``speech`` beside what was recorded.
+
+    Both motions have their ``face`` set where it is not the default head.
+    """
+
+    name: str
+    predicted: Motion
+    true: Motion
+    speech: Speech
+
+
+class Task(Protocol):
+    """A kind of training; the loop does the rest.
+
+    module: everything trainable. ``module(batch, step) -> (loss (), terms)``: the total to minimise and named scalar tensors
+        for the log, both means over the batch's sequences.
+    network: the submodule of ``module`` whose average is validated and exported.
+    names: shape names of the network's outputs; () for vertices.
+    data_hash: SHA-256 over all training and validation data, in hexadecimal.
+    """
+
+    module: nn.Module
+    network: SpeechToMotion
+    names: tuple[str, ...]
+    data_hash: str
+
+    def batch(self, step: int, rows: slice) -> Any:
+        """Sequences ``rows`` (start and stop given) of the global batch of ``step``, on the CPU.
+
+        Each sequence follows from the seed, the step and its own index alone, so a batch is the same however many processes
+        share it. Tensors in dataclasses, tuples, lists and dictionaries are moved to the device. Called in another thread.
+        """
+        ...
+
+    def validate(self, network: SpeechToMotion) -> dict[str, float]:
+        """Figures of the validation clips by name; "score" is among them, higher is better."""
+        ...
+
+    def samples(self, network: SpeechToMotion, count: int) -> list[Sample]:
+        """The first ``count`` validation clips (fewer where there are fewer), always the same ones."""
+        ...
