@@ -31,7 +31,28 @@ class LipReaderConfig:
     hidden: int = 2048  # hidden width of the feed-forward parts
     letters: int = 33  # what can be read at each frame, blank included
     dropout: float = 0.1
-    text: dict[str, Any] = field(default_factory=lambda: dict(XLSR_53_LARGE))  # the recogniser, as transformers' configuration
+    # The recogniser, as transformers' configuration; empty: none within, what it reads comes from elsewhere.
+    text: dict[str, Any] = field(default_factory=lambda: dict(XLSR_53_LARGE))
+
+
+class TextReader:
+    """Reads text off sound with a wav2vec2-CTC network of transformers that it does not own."""
+
+    def __init__(self, network: nn.Module, normalize: bool) -> None:
+        """normalize: whether the network was trained on sound of zero mean and unit variance."""
+        self.network: Any = network
+        self._reader = WaveReader(getattr(self.network, self.network.base_model_prefix), normalize)
+
+    @torch.no_grad()
+    def __call__(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """samples (B, n) at 16 kHz -> the network's last hidden state (B, T50, width) and logits (B, T50, letters)."""
+        if not self._reader.length(samples.shape[1]):
+            raise ValueError(
+                f"{samples.shape[1]} samples are too few to recognise text in, expected at least {self._reader.reach}"
+            )
+        stats = self._reader.stats(samples, whole=True)
+        latent = self._reader.network((samples - stats.mean) * stats.scale)[0]
+        return latent, self.network.lm_head(latent)
 
 
 class LipReader(nn.Module):
@@ -41,24 +62,26 @@ class LipReader(nn.Module):
         """lip_vertices: how many vertices the lips have. Raises MissingExtraError, InputError or ValueError."""
         super().__init__()
         c = config
-        if c.text.get("vocab_size") != c.letters:
+        if c.text and c.text.get("vocab_size") != c.letters:
             raise ValueError(f"the recogniser knows {c.text.get('vocab_size')} letters, the lip reader {c.letters}")
-        if c.text.get("hidden_size") != c.width:
+        if c.text and c.text.get("hidden_size") != c.width:
             raise ValueError(f"the recogniser's latent is {c.text.get('hidden_size')} wide, the lip reader's {c.width}")
         self.config = config
         self.lip_map = nn.Linear(3 * lip_vertices, c.width)
         self.transformer = nn.Transformer(c.width, c.heads, c.layers, c.layers, c.hidden, c.dropout, batch_first=True)
         self.lm_head = nn.Linear(c.width, c.letters)
+        if not c.text:
+            return
         transformers = transformers_library()
         recogniser: Any = transformers.AutoModelForCTC.from_config(settings_of(transformers, c.text))
         self.text_encoder = recogniser.float().eval().requires_grad_(False)
-        base = getattr(recogniser, recogniser.base_model_prefix)
-        self._reader = WaveReader(base, bool(c.text.get("do_normalize", True)))
+        self._text = TextReader(recogniser, bool(c.text.get("do_normalize", True)))
 
     def train(self, mode: bool = True) -> LipReader:
         """As in torch, but the recogniser stays in evaluation: what it reads off a clip never changes."""
         super().train(mode)
-        self.text_encoder.eval()
+        if self.config.text:
+            self.text_encoder.eval()
         return self
 
     def forward(self, lips: Tensor, fps: float, frames: int | None = None) -> tuple[Tensor, Tensor]:
@@ -73,14 +96,6 @@ class LipReader(nn.Module):
         latent = self.transformer(x, x)
         return latent, self.lm_head(latent)
 
-    @torch.no_grad()
     def text(self, samples: Tensor) -> tuple[Tensor, Tensor]:
         """samples (B, n) at 16 kHz -> the recogniser's last hidden state (B, T50, width) and logits (B, T50, letters)."""
-        if not self._reader.length(samples.shape[1]):
-            raise ValueError(
-                f"{samples.shape[1]} samples are too few to recognise text in, expected at least {self._reader.reach}"
-            )
-        stats = self._reader.stats(samples, whole=True)
-        recogniser: Any = self.text_encoder
-        latent = self._reader.network((samples - stats.mean) * stats.scale)[0]
-        return latent, recogniser.lm_head(latent)
+        return self._text(samples)

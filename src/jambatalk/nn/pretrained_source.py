@@ -41,7 +41,7 @@ def build_network(config: PretrainedConfig) -> tuple[nn.Module, dict[str, Any]]:
     from jambatalk.errors import InputError
 
     transformers = transformers_library()
-    architecture = dict(config.architecture) if config.architecture else _read_architecture(transformers, config.name)
+    architecture = dict(config.architecture) if config.architecture else read_architecture(transformers, config.name)
     family = architecture.get("model_type")
     if family not in FAMILIES:
         raise InputError(f"speech encoder of type {family!r}, expected one of {', '.join(FAMILIES)}")
@@ -71,7 +71,8 @@ def transformers_library() -> Any:
     return transformers
 
 
-def _read_architecture(transformers: Any, name: str) -> dict[str, Any]:
+def read_architecture(transformers: Any, name: str) -> dict[str, Any]:
+    """The configuration of a hub id or folder as plain values, with do_normalize. InputError when there is none."""
     from jambatalk.errors import InputError
 
     try:

@@ -22,7 +22,17 @@ def shapes_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progr
     return ShapesTask(config, face, train, val, progress)
 
 
-TASKS: dict[str, Callable[[TrainConfig, Sequence[Path], Path, Progress | None], Task]] = {"shapes": shapes_task}
+def vertices_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progress: Progress | None) -> Task:
+    """Vertices of the mesh of prepared corpora."""
+    from jambatalk.training.vertices import VertexTask
+
+    return VertexTask(config, folders, cache)
+
+
+TASKS: dict[str, Callable[[TrainConfig, Sequence[Path], Path, Progress | None], Task]] = {
+    "shapes": shapes_task,
+    "vertices": vertices_task,
+}
 
 
 def build_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progress: Progress | None = None) -> Task:

@@ -11,11 +11,12 @@ from jambatalk.errors import InputError
 from jambatalk.nn.model import ModelConfig
 from jambatalk.presets import merged_preset
 from jambatalk.training.shapes_config import LossConfig, ShapesConfig
+from jambatalk.training.vertices_config import VerticesConfig
 
-__all__ = ["EarlyStopping", "LossConfig", "ShapesConfig", "TrainConfig", "load_train_config"]
+__all__ = ["EarlyStopping", "LossConfig", "ShapesConfig", "TrainConfig", "VerticesConfig", "load_train_config"]
 
 CHOICES = {
-    "task": ("shapes",),
+    "task": ("shapes", "vertices"),
     "schedule": ("cosine", "constant"),
     "optimizer": ("adamw", "adam"),
     "precision": ("32", "bf16", "16"),
@@ -37,7 +38,8 @@ class EarlyStopping:
 class TrainConfig:
     """One training run; everything random in it follows from ``seed``."""
 
-    task: str = "shapes"  # shapes: weights of a face's shapes; its settings are those of the same name below
+    # shapes: weights of a face's shapes; vertices: of a prepared corpus. Its settings are those of the same name below.
+    task: str = "shapes"
     model: ModelConfig = field(default_factory=ModelConfig)
     seed: int = 0
     steps: int = 2500  # optimiser steps
@@ -58,6 +60,7 @@ class TrainConfig:
     samples: int = 2  # validation clips that TensorBoard shows at every validation
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     shapes: ShapesConfig = field(default_factory=ShapesConfig)
+    vertices: VerticesConfig = field(default_factory=VerticesConfig)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "validate_every", "save_every"):
