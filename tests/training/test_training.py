@@ -10,61 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import SMALL, speechlike
+from conftest import SMALL
 from jambatalk.checkpoint import load_weights
-from jambatalk.data.clip import Clip
 from jambatalk.errors import InputError
-from jambatalk.face.face import Face
-from jambatalk.motion import Motion
 from jambatalk.nn.model import SpeechToMotion, parameter_count
 from jambatalk.presets import load_preset
 from jambatalk.training.batches import Batch
-from jambatalk.training.config import LossConfig, ShapesConfig, TrainConfig, load_train_config
-from jambatalk.training.loop import Trainer
+from jambatalk.training.config import LossConfig, ShapesConfig, load_train_config
 from jambatalk.training.losses import MotionLoss
 from jambatalk.training.shapes import ShapesTask
+from tiny_training import NAMES, losses, tiny_clips, tiny_config, tiny_face, tiny_trainer
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("jawOpen", "mouthPucker", "mouthSmileLeft")
-
-
-def _face() -> Face:
-    """Ten lip vertices; shape 0 opens the gap between vertices 0 and 1 by 20 mm, the others move others."""
-    rng = np.random.default_rng(0)
-    vertices = rng.standard_normal((10, 3)).astype(np.float32) * 0.01
-    vertices[1] = vertices[0]
-    basis = np.zeros((3, 10, 3), np.float32)
-    basis[0, 1, 1] = -0.02
-    basis[1, 2:6, 2] = 0.01
-    basis[2, 6:, 0] = 0.005
-    return Face(vertices, np.array([[0, 1, 2]], np.int32), {"lips": np.arange(10)}, NAMES, basis, gap_vertices=(0, 1))
-
-
-def _clips(count: int, split: str) -> list[Clip]:
-    """The mouth follows the loudness of the sound: something that a network can learn."""
-    clips = []
-    for i in range(count):
-        samples = speechlike(2.0, seed=i)
-        level = np.sqrt(np.convolve(samples**2, np.ones(640) / 640, "same")[::640])
-        weights = np.stack([level * 8, level * 2, level * 0], 1).clip(0, 1).astype(np.float32)
-        clips.append(Clip(f"{split}{i}", "one", split, samples, Motion(25, weights=weights, names=NAMES)))
-    return clips
-
-
-def _config(**changes: object) -> TrainConfig:
-    base = TrainConfig(
-        model=replace(SMALL, outputs=3), steps=12, batch=4, shapes=ShapesConfig(sequence=50, variants=2), learning_rate=5e-3,
-        warmup=3, validate_every=6, save_every=4, ema=0.9,
-    )  # fmt: skip
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def _trainer(config: TrainConfig, train: list[Clip], val: list[Clip], run: Path) -> Trainer:
-    return Trainer(config, ShapesTask(config, _face(), train, val), run)
 
 
 def test_loss_terms_have_the_stated_units() -> None:
-    loss = MotionLoss(_face(), LossConfig(closure=0.0))
+    loss = MotionLoss(tiny_face(), LossConfig(closure=0.0))
     true = torch.zeros(1, 4, 3)
     predicted = true.clone()
     predicted[..., 0] = 0.5  # jawOpen: vertex 1 goes down by 10 mm
@@ -76,7 +37,7 @@ def test_loss_terms_have_the_stated_units() -> None:
 
 
 def test_closed_frames_weigh_more() -> None:
-    loss = MotionLoss(_face(), LossConfig(closure=3.0))
+    loss = MotionLoss(tiny_face(), LossConfig(closure=3.0))
     shut, open_ = torch.zeros(1, 1, 3), torch.zeros(1, 1, 3)
     open_[..., 0] = 1.0
     step = torch.tensor([0.1, 0.0, 0.0])
@@ -86,7 +47,7 @@ def test_closed_frames_weigh_more() -> None:
 
 
 def test_training_learns(tmp_path: Path) -> None:
-    trainer = _trainer(_config(steps=60, validate_every=60), _clips(6, "train"), _clips(2, "val"), tmp_path)
+    trainer = tiny_trainer(tiny_config(steps=60, validate_every=60), tiny_clips(6, "train"), tiny_clips(2, "val"), tmp_path)
     before = trainer.task.validate(trainer.average.network)
     after = trainer.run()
     assert before["opening"] == before["score"] == 0.0  # the head starts at zero: a still face
@@ -101,8 +62,8 @@ def test_training_learns(tmp_path: Path) -> None:
 
 
 def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
-    train, val = _clips(4, "train"), _clips(1, "val")
-    _trainer(_config(), train, val, tmp_path / "whole").run()
+    train, val = tiny_clips(4, "train"), tiny_clips(1, "val")
+    tiny_trainer(tiny_config(), train, val, tmp_path / "whole").run()
 
     class Killed(Exception):
         pass
@@ -112,17 +73,13 @@ def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
             raise Killed
 
     with pytest.raises(Killed):
-        _trainer(_config(), train, val, tmp_path / "broken").run(kill)
-    second = _trainer(_config(), train, val, tmp_path / "broken")
+        tiny_trainer(tiny_config(), train, val, tmp_path / "broken").run(kill)
+    second = tiny_trainer(tiny_config(), train, val, tmp_path / "broken")
     assert second.resume()
     assert second.step == 4
     second.run()
 
-    def losses(run: str) -> dict[int, float]:
-        rows = [json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
-        return {row["step"]: row["loss"] for row in rows}
-
-    assert losses("broken") == losses("whole")
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
     a, b = (load_weights(tmp_path / run / "final.safetensors")[0].state_dict() for run in ("whole", "broken"))
     assert all(torch.equal(a[key], b[key]) for key in a)
 
@@ -130,33 +87,33 @@ def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
 def test_an_encoder_that_hears_whole_clips_is_refused(tmp_path: Path) -> None:
     model = replace(load_preset("paper-vocaset"), outputs=3)
     with pytest.raises(InputError, match="'pretrained', expected 'streaming'"):
-        ShapesTask(_config(model=model), _face(), _clips(2, "train"), _clips(1, "val"))
+        ShapesTask(tiny_config(model=model), tiny_face(), tiny_clips(2, "train"), tiny_clips(1, "val"))
 
 
 def test_fine_tuning_begins_with_the_given_weights(tmp_path: Path) -> None:
-    train, val = _clips(3, "train"), _clips(1, "val")
-    _trainer(_config(steps=4), train, val, tmp_path / "first").run()
+    train, val = tiny_clips(3, "train"), tiny_clips(1, "val")
+    tiny_trainer(tiny_config(steps=4), train, val, tmp_path / "first").run()
     weights = tmp_path / "first" / "final.safetensors"
-    second = _trainer(_config(seed=5), train, val, tmp_path / "second")
+    second = tiny_trainer(tiny_config(seed=5), train, val, tmp_path / "second")
     second.start_from(weights)
     assert all(torch.equal(a, b) for a, b in zip(second.task.network.parameters(), load_weights(weights)[0].parameters()))
-    other = _trainer(_config(model=replace(SMALL, outputs=3, delay=2)), train, val, tmp_path / "third")
+    other = tiny_trainer(tiny_config(model=replace(SMALL, outputs=3, delay=2)), train, val, tmp_path / "third")
     with pytest.raises(InputError, match="another network"):
         other.start_from(weights)
 
 
 def test_resume_refuses_other_settings_and_damage(tmp_path: Path) -> None:
-    train, val = _clips(2, "train"), _clips(1, "val")
-    _trainer(_config(steps=4), train, val, tmp_path).run()
+    train, val = tiny_clips(2, "train"), tiny_clips(1, "val")
+    tiny_trainer(tiny_config(steps=4), train, val, tmp_path).run()
     with pytest.raises(InputError, match="other settings"):
-        _trainer(_config(steps=4, seed=9), train, val, tmp_path).resume()
+        tiny_trainer(tiny_config(steps=4, seed=9), train, val, tmp_path).resume()
     (tmp_path / "last.pt").write_bytes(b"half a checkpoint")
     with pytest.raises(InputError, match="damaged"):
-        _trainer(_config(steps=4), train, val, tmp_path).resume()
+        tiny_trainer(tiny_config(steps=4), train, val, tmp_path).resume()
 
 
 def test_sequences_depend_on_seed_step_and_index_alone() -> None:
-    task = ShapesTask(_config(), _face(), _clips(3, "train"), _clips(1, "val"))
+    task = ShapesTask(tiny_config(), tiny_face(), tiny_clips(3, "train"), tiny_clips(1, "val"))
     all_rows = slice(0, 4)
     first, other, again = task.batch(5, all_rows), task.batch(6, all_rows), task.batch(5, all_rows)
     # However the batch is cut, each sequence stays what it is.
@@ -171,9 +128,9 @@ def test_sequences_depend_on_seed_step_and_index_alone() -> None:
 
 
 def test_noise_alone_teaches_rest() -> None:
-    clips = _clips(3, "train")
-    config = _config(shapes=ShapesConfig(sequence=50, variants=1, no_speech=1.0))
-    batch = ShapesTask(config, _face(), clips, _clips(1, "val")).batch(0, slice(0, 4))
+    clips = tiny_clips(3, "train")
+    config = tiny_config(shapes=ShapesConfig(sequence=50, variants=1, no_speech=1.0))
+    batch = ShapesTask(config, tiny_face(), clips, tiny_clips(1, "val")).batch(0, slice(0, 4))
     first = np.stack([clip.weights[0] for clip in clips])
     for sequence in batch.weights.numpy():
         assert (sequence == sequence[0]).all()

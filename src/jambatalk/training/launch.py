@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ def start_fabric(device: str, precision: str) -> Fabric:
         from lightning_fabric.strategies import DDPStrategy
     except ImportError as error:
         raise MissingExtraError('training needs lightning-fabric: pip install "jambatalk[train]"') from error
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it says of itself is no news to a user
     if device not in ("auto", "cpu", "cuda"):
         raise InputError(f"device is {device!r}, expected cpu, cuda or auto")
     if device == "auto":

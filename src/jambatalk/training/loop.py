@@ -16,6 +16,7 @@ import torch
 
 from jambatalk.checkpoint import load_weights, save_weights
 from jambatalk.errors import InputError
+from jambatalk.training.board import Board
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.early import Best
 from jambatalk.training.folder import RunFolder
@@ -101,7 +102,8 @@ class Trainer:
             self.run_dir.mkdir(parents=True, exist_ok=True)
             self.folder.cut_log(self.step)
         result: dict[str, float] = {}
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+            board = self._board(stack)
             upcoming = pool.submit(self._batches, self.step)
             while self.step < c.steps and not self.best.stop:
                 batches = upcoming.result()
@@ -114,14 +116,27 @@ class Trainer:
                 if self.step % c.validate_every == 0 or self.step == c.steps:
                     result = self._validated()
                     terms |= {f"val_{name}": value for name, value in result.items()}
-                if self.first:
+                if board is not None:
                     self.folder.log(self.step, terms)
+                    board.figures(self.step, terms)
+                    if "val_score" in terms and c.samples:
+                        board.samples(self.step, self.task.samples(self.average.network, c.samples))
                 if report is not None:
                     report(self.step, terms)
                 if self.step % c.save_every == 0 or self.step == c.steps or self.best.stop:
                     self.save()
         self.export(self.run_dir / "final.safetensors")
         return result
+
+    def _board(self, stack: contextlib.ExitStack) -> Board | None:
+        """The board that the first process writes, closed with ``stack``."""
+        if not self.first:
+            return None
+        board = Board(self.run_dir / "tensorboard", self.step)
+        stack.callback(board.close)
+        if not self.step:
+            board.settings(self.folder.settings | {"data_hash": self.task.data_hash})
+        return board
 
     def _batches(self, step: int) -> list[Any]:
         return [self.task.batch(step, rows) for rows in self.parts]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed
 from torch import Tensor
@@ -34,6 +36,21 @@ def _over_processes(x: Tensor) -> Tensor:
     """The mean of ``x`` over the processes of data-parallel training; gradients flow back to each of them."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return x
-    from torch.distributed.nn.functional import all_reduce
+    mean: Tensor = _Sum.apply(x) / torch.distributed.get_world_size()
+    return mean
 
-    return all_reduce(x) / torch.distributed.get_world_size()  # type: ignore[no-any-return]
+
+class _Sum(torch.autograd.Function):
+    """The sum over processes. Each process' loss holds the sum, so its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.clone()
+        torch.distributed.all_reduce(total)
+        return total
