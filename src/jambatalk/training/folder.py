@@ -60,8 +60,11 @@ class RunFolder:
         with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **{k: float(f"{v:.6g}") for k, v in values.items()}}) + "\n")
 
-    def cut_log(self, step: int) -> None:
-        """Leave out what was logged after ``step``: a resumed run logs it again."""
+    def begin(self, step: int) -> None:
+        """Make the folder ready to go on after ``step``: what was logged later goes, since it will be logged again."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for half in self.path.glob(".last.*.pt"):  # a process that was killed while saving
+            half.unlink()
         path = self.path / "log.jsonl"
         if not path.exists():
             return

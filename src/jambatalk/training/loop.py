@@ -99,8 +99,7 @@ class Trainer:
         """
         c = self.config
         if self.first:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
-            self.folder.cut_log(self.step)
+            self.folder.begin(self.step)
         result: dict[str, float] = {}
         with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
             board = self._board(stack)

@@ -1,0 +1,210 @@
+"""The loop on one process and on two, cut into parts, killed, resumed, stopped early; and what it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from jambatalk.checkpoint import load_weights
+from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.training.config import EarlyStopping, LossConfig, ShapesConfig, TrainConfig
+from jambatalk.training.early import Best
+from jambatalk.training.optimiser import rate
+from tiny_training import NO_DROPOUT, losses, tiny_clips, tiny_config, tiny_trainer
+
+PROGRAM = Path(__file__).parents[1] / "tiny_training.py"
+ALONE = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "RANK", "LOCAL_RANK")}
+ENVIRONMENT = {**ALONE, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
+
+def _train(run: Path, **changes: object) -> Path:
+    """A whole training in this process; the same data as the program's."""
+    trainer = tiny_trainer(tiny_config(**changes), tiny_clips(4, "train"), tiny_clips(1, "val"), run)
+    trainer.resume()
+    trainer.run()
+    return run
+
+
+def _weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_weights(run / "final.safetensors")[0].state_dict()
+
+
+def _furthest(one: Path, other: Path) -> float:
+    """The largest difference of any weight after training."""
+    a, b = _weights(one), _weights(other)
+    return max(float((a[key] - b[key]).abs().max()) for key in a)
+
+
+def test_two_processes_equal_one_with_the_same_global_batch(tmp_path: Path) -> None:
+    """The gradients differ by rounding alone, the router's balance included; twelve Adam steps keep it below 2e-5."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(PROGRAM), str(tmp_path / "two")]
+    subprocess.run([*command, json.dumps({"dropout": False})], env=ENVIRONMENT, check=True, capture_output=True, timeout=120)
+    one = _train(tmp_path / "one", model=NO_DROPOUT)
+    assert _furthest(one, tmp_path / "two") < 2e-5
+    alone, shared = losses(one), losses(tmp_path / "two")
+    assert alone.keys() == shared.keys()
+    assert all(shared[step] == pytest.approx(alone[step], rel=1e-4) for step in alone)
+
+
+def test_accumulated_parts_equal_one_batch(tmp_path: Path) -> None:
+    """All terms but the router's balance, which is a product of means and so each part's own."""
+    shapes = ShapesConfig(sequence=50, variants=2, loss=LossConfig(balance=0.0))
+    whole = _train(tmp_path / "whole", model=NO_DROPOUT, shapes=shapes)
+    parts = _train(tmp_path / "parts", model=NO_DROPOUT, shapes=shapes, accumulate=4)
+    assert _furthest(whole, parts) < 2e-5
+    assert _furthest(whole, _train(tmp_path / "half", model=NO_DROPOUT, shapes=shapes, batch=2)) > 1e-3
+
+
+def test_a_killed_run_resumes_to_the_bit(tmp_path: Path) -> None:
+    """kill -9 after step 7, between the checkpoints of steps 4 and 8 and after the validation of step 6."""
+    command = [sys.executable, str(PROGRAM), str(tmp_path / "killed")]
+    log = tmp_path / "killed" / "log.jsonl"
+    process = subprocess.Popen([*command, json.dumps({"wait": 7})], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= 7):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "final.safetensors").exists()
+    assert list(losses(tmp_path / "killed")) == list(range(1, 8))
+    (tmp_path / "killed" / ".last.half.pt").write_bytes(b"as a kill while saving leaves it")
+    subprocess.run([*command, "{}"], env=ENVIRONMENT, check=True, capture_output=True, timeout=120)
+    whole = _train(tmp_path / "whole")
+    assert losses(tmp_path / "killed") == losses(whole)
+    a, b = _weights(tmp_path / "killed"), _weights(whole)
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    best = [load_weights(run / "best.safetensors")[0].state_dict() for run in (tmp_path / "killed", whole)]
+    assert all(torch.equal(best[0][key], best[1][key]) for key in best[0])
+    assert not (tmp_path / "killed" / ".last.half.pt").exists()
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_a_resumed_optimiser_goes_on_as_it_was(tmp_path: Path, precision: str) -> None:
+    """The last checkpoint's content, not only its path: momentum, average, early stopping."""
+    changes = {"precision": precision, "steps": 6, "save_every": 3, "accumulate": 2}
+    whole = _train(tmp_path / "whole", **changes)
+    config = tiny_config(**changes)
+    first = tiny_trainer(config, tiny_clips(4, "train"), tiny_clips(1, "val"), tmp_path / "cut")
+
+    def stop(step: int, terms: dict[str, float]) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        first.run(stop)
+    _train(tmp_path / "cut", **changes)
+    assert _furthest(whole, tmp_path / "cut") == 0.0
+    assert losses(whole) == losses(tmp_path / "cut")
+
+
+def test_bfloat16_products_keep_weights_and_loss_in_float32(tmp_path: Path) -> None:
+    narrow, wide = (_train(tmp_path / p, precision=p, steps=4) for p in ("bf16", "32"))
+    saved = torch.load(narrow / "last.pt", weights_only=True)
+    assert {v.dtype for v in saved["module"].values() if v.is_floating_point()} == {torch.float32}
+    a, b = losses(narrow), losses(wide)
+    assert a != b
+    assert all(np.isfinite(list(a.values())))
+    assert a[1] == pytest.approx(b[1], rel=0.02)
+
+
+def test_training_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
+    settings = {"learning_rate": 1e-12, "validate_every": 1, "early_stopping": EarlyStopping(patience=2), "keep": 2}
+    run = _train(tmp_path, **settings)
+    assert list(losses(run)) == [1, 2, 3]  # the first is the best so far, two more are not better
+    assert sorted(path.name for path in run.glob("step-*")) == ["step-2.safetensors", "step-3.safetensors"]
+    before = (run / "final.safetensors").read_bytes()
+    _train(tmp_path, **settings)  # resumed, it stays stopped
+    assert list(losses(run)) == [1, 2, 3]
+    assert (run / "final.safetensors").read_bytes() == before
+
+
+def test_the_best_counts_validations_since() -> None:
+    best = Best(patience=2)
+    assert [best.better(score) for score in (-3.0, -1.0, -1.0)] == [True, True, False]
+    assert not best.stop
+    assert not best.better(-2.0)
+    assert best.stop
+    assert best.better(0.0)
+    assert not best.stop
+
+
+def test_other_data_and_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    config = tiny_config(steps=2, validate_every=2)
+    train, val = tiny_clips(2, "train"), tiny_clips(1, "val")
+    tiny_trainer(config, train, val, tmp_path).run()
+    notes = load_weights(tmp_path / "final.safetensors")[2]
+    task = tiny_trainer(config, train, val, tmp_path).task
+    assert notes["data_hash"] == task.data_hash
+    assert notes["train"]["seed"] == 0
+    louder = [*train[:1], replace(train[1], samples=train[1].samples * np.float32(1.01))]
+    with pytest.raises(InputError, match=r"last\.pt was made with other data \(hash .*same data"):
+        tiny_trainer(config, louder, val, tmp_path).resume()
+    shapes = replace(config.shapes, loss=LossConfig(gap=0.7))
+    with pytest.raises(InputError, match=r"other settings \(shapes\.loss\.gap was 0\.5, is 0\.7\)"):
+        tiny_trainer(replace(config, shapes=shapes), train, val, tmp_path).resume()
+    assert tiny_trainer(config, train, val, tmp_path).resume()
+
+
+def test_a_loss_that_is_not_finite_is_one_sentence_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    run = tiny_trainer(tiny_config(save_every=1), tiny_clips(2, "train"), tiny_clips(1, "val"), tmp_path)
+
+    def spoil(step: int, terms: dict[str, float]) -> None:
+        if step == 3:
+            torch.nn.init.constant_(run.task.network.head.bias, float("inf"))
+
+    with pytest.raises(InputError, match=r"the loss is (nan|inf) at step 4: lower learning_rate"):
+        run.run(spoil)
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert saved["step"] in (2, 3)
+
+
+def test_tensorboard_holds_figures_pictures_and_sound(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = _train(tmp_path, samples=1)
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    tags = events.Tags()
+    curve = [(point.step, point.value) for point in events.Scalars("training/loss")]
+    assert curve == [(step, pytest.approx(value, rel=1e-5)) for step, value in losses(run).items()]
+    assert {"training/gap", "training/learning_rate", "training/grad_norm", "validation/score"} <= set(tags["scalars"])
+    assert [point.step for point in events.Scalars("validation/opening")] == [6, 12]
+    for tag in ("clip 1/faces", "clip 1/opening"):
+        pictures = events.Images(tag)
+        assert [picture.step for picture in pictures] == [6, 12]
+        assert pictures[0].width > 500
+    assert tags["audio"] == ["clip 1/speech"]
+    settings = events.Tensors("settings/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert "learning_rate: 0.005" in settings
+    assert "data_hash: " in settings
+
+
+def test_the_learning_rate_follows_its_schedule() -> None:
+    config = TrainConfig(steps=110, warmup=10, learning_rate=1.0)
+    assert [rate(config, step) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
+    assert rate(config, 60) == pytest.approx(0.525)
+    assert rate(config, 110) == pytest.approx(0.05)
+    assert rate(replace(config, schedule="constant"), 100) == 1.0
+
+
+def test_plain_adam_is_another_optimiser(tmp_path: Path) -> None:
+    assert _furthest(_train(tmp_path / "a", steps=3), _train(tmp_path / "b", steps=3, optimizer="adam")) > 1e-5
+
+
+def test_what_cannot_run_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, val = tiny_clips(1, "train"), tiny_clips(1, "val")
+    with pytest.raises(InputError, match="precision is 16, which needs a GPU"):
+        tiny_trainer(tiny_config(precision="16"), train, val, tmp_path)
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "jambatalk\[train\]"'):
+        tiny_trainer(tiny_config(), train, val, tmp_path)
