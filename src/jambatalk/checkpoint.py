@@ -66,6 +66,7 @@ def load_weights(path: str | Path, device: str = "cpu") -> tuple[SpeechToMotion,
     try:
         # Taken over, not copied: a network of a billion numbers is in memory once.
         model.load_state_dict(tensors, assign=True)
+        model.choose_style()
     except RuntimeError as error:
         raise InputError(f"{path} does not fit its own configuration: {' '.join(str(error).split())[:300]}") from error
     if bad := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:

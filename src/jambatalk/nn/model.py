@@ -34,6 +34,7 @@ class ModelConfig:
     delay: int = 4  # frames the output lags behind the input: see look_ahead_ms
     look_ahead: str = "delay"  # delay: causal but for `delay`; full: hears the whole clip before it moves
     outputs: int = 52  # values per motion frame
+    styles: list[str] = field(default_factory=list)  # names of ways of speaking, the default first; none: there is one way
     mel: MelConfig = field(default_factory=MelConfig)
     encoder: EncoderConfig | PretrainedConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -60,6 +61,8 @@ class ModelConfig:
         for name, least in (("fps", 1), ("delay", 0), ("outputs", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
+        if len(set(self.styles)) < len(self.styles) or not all(self.styles):
+            raise ValueError(f"styles are {self.styles}, expected names that differ")
         if self.look_ahead not in ("delay", "full"):
             raise ValueError(f"look_ahead {self.look_ahead!r}, expected 'delay' or 'full'")
         whole_clip = self.encoder.kind in WHOLE_CLIP_ENCODERS
@@ -100,6 +103,7 @@ class SpeechToMotion(nn.Module):
 
     output_mean: Tensor
     output_scale: Tensor
+    style: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -114,6 +118,10 @@ class SpeechToMotion(nn.Module):
             self.mel = LogMel(config.mel)
             self.norm = RunningNorm(config.mel)
             self.encoder = StreamingEncoder(config.mel.bands, width, cast(EncoderConfig, config.encoder))
+        if config.styles:
+            # A learned vector per way of speaking, added to what the decoder hears; ``style`` is the one in use.
+            self.style_vectors = nn.Parameter(torch.zeros(len(config.styles), width))
+            self.register_buffer("style", torch.zeros(width), persistent=False)
         self.decoder = JambaDecoder(config.decoder)
         self.head = nn.Linear(width, config.outputs)
         self.register_buffer("output_mean", torch.zeros(config.outputs))
@@ -147,7 +155,7 @@ class SpeechToMotion(nn.Module):
             x = self.encoder(samples, frames)
         else:
             x = self._encoded(samples, -(-samples.shape[1] // self.config.hop) if frames is None else frames)
-        x, _, router = self.decoder(x, self.decoder.init_state(len(samples)))
+        x, _, router = self.decoder(self._styled(x), self.decoder.init_state(len(samples)))
         x = x[:, self.config.delay :]
         if torch.is_grad_enabled() or x.shape[1] <= PIECE:
             return self.moved(x), router
@@ -158,11 +166,36 @@ class SpeechToMotion(nn.Module):
         return y, router
 
     def decode(self, normal: Tensor, state: ModelState) -> tuple[Tensor, list[Tensor], list[Any], list[RouterStats]]:
-        """From normalised features (B, T * reduction, bands) on: what training runs, after augmenting the features."""
+        """From normalised features (B, T * reduction, bands) on, in the chosen style."""
+        x, encoder, decoder, router = self.understood(normal, state)
+        return self.moved(x), encoder, decoder, router
+
+    def understood(
+        self, normal: Tensor, state: ModelState, style: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor], list[Any], list[RouterStats]]:
+        """As ``decode`` without the motion head: (B, T, width). style: (B,) indices into ``config.styles``; None is the chosen one.
+
+        What training runs, after augmenting the features.
+        """
         # Features are made in float32 whatever the precision of the weights.
         x, encoder = self.encoder(normal.to(self.head.weight.dtype), state.encoder)
-        x, decoder, router = self.decoder(x, state.decoder)
-        return self.moved(x), encoder, decoder, router
+        x, decoder, router = self.decoder(self._styled(x, style), state.decoder)
+        return x, encoder, decoder, router
+
+    def choose_style(self, name: str | None = None) -> SpeechToMotion:
+        """Speak in the style of this name from now on; None is the default. ValueError names the styles there are."""
+        styles = self.config.styles
+        if name is not None and name not in styles:
+            there = f"choose from {', '.join(styles)}" if styles else "this network has one way of speaking"
+            raise ValueError(f"no style {name!r}: {there}")
+        if styles:
+            self.style = self.style_vectors[styles.index(name) if name is not None else 0].detach().clone()
+        return self
+
+    def _styled(self, x: Tensor, style: Tensor | None = None) -> Tensor:
+        if not self.config.styles:
+            return x
+        return x + (self.style.to(x.dtype) if style is None else self.style_vectors[style][:, None].to(x.dtype))
 
     def moved(self, x: Tensor) -> Tensor:
         """The motion head: (B, T, width) -> (B, T, outputs) float32."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -38,18 +40,27 @@ class MotionLoss(nn.Module):
         gap = torch.from_numpy(np.ascontiguousarray(face.basis[:, upper, 1] - face.basis[:, lower, 1])).float()
         self.register_buffer("gap_mm", gap * 1000.0)  # (K,)
 
-    def forward(self, predicted: Tensor, true: Tensor, router: list[RouterStats]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum and each term by name."""
+    def forward(
+        self, predicted: Tensor, true: Tensor, router: list[RouterStats], importance: Tensor | None = None,
+        more: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
+        """The weighted sum and each term by name.
+
+        importance: (B,) weight of each sequence's motion terms; None: all 1. more: terms computed elsewhere, named as their
+        weights in LossConfig.
+        """
         s = self.settings
+        share = predicted.new_ones(len(predicted), 1, 1) if importance is None else importance[:, None, None]
         error = predicted - true
         moved = error @ self.basis_mm  # (B, T, n * 3) millimetres
         gap = true @ self.gap_mm
         closed = 1.0 + s.closure * torch.exp(-gap.clamp_min(0) / CLOSED_MM)
         terms = {
-            "vertices": 3.0 * moved.square().mean(),
-            "gap": (closed * (error @ self.gap_mm).square()).mean(),
-            "velocity": 3.0 * moved.diff(dim=1).square().mean(),
-            "weights": error.square().mean(),
+            "vertices": 3.0 * (share * moved.square()).mean(),
+            "gap": (share[..., 0] * closed * (error @ self.gap_mm).square()).mean(),
+            "velocity": 3.0 * (share * moved.diff(dim=1).square()).mean(),
+            "weights": (share * error.square()).mean(),
+            **(more or {}),
             **router_terms(router, predicted),
         }
         total = torch.stack([getattr(s, name) * value for name, value in terms.items() if hasattr(s, name)]).sum()

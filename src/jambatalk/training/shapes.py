@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jambatalk.audio import Speech
 from jambatalk.data.clip import Clip
+from jambatalk.data.phones import PHONES
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.motion import Motion
 from jambatalk.nn.mel import NormState
 from jambatalk.nn.model import SpeechToMotion
-from jambatalk.training.bank import VoiceBank
-from jambatalk.training.batches import Batch, BatchMaker
+from jambatalk.training.bank import Teacher, VoiceBank, weight_statistics
+from jambatalk.training.batches import Batch, BatchMaker, Source
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.losses import MotionLoss
+from jambatalk.training.shapes_config import CorpusConfig
 from jambatalk.training.task import Sample
 
 Array = NDArray[Any]
 
 
 class ShapesModule(nn.Module):
-    """The network and what it minimises."""
+    """The network, what it minimises, and the readers that only training has."""
 
-    def __init__(self, network: SpeechToMotion, loss: MotionLoss) -> None:
+    def __init__(self, network: SpeechToMotion, loss: MotionLoss, teacher_width: int) -> None:
         super().__init__()
         self.network, self.loss = network, loss
+        width = network.config.decoder.width
+        if loss.settings.phones:
+            self.phone_reader = nn.Linear(width, len(PHONES))
+        if loss.settings.teacher and teacher_width:
+            self.teacher_reader = nn.Linear(width, teacher_width)
 
     def forward(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch and its terms, see ``MotionLoss``."""
@@ -44,12 +53,27 @@ class ShapesModule(nn.Module):
             torch.where(batch.known, heard.mean, state.norm.mean), torch.where(batch.known, heard.level, state.norm.level)
         )
         normal, _ = network.norm(batch.mel, start)
-        predicted, _, _, router = network.decode(normal.masked_fill(batch.hidden, 0.0), state)
-        delay = network.config.delay
+        x, _, _, router = network.understood(normal.masked_fill(batch.hidden, 0.0), state, batch.style)
+        # What is understood at a step is about the frame ``delay`` before it.
+        delay, frames = network.config.delay, x.shape[1] - network.config.delay
+        x = x[:, delay:]
+        predicted = network.moved(x)
         # Millimetres are compared in float32 whatever the network's products are made in.
         with torch.autocast(predicted.device.type, enabled=False):
-            total, terms = self.loss(predicted.float()[:, delay:], batch.weights[:, : batch.weights.shape[1] - delay], router)
+            more = self._read(x.float(), batch.phones[:, :frames], batch.teacher[:, :frames], batch.taught[:, :frames])
+            total, terms = self.loss(predicted.float(), batch.weights[:, :frames], router, batch.importance, more)
         return total, terms
+
+    def _read(self, x: Tensor, phones: Tensor, teacher: Tensor, taught: Tensor) -> dict[str, Tensor]:
+        """What can be read off the decoder's features (B, T, width), against what is known of the speech."""
+        terms = {}
+        if hasattr(self, "phone_reader"):
+            # Of all frames, not of those known: the mean over a part of a batch is then that of the whole.
+            errors = F.cross_entropy(self.phone_reader(x).flatten(0, 1), phones.flatten(), ignore_index=-1, reduction="sum")
+            terms["phones"] = errors / phones.numel()
+        if hasattr(self, "teacher_reader"):
+            terms["teacher"] = ((self.teacher_reader(x) - teacher).square().mean(-1) * taught).mean()
+        return terms
 
 
 class ShapesTask:
@@ -61,7 +85,7 @@ class ShapesTask:
 
     def __init__(
         self, config: TrainConfig, face: Face, train: Sequence[Clip], val: Sequence[Clip],
-        progress: Callable[[int, int], None] | None = None,
+        progress: Callable[[int, int], None] | None = None, teacher: Teacher | None = None,
     ) -> None:  # fmt: skip
         model, shapes = config.model, config.shapes
         if model.outputs != len(face.names):
@@ -74,13 +98,48 @@ class ShapesTask:
         self.data_hash = clips_hash([*train, *val])
         torch.manual_seed(config.seed)
         self.network = SpeechToMotion(model)
-        bank = VoiceBank(train, model, shapes.voices, shapes.variants, config.seed, progress)
-        self.network.norm.start.copy_(bank.mean_mel())
-        mean, spread = bank.weight_statistics()
+        sources = self._sources(train, progress, teacher)
+        takes = [source.bank for source in sources]
+        # The running mean starts where the corpora are on average, and so does the face.
+        self.network.norm.start.copy_(torch.stack([bank.mean_mel() for bank in takes]).mean(0))
+        mean, spread = weight_statistics(takes)
         self.network.output_mean.copy_(mean)
         self.network.output_scale.copy_(spread)
-        self.batches = BatchMaker(bank, shapes, model, config.seed)
-        self.module: nn.Module = ShapesModule(self.network, MotionLoss(face, shapes.loss))
+        self.batches = BatchMaker(sources, shapes, model, config.seed)
+        teacher_width = takes[0].takes[0][0].teacher.shape[1]
+        self.module: nn.Module = ShapesModule(self.network, MotionLoss(face, shapes.loss), teacher_width)
+
+    def _sources(
+        self, clips: Sequence[Clip], progress: Callable[[int, int], None] | None, teacher: Teacher | None
+    ) -> list[Source]:
+        """Voices of each corpus, as the settings have it take part. InputError when these name another corpus or style."""
+        config, shapes = self.config, self.config.shapes
+        by_name: dict[str, list[Clip]] = {}
+        for clip in clips:
+            by_name.setdefault(clip.corpus, []).append(clip)
+        frames = {name: sum(clip.frames for clip in own) for name, own in by_name.items()}
+        uses = shapes.corpora or [CorpusConfig(name, share=float(count)) for name, count in frames.items()]
+        if sorted(use.name for use in uses) != sorted(by_name):
+            raise InputError(
+                f"the data are of the corpora {', '.join(sorted(by_name))}, but shapes: corpora names "
+                f"{', '.join(sorted(use.name for use in uses))}: expected the same"
+            )
+        counts = [(use.variants or shapes.variants) * len(by_name[use.name]) for use in uses]
+        sources, done = [], 0
+        for use, count in zip(uses, counts):
+            report = None if progress is None else partial(_report, progress, done, sum(counts))
+            bank = VoiceBank(
+                by_name[use.name], config.model, shapes.voices, use.variants or shapes.variants, config.seed, report, teacher
+            )
+            sources.append(Source(bank, use.share, self._style(use.style), use.weight))
+            done += count
+        return sources
+
+    def _style(self, name: str) -> int:
+        styles = self.config.model.styles
+        if name and name not in styles:
+            raise InputError(f"shapes: corpora: style is {name!r}, expected one of model: styles ({', '.join(styles) or 'none'})")
+        return styles.index(name) if name else 0
 
     def batch(self, step: int, rows: slice) -> Batch:
         """Sequences ``rows`` of the batch of one step."""
@@ -117,6 +176,8 @@ class ShapesTask:
     def _animated(self, network: SpeechToMotion, clip: Clip) -> Array:
         """(T, K) weights in 0..1 of a whole clip."""
         config = network.config
+        own = [use.style for use in self.config.shapes.corpora if use.name == clip.corpus and use.style]
+        network.choose_style(own[0] if own else None)
         frames = min(len(clip.samples) // config.hop, len(clip.weights))
         # The delay is paid with silence after the end, as a session's flush does.
         padded = np.zeros((frames + config.delay) * config.hop, np.float32)
@@ -125,6 +186,10 @@ class ShapesTask:
         y, _ = network(sound, network.init_state())
         moved: Array = y[0, config.delay :].clamp(0, 1).cpu().numpy()
         return moved
+
+
+def _report(progress: Callable[[int, int], None], before: int, total: int, made: int, _: int) -> None:
+    progress(before + made, total)
 
 
 def clips_hash(clips: Sequence[Clip]) -> str:

@@ -17,14 +17,32 @@ class LossConfig:
     closure: float = 3.0  # extra weight of the gap error where the lips are closed
     velocity: float = 2.0  # squared error of the vertices' frame-to-frame movement, mm^2
     weights: float = 10.0  # mean squared error of the shape weights
+    phones: float = 0.0  # cross-entropy of the phone spoken at each frame, read off what the decoder makes of the sound
+    teacher: float = 0.0  # squared error of a frozen speech model's features, read off the same
     balance: float = 0.01  # even use of the experts
     router_z: float = 0.0001  # small router logits
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """How one corpus takes part."""
+
+    name: str  # as its clips call it: grid, facegood, tts, ...
+    share: float = 1.0  # of the sequences, relative to the other corpora's shares
+    style: str = ""  # the style that it teaches, one of the network's; empty: the default one
+    weight: float = 1.0  # of its sequences in the loss: lower for motion that a model made
+    variants: int = 0  # voices made of each of its clips; 0: as many as `variants` of all corpora
+
+    def __post_init__(self) -> None:
+        if not self.share > 0 or not self.weight > 0 or self.variants < 0:
+            raise ValueError(f"corpus {self.name}: share and weight must be positive and variants at least 0")
 
 
 @dataclass(frozen=True)
 class ShapesConfig:
     """Training on shape weights: which sequences are made of the clips, and what is minimised."""
 
+    corpora: list[CorpusConfig] = field(default_factory=list)  # empty: all corpora alike, by their length, in the default style
     loss: LossConfig = field(default_factory=LossConfig)
     voices: VoiceAugment = field(default_factory=VoiceAugment)
     spectral: SpectralAugment = field(default_factory=SpectralAugment)
