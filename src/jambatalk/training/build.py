@@ -11,34 +11,37 @@ from jambatalk.training.task import Task
 Progress = Callable[[int, int], None]
 
 
-def shapes_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progress: Progress | None) -> Task:
+def shapes_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progress: Progress | None, most: int | None) -> Task:
     """Shape weights of the default head, from all folders' clips of the splits train and val."""
     from jambatalk.data.corpus import load_clips
     from jambatalk.face.head import default_head
     from jambatalk.training.shapes import ShapesTask
 
     face = default_head()
-    train, val = ([clip for folder in folders for clip in load_clips(folder, split, face, cache)] for split in ("train", "val"))
+    train, val = (
+        [clip for folder in folders for clip in load_clips(folder, split, face, cache)[:most]] for split in ("train", "val")
+    )
     return ShapesTask(config, face, train, val, progress)
 
 
-def vertices_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progress: Progress | None) -> Task:
+def vertices_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progress: Progress | None, most: int | None) -> Task:
     """Vertices of the mesh of prepared corpora."""
     from jambatalk.training.vertices import VertexTask
 
-    return VertexTask(config, folders, cache)
+    return VertexTask(config, folders, cache, most)
 
 
-TASKS: dict[str, Callable[[TrainConfig, Sequence[Path], Path, Progress | None], Task]] = {
-    "shapes": shapes_task,
-    "vertices": vertices_task,
-}
+Builder = Callable[[TrainConfig, Sequence[Path], Path, Progress | None, int | None], Task]
+TASKS: dict[str, Builder] = {"shapes": shapes_task, "vertices": vertices_task}
 
 
-def build_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progress: Progress | None = None) -> Task:
+def build_task(
+    config: TrainConfig, folders: Sequence[Path], cache: Path, progress: Progress | None = None, most: int | None = None
+) -> Task:
     """The task that ``config.task`` names, on the data of ``folders``.
 
     cache: a folder in which what is costly to make of the data is kept. progress: called with (done, total) meanwhile.
+    most: clips of a split and folder that are taken, None for all of them.
     InputError when a folder holds no corpus known here, or not what the settings need.
     """
-    return TASKS[config.task](config, folders, cache, progress)
+    return TASKS[config.task](config, folders, cache, progress, most)

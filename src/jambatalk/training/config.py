@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from jambatalk.config import from_mapping, read_yaml
 from jambatalk.errors import InputError
@@ -87,15 +90,38 @@ class TrainConfig:
             )
 
 
-def load_train_config(path: str | Path) -> TrainConfig:
-    """A TrainConfig from YAML, its network laid over the preset that ``model: extends:`` names; unknown keys are errors."""
-    return train_config(read_yaml(path), str(path))
+def load_train_config(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
+    """A TrainConfig from YAML, its network laid over the preset that ``model: extends:`` names; unknown keys are errors.
+
+    changes: ``key=value`` each, with dots in the keys of nested settings (``shapes.loss.gap=0.7``) and YAML values.
+    """
+    values = read_yaml(path)
+    if not values:
+        raise InputError(f"{path} is empty, expected training settings")
+    for change in changes:
+        _change(values, change)
+    return train_config(values, f"{path} with {', '.join(changes)}" if changes else str(path))
 
 
 def train_config(values: dict[str, Any], where: str) -> TrainConfig:
     """A TrainConfig from the mapping that a YAML file holds; ``where`` names the source in errors."""
-    if not values:
-        raise InputError(f"{where} is empty, expected training settings")
     if isinstance(values.get("model"), dict):
         values = values | {"model": merged_preset(values["model"], where)}
     return from_mapping(TrainConfig, values, where)
+
+
+def _change(values: dict[str, Any], change: str) -> None:
+    """Set what one ``key=value`` says."""
+    key, equals, text = change.partition("=")
+    *outer, last = key.strip().split(".")
+    if not equals or not last or not all(outer):
+        raise InputError(f"{change!r} was given as a setting, expected key=value, such as learning_rate=1e-4")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{change!r} has no value that is valid YAML") from error
+    for name in outer:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise InputError(f"{change!r} goes into {name}, which is {values!r} and has no settings of its own")
+    values[last] = value

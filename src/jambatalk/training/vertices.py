@@ -35,19 +35,22 @@ class VertexTask:
     """Prepared corpora of one mesh; ``network`` moves its vertices from the subject's template.
 
     folders: written by ``jambatalk data prepare``. cache: where what the recogniser reads is kept between runs, None for
-    memory. InputError when settings and corpora do not fit each other.
+    memory. most: clips of a split and folder that are taken, None for all. InputError when settings and corpora do not fit
+    each other.
     """
 
     names: tuple[str, ...] = ()
 
-    def __init__(self, config: TrainConfig, folders: Sequence[Path], cache: Path | None = None) -> None:
+    def __init__(
+        self, config: TrainConfig, folders: Sequence[Path], cache: Path | None = None, most: int | None = None
+    ) -> None:  # fmt: skip
         self.config, self.settings = config, config.vertices
         corpora = [open_prepared(folder) for folder in folders]
         for corpus in corpora:
             _check_fit(corpus, config)
         loss, scheme = self.settings.loss, self.settings.scheme or None
-        self.train = [Cut(clip) for corpus in corpora for clip in corpus.clips(self.settings.train, scheme)]
-        self.val = [Cut(clip) for corpus in corpora for clip in corpus.clips(self.settings.val, scheme)]
+        self.train = [Cut(clip) for corpus in corpora for clip in corpus.clips(self.settings.train, scheme)[:most]]
+        self.val = [Cut(clip) for corpus in corpora for clip in corpus.clips(self.settings.val, scheme)[:most]]
         self.unit = corpora[0].unit
         self.data_hash = _data_hash(self.train, self.val)
         torch.manual_seed(config.seed)
