@@ -1,0 +1,296 @@
+"""A person's own recordings: videos become clips of the default head's motion with their sound.
+
+Every video is tracked once (``video_take``), its frames freed of head pose (``video_pose``) and brought to an even rate
+(``video_timeline``); then all recordings of one person together give their neutral face, closed lips and scale, and are carried
+over (``carry``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.data.carry import CarrySettings, TrackedTake, carry
+from jambatalk.data.clip import Clip
+from jambatalk.data.raw import Problem
+from jambatalk.data.sync import loudness
+from jambatalk.data.video_mediapipe import MediaPipeTracker, find_model
+from jambatalk.data.video_names import Recording, find_recordings, hold_out
+from jambatalk.data.video_pose import angles, mean_rotation, register
+from jambatalk.data.video_quality import (
+    ClipQuality,
+    FileQuality,
+    as_dict,
+    clip_quality,
+    clip_warnings,
+    curve,
+    file_quality,
+    file_warnings,
+    overall,
+    rounded,
+)
+from jambatalk.data.video_read import Sound, read_sound
+from jambatalk.data.video_take import Take, track_once
+from jambatalk.data.video_timeline import Span, even_times, observed, resample, spans
+from jambatalk.data.video_tracker import Tracker
+from jambatalk.errors import InputError
+from jambatalk.face.face import Face
+from jambatalk.face.head import default_head
+from jambatalk.motion import Motion
+
+Array = NDArray[Any]
+NAME = "video"
+CREDIT = "own recordings; all rights with those who are seen and heard in them"
+FPS = 25.0
+CENTIMETRE = np.float32(0.01)
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How recordings are wanted.
+
+    fps: frames per second of the motion. subject: see ``find_recordings``. model: of the face landmarker, None to look for it
+    (see ``find_model``). jobs: videos tracked at a time.
+    """
+
+    fps: float = FPS
+    subject: str | None = None
+    model: Path | None = None
+    jobs: int = 2
+
+
+@dataclass(frozen=True)
+class Videos:
+    """What recordings became.
+
+    clips: with their split, weights on the default head, head pose (radians from the recording's mean), measured gap, and
+    which frames were tracked. sources: clip's name -> the files that it depends on, its own first. problems: files left out.
+    quality: what is written beside the corpus as quality.json.
+    """
+
+    clips: tuple[Clip, ...]
+    sources: Mapping[str, tuple[Path, ...]]
+    problems: tuple[Problem, ...]
+    quality: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EvenTake:
+    """One recording at an even rate, without head pose: T frames, the first at ``start`` seconds of the file's clock.
+
+    positions: (T, 468, 3) float32 metres. pose: (T, 3) radians from the recording's mean. forward: (T,) cosine of the angle
+    between face and camera axis. width: (T,) pixels. spans: the clips in it.
+    """
+
+    recording: Recording
+    positions: Array
+    scores: Array
+    pose: Array
+    forward: Array
+    width: Array
+    seen: Array
+    spans: tuple[Span, ...]
+    samples: Array
+    quality: FileQuality
+
+
+def read_videos(
+    raw: str | Path,
+    options: VideoOptions | None = None,
+    cache: Path | None = None,
+    face: Face | None = None,
+    tracker: Tracker | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Videos:
+    """Track every video in ``raw`` and carry it over to ``face`` (the default head).
+
+    cache: a folder that keeps tracks, so that an interrupted run goes on where it stopped. tracker: None for MediaPipe's.
+    progress: called with (done, in all) hundredths of a video. Videos that cannot be used are named in the result.
+    Raises InputError when there is none that can, and MissingExtraError without MediaPipe.
+    """
+    options, raw = options or VideoOptions(), Path(raw)
+    if not 5 <= options.fps <= 120:
+        raise InputError(f"{options.fps:g} frames a second, expected 5 to 120")
+    recordings, problems = find_recordings(raw, options.subject)
+    tracker = tracker or MediaPipeTracker(find_model(raw, options.model))
+    face = face or default_head()
+    shares = [0.0] * len(recordings)
+
+    def one(number: int) -> tuple[Take, Sound] | Problem:
+        recording = recordings[number]
+
+        def report(share: float) -> None:
+            shares[number] = share
+            if progress is not None:
+                progress(int(100 * sum(shares)), 100 * len(shares))
+
+        try:
+            sound = read_sound(recording.path)  # before the slow part: without sound there is no clip
+            return track_once(recording.path, tracker, cache, report), sound
+        except InputError as error:
+            return Problem(_place(recording, raw), str(error))
+        finally:
+            report(1.0)
+
+    with ThreadPoolExecutor(max(1, options.jobs)) as pool:
+        try:
+            read = list(pool.map(one, range(len(recordings))))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    takes: dict[str, list[EvenTake]] = {}
+    for recording, result in zip(recordings, read):
+        if isinstance(result, Problem):
+            problems.append(result)
+            continue
+        try:
+            takes.setdefault(recording.subject, []).append(even_take(recording, *result, tracker.canonical, options.fps))
+        except InputError as error:
+            problems.append(Problem(_place(recording, raw), str(error)))
+    clips: list[Clip] = []
+    sources: dict[str, tuple[Path, ...]] = {}
+    quality: dict[str, ClipQuality] = {}
+    for own in takes.values():
+        for take, clip, measured in carry_subject(own, face, tracker.score_names, options.fps):
+            if clip.id.casefold() in (name.casefold() for name in sources):
+                problems.append(Problem(_place(take.recording, raw), f"another video makes a clip {clip.id} too"))
+                continue
+            clips.append(clip)
+            quality[clip.id] = measured
+            others = tuple(other.recording.path for other in own if other is not take)
+            sources[clip.id] = (take.recording.path, *others)
+    if not clips:
+        reason = f": {problems[0].name}: {problems[0].reason}" if problems else ""
+        raise InputError(f"{raw} holds no recording that can be used{reason}")
+    files = {_place(take.recording, raw): take.quality for own in takes.values() for take in own}
+    return Videos(tuple(clips), sources, tuple(sorted(problems)), report_of(files, quality, clips, problems, options.fps))
+
+
+def _place(recording: Recording, raw: Path) -> str:
+    return recording.path.name if raw.is_file() else recording.path.relative_to(raw).as_posix()
+
+
+def even_take(recording: Recording, take: Take, sound: Sound, canonical: Array, fps: float) -> EvenTake:
+    """A tracked video on an even timeline, over the time in which it has both picture and sound.
+
+    InputError when no face was seen, or never long enough for a clip.
+    """
+    if not take.found.any():
+        raise InputError(f"no face was seen in its {len(take.found)} pictures")
+    first = float(take.times[0])
+    first += max(0.0, np.ceil((sound.start - first) * fps - 1e-3)) / fps
+    last = min(float(take.times[-1]), sound.end - 1.0 / fps)
+    if last < first:
+        raise InputError(
+            f"its pictures ({take.times[0]:.2f} to {take.times[-1]:.2f} s) and its sound ({sound.start:.2f} to {sound.end:.2f} s) "
+            "do not meet"
+        )
+    wanted = even_times(first, last, fps)
+    known = take.times[take.found]
+    seen, usable = observed(take.times, take.found, wanted, fps)
+    rate = 1.0 / max(float(np.median(np.diff(known))) if len(known) > 1 else 1.0 / fps, 1e-3)
+    fixed = register(take.landmarks[take.found], canonical, rate)
+    samples = sound.cut(first, len(wanted) / fps)
+    parts = tuple(spans(usable, samples, fps))
+    if not parts:
+        raise InputError(f"a face was seen in {take.found.mean():.0%} of its pictures, but never for a second on end")
+    u, _, vt = np.linalg.svd(resample(fixed.rotation, known, wanted, fps))
+    rotation = u @ vt
+    visible = take.landmarks[take.found][:, :, 0]
+    used = sum(map(len, parts)) / fps
+    return EvenTake(
+        recording=recording,
+        positions=(resample(fixed.positions, known, wanted, fps) * CENTIMETRE).astype(np.float32),
+        scores=resample(take.scores[take.found], known, wanted, fps).astype(np.float32),
+        pose=angles(mean_rotation(rotation).T @ rotation).astype(np.float32),
+        forward=rotation[:, 2, 2],
+        width=resample(np.ptp(visible, axis=1), known, wanted, fps),
+        seen=seen,
+        spans=parts,
+        samples=samples,
+        quality=file_quality(take.times, take.found, take.faces, take.size, take.undecodable, sound.clipped, used),
+    )
+
+
+def carry_subject(
+    takes: Sequence[EvenTake], face: Face, score_names: tuple[str, ...], fps: float, settings: CarrySettings | None = None
+) -> list[tuple[EvenTake, Clip, ClipQuality]]:
+    """All recordings of one person, worn by ``face``: one neutral, one closed level and one scale for all of them."""
+    pieces = [(take, span) for take in takes for span in take.spans]
+
+    def joined(name: str) -> Array:
+        return np.concatenate([getattr(take, name)[span.first : span.last] for take, span in pieces])
+
+    whole = TrackedTake(
+        positions=joined("positions"),
+        scores=joined("scores"),
+        score_names=score_names,
+        tracked=joined("seen"),
+        lengths=np.array([len(span) for _, span in pieces]),
+        fps=fps,
+        words=[()] * len(pieces),
+    )
+    weights, gap = carry(whole, face, settings)
+    names = _names([(take.recording, len(take.spans)) for take in takes])
+    splits = hold_out([(take.recording.subject, name) for (take, _), name in zip(pieces, names)])
+    out, start = [], 0
+    for (take, span), name, split in zip(pieces, names, splits):
+        rows, frames = slice(start, start + len(span)), slice(span.first, span.last)
+        start += len(span)
+        first, last = (round(frame / fps * 16_000) for frame in (span.first, span.last))
+        motion = Motion(fps=fps, weights=weights[rows], names=face.names, head_pose=take.pose[frames])
+        clip = Clip(
+            id=f"{take.recording.subject}_{name}",
+            subject=take.recording.subject,
+            split=split or "train",
+            samples=take.samples[first:last],
+            motion=motion,
+            gap=gap[rows],
+            tracked=take.seen[frames],
+            corpus=NAME,
+        )
+        measured = clip_quality(
+            take.positions[frames], gap[rows], take.seen[frames], take.pose[frames], take.forward[frames], take.width[frames],
+            clip.samples, fps,
+        )  # fmt: skip
+        out.append((take, clip, measured))
+    return out
+
+
+def _names(recordings: Sequence[tuple[Recording, int]]) -> list[str]:
+    """A name per clip: the recording's, numbered where it became several."""
+    return [
+        recording.sentence if count == 1 else f"{recording.sentence}-{number:02d}"
+        for recording, count in recordings
+        for number in range(1, count + 1)
+    ]
+
+
+def report_of(
+    files: Mapping[str, FileQuality],
+    quality: Mapping[str, ClipQuality],
+    clips: Sequence[Clip],
+    problems: Sequence[Problem],
+    fps: float,
+) -> dict[str, Any]:
+    """The quality report: per file, per clip and in all, with warnings in words."""
+    curves = []
+    for clip in clips:
+        assert clip.gap is not None
+        found = curve(clip.gap.astype(np.float64), loudness(clip.samples, clip.frames, fps), fps)
+        if found is not None:
+            curves.append(found)
+    figures, said = overall(quality, curves, fps)
+    return {
+        "all": {name: rounded(value) for name, value in figures.items()},
+        "warnings": said,
+        "files": {name: {**as_dict(one), "warnings": file_warnings(one)} for name, one in files.items()},
+        "clips": {name: {**as_dict(one), "warnings": clip_warnings(one)} for name, one in quality.items()},
+        "left_out": {problem.name: problem.reason for problem in problems},
+    }
