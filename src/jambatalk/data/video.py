@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.audio import RATE
 from jambatalk.data.carry import CarrySettings, TrackedTake, carry
 from jambatalk.data.clip import Clip
 from jambatalk.data.raw import Problem
 from jambatalk.data.sync import loudness
+from jambatalk.data.video_even import EvenTake, even_take
 from jambatalk.data.video_mediapipe import MediaPipeTracker, find_model
 from jambatalk.data.video_names import Recording, find_recordings, hold_out
-from jambatalk.data.video_pose import angles, mean_rotation, register
 from jambatalk.data.video_quality import (
     ClipQuality,
     FileQuality,
@@ -30,14 +31,12 @@ from jambatalk.data.video_quality import (
     clip_quality,
     clip_warnings,
     curve,
-    file_quality,
     file_warnings,
     overall,
     rounded,
 )
 from jambatalk.data.video_read import Sound, read_sound
 from jambatalk.data.video_take import Take, track_once
-from jambatalk.data.video_timeline import Span, even_times, observed, resample, spans
 from jambatalk.data.video_tracker import Tracker
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
@@ -48,7 +47,6 @@ Array = NDArray[Any]
 NAME = "video"
 CREDIT = "own recordings; all rights with those who are seen and heard in them"
 FPS = 25.0
-CENTIMETRE = np.float32(0.01)
 
 
 @dataclass(frozen=True)
@@ -78,26 +76,6 @@ class Videos:
     sources: Mapping[str, tuple[Path, ...]]
     problems: tuple[Problem, ...]
     quality: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class EvenTake:
-    """One recording at an even rate, without head pose: T frames, the first at ``start`` seconds of the file's clock.
-
-    positions: (T, 468, 3) float32 metres. pose: (T, 3) radians from the recording's mean. forward: (T,) cosine of the angle
-    between face and camera axis. width: (T,) pixels. spans: the clips in it.
-    """
-
-    recording: Recording
-    positions: Array
-    scores: Array
-    pose: Array
-    forward: Array
-    width: Array
-    seen: Array
-    spans: tuple[Span, ...]
-    samples: Array
-    quality: FileQuality
 
 
 def read_videos(
@@ -176,48 +154,6 @@ def _place(recording: Recording, raw: Path) -> str:
     return recording.path.name if raw.is_file() else recording.path.relative_to(raw).as_posix()
 
 
-def even_take(recording: Recording, take: Take, sound: Sound, canonical: Array, fps: float) -> EvenTake:
-    """A tracked video on an even timeline, over the time in which it has both picture and sound.
-
-    InputError when no face was seen, or never long enough for a clip.
-    """
-    if not take.found.any():
-        raise InputError(f"no face was seen in its {len(take.found)} pictures")
-    first = float(take.times[0])
-    first += max(0.0, np.ceil((sound.start - first) * fps - 1e-3)) / fps
-    last = min(float(take.times[-1]), sound.end - 1.0 / fps)
-    if last < first:
-        raise InputError(
-            f"its pictures ({take.times[0]:.2f} to {take.times[-1]:.2f} s) and its sound ({sound.start:.2f} to {sound.end:.2f} s) "
-            "do not meet"
-        )
-    wanted = even_times(first, last, fps)
-    known = take.times[take.found]
-    seen, usable = observed(take.times, take.found, wanted, fps)
-    rate = 1.0 / max(float(np.median(np.diff(known))) if len(known) > 1 else 1.0 / fps, 1e-3)
-    fixed = register(take.landmarks[take.found], canonical, rate)
-    samples = sound.cut(first, len(wanted) / fps)
-    parts = tuple(spans(usable, samples, fps))
-    if not parts:
-        raise InputError(f"a face was seen in {take.found.mean():.0%} of its pictures, but never for a second on end")
-    u, _, vt = np.linalg.svd(resample(fixed.rotation, known, wanted, fps))
-    rotation = u @ vt
-    visible = take.landmarks[take.found][:, :, 0]
-    used = sum(map(len, parts)) / fps
-    return EvenTake(
-        recording=recording,
-        positions=(resample(fixed.positions, known, wanted, fps) * CENTIMETRE).astype(np.float32),
-        scores=resample(take.scores[take.found], known, wanted, fps).astype(np.float32),
-        pose=angles(mean_rotation(rotation).T @ rotation).astype(np.float32),
-        forward=rotation[:, 2, 2],
-        width=resample(np.ptp(visible, axis=1), known, wanted, fps),
-        seen=seen,
-        spans=parts,
-        samples=samples,
-        quality=file_quality(take.times, take.found, take.faces, take.size, take.undecodable, sound.clipped, used),
-    )
-
-
 def carry_subject(
     takes: Sequence[EvenTake], face: Face, score_names: tuple[str, ...], fps: float, settings: CarrySettings | None = None
 ) -> list[tuple[EvenTake, Clip, ClipQuality]]:
@@ -243,7 +179,7 @@ def carry_subject(
     for (take, span), name, split in zip(pieces, names, splits):
         rows, frames = slice(start, start + len(span)), slice(span.first, span.last)
         start += len(span)
-        first, last = (round(frame / fps * 16_000) for frame in (span.first, span.last))
+        first, last = (round(frame / fps * RATE) for frame in (span.first, span.last))
         motion = Motion(fps=fps, weights=weights[rows], names=face.names, head_pose=take.pose[frames])
         clip = Clip(
             id=f"{take.recording.subject}_{name}",

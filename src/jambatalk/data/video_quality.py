@@ -224,9 +224,8 @@ def overall(clips: Mapping[str, ClipQuality], curves: Sequence[Array], fps: floa
         if best < LEAST_CORRELATION:
             said.append(f"the lips do not follow the sound (correlation {best:.2f}): is it the speaker's own voice?")
         elif abs(lag) > LATEST:
-            said.append(
-                f"the lips move {abs(1e3 * lag):.0f} ms {'after' if lag > 0 else 'before'} the sound: the recorder puts them apart"
-            )
+            side = "after" if lag > 0 else "before"
+            said.append(f"the lips move {abs(1e3 * lag):.0f} ms {side} the sound: the recorder puts them apart")
     return figures, said
 
 

@@ -20,7 +20,8 @@ from jambatalk.errors import InputError
 Array = NDArray[Any]
 
 SUFFIXES = (
-    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".wmv",
+    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
+    ".wmv",
 )  # fmt: skip
 """Files of a folder with one of these endings are taken for recordings."""
 
@@ -77,7 +78,7 @@ class Pictures:
             first = float((stream.start_time or 0) * stream.time_base)
             if container.format.name.startswith(TELLS_LENGTH) and first + stated - last > CUT_OFF + 1.5 / (self.fps or 25.0):
                 raise InputError(
-                    f"{self.path.name} is cut off or damaged: it promises {stated:.1f} s, its pictures end at {last - first:.1f} s"
+                    f"{self.path.name} is cut off: it promises {stated:.1f} s, its pictures end at {last - first:.1f} s"
                 )
 
     def _frames(self, container: Any, stream: Any) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -99,5 +100,5 @@ def spans(usable: Array, samples: Array, fps: float) -> list[Span]:
             continue
         heard = samples[round(first / fps * RATE) : round(last / fps * RATE)]
         cuts = cuts_at_pauses(heard, int(last - first), fps, LONGEST)
-        out += [Span(int(first) + a, int(first) + b) for a, b in zip(cuts, cuts[1:])]
+        out += [Span(int(first) + a, int(first) + b) for a, b in pairwise(cuts)]
     return out
