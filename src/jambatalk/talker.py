@@ -57,6 +57,11 @@ class Talker:
         return float(self.model.config.fps)
 
     @property
+    def styles(self) -> tuple[str, ...]:
+        """Ways of speaking that ``load(style=...)`` can choose from, the default first; none where there is one way."""
+        return tuple(self.model.config.styles)
+
+    @property
     def look_ahead_ms(self) -> float:
         """How much sound after a frame's own time the frame depends on, in milliseconds; infinite for the whole clip."""
         return self.model.config.look_ahead_ms
@@ -126,12 +131,16 @@ class Talker:
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load(path: str | Path | None = None, device: str = "cpu", precision: str = "float32", face: Face | None = None) -> Talker:
+def load(
+    path: str | Path | None = None, device: str = "cpu", precision: str = "float32", face: Face | None = None,
+    style: str | None = None,
+) -> Talker:  # fmt: skip
     """A talker from a weights' file (default: the weights inside the package) on "cpu" or "cuda".
 
     ``precision``: "float32", or "bfloat16" / "float16" for the weights and products on a GPU (features, scans and results
-    stay float32). ``face``: the mesh that a network of vertex offsets moves. Raises InputError when the file is missing or
-    damaged, the device is not there, or the face is not the network's.
+    stay float32). ``face``: the mesh that a network of vertex offsets moves. ``style``: one of the ways of speaking that the
+    weights know (``Talker.styles``); None is their default. Raises InputError when the file is missing or damaged, the device
+    is not there, the style is unknown, or the face is not the network's.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision is {precision!r}, expected {', '.join(PRECISIONS)}")
@@ -141,8 +150,12 @@ def load(path: str | Path | None = None, device: str = "cpu", precision: str = "
         raise InputError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try 'cpu'") from error
     chosen = Path(path) if path is not None else DEFAULT_WEIGHTS
     if chosen.suffix.lower() == ".onnx":
-        return _load_onnx(chosen, device, precision, face)
+        return _load_onnx(chosen, device, precision, face, style)
     model, names, _ = load_weights(chosen, device)
+    try:
+        model.choose_style(style)
+    except ValueError as error:
+        raise InputError(f"{chosen}: {error}") from error
     if precision != "float32":
         model.lower_precision(PRECISIONS[precision])
     elif torch.device(device).type == "cpu" and model.config.streaming:
@@ -150,9 +163,11 @@ def load(path: str | Path | None = None, device: str = "cpu", precision: str = "
     return Talker(model, names, chosen, device, face)
 
 
-def _load_onnx(path: Path, device: str, precision: str, face: Face | None) -> Talker:
+def _load_onnx(path: Path, device: str, precision: str, face: Face | None, style: str | None) -> Talker:
     from jambatalk.deploy.onnx_model import load_onnx
 
+    if style is not None:
+        raise InputError(f"{path} speaks in the style that it was exported with: choose it in jambatalk export --style")
     if torch.device(device).type != "cpu" or precision != "float32":
         raise InputError(f"{path} runs on the cpu in the precision that it was exported in, not on {device!r} in {precision}")
     model, names, _ = load_onnx(path)

@@ -42,6 +42,9 @@ def animate(
     face: Annotated[
         str | None, Option(metavar="MESH", help="Template mesh (.obj .ply .npz) for a network that moves vertices.")
     ] = None,
+    style: Annotated[
+        str | None, Option(metavar="NAME", help="Way of speaking, one of the weights' (jambatalk network lists them).")
+    ] = None,
     precision: Annotated[str, Option(metavar="NAME", help="float32; bfloat16 or float16 on a GPU.")] = "float32",
     overwrite: Annotated[bool, Option("--overwrite", help="Of many inputs, also make those that are done.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON on standard output.")] = False,
@@ -58,7 +61,7 @@ def animate(
     check_identity(identity)
     planned = plan(inputs, out or [], out_dir, format)
     with screen() as shown:
-        worker = _Worker(shown, Network(model, device, precision, face), rate, {"size": pixels, "identity": identity})
+        worker = _Worker(shown, Network(model, device, precision, face, style), rate, {"size": pixels, "identity": identity})
         results = []
         for job in planned.jobs:
             if planned.batch and not overwrite and job.is_done():
@@ -122,6 +125,7 @@ class _Worker:
             "look_ahead_ms": self.talker.look_ahead_ms if self.talker.model.config.streaming else None,
             "fps": self.talker.fps,
             "device": self.network.device,
+            "style": self.network.style or next(iter(self.talker.styles), None),
         }
 
     def _loaded(self, job: Job) -> Motion:

@@ -18,6 +18,9 @@ def export(
     int8: Annotated[
         bool, Option("--int8", help="int8 weights (.onnx): a quarter of the size, faster, motion off by 0.0001 on average.")
     ] = False,
+    style: Annotated[
+        str | None, Option(metavar="NAME", help="Way of speaking, one of the weights' (jambatalk network lists them).")
+    ] = None,
 ) -> None:
     """Write one hop of the network, with all its memory explicit, for ONNX runtimes or torch.export.
 
@@ -26,7 +29,7 @@ def export(
     from jambatalk.deploy.writing import export_step
     from jambatalk.talker import DEFAULT_WEIGHTS
 
-    written = export_step(model if model is not None else DEFAULT_WEIGHTS, out, batch, int8)
+    written = export_step(model if model is not None else DEFAULT_WEIGHTS, out, batch, int8, style)
     info, parity = written.info, written.parity
     config = info.config
     typer.echo(

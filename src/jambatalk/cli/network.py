@@ -30,6 +30,8 @@ def network(
         return
     for key in ("encoder", "look-ahead", "output"):
         typer.echo(f"{key:11} {facts[key]}")
+    if facts["styles"]:
+        typer.echo(f"{'styles':11} {', '.join(facts['styles'])} (the first is the default)")
     typer.echo(f"{'':11} {'layer':6} {'parameters':>12}  {'state, bytes':>12}")
     for place, layer in enumerate(facts["layers"], 1):
         state = f"{layer['state_bytes']:,}" if layer["state_bytes"] is not None else "whole clip"
@@ -67,6 +69,7 @@ def _facts(name: str) -> dict[str, Any]:
         f"{encoder.name or encoder.architecture.get('model_type', 'unnamed')}, {encoder.align} aligned to {config.fps} fps",
         "look-ahead": f"{config.look_ahead_ms:.0f} ms" if config.streaming else "the whole recording",
         "output": f"{config.outputs} values at {config.fps} fps",
+        "styles": list(config.styles),
         "layers": layers,
         "decoder_parameters": sum(p.numel() for p in decoder.parameters()),
     }  # fmt: skip

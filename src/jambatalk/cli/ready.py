@@ -17,6 +17,7 @@ class Network:
     device: str = "cpu"
     precision: str = "float32"
     face: str | None = None
+    style: str | None = None
 
 
 def ready_talker(network: Network) -> Talker:
@@ -33,7 +34,7 @@ def ready_talker(network: Network) -> Talker:
         from jambatalk.face.mesh import load_mesh
 
         face = load_mesh(network.face)
-    talker = jambatalk.load(network.weights, network.device, network.precision, face)
+    talker = jambatalk.load(network.weights, network.device, network.precision, face, network.style)
     talker.animate_blocks([np.zeros(1600, np.float32)])
     return talker
 

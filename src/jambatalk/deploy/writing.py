@@ -47,8 +47,9 @@ def check_suffix(path: str | Path, int8: bool) -> str:
     return suffix
 
 
-def export_step(weights: str | Path, path: str | Path, batch: int = 1, int8: bool = False) -> Exported:
-    """Write one hop of the network in ``weights`` to ``path`` (.onnx or .pt2), for ``batch`` streams at once.
+def export_step(weights: str | Path, path: str | Path, batch: int = 1, int8: bool = False, style: str | None = None) -> Exported:
+    """Write one hop of the network in ``weights`` to ``path`` (.onnx or .pt2), for ``batch`` streams at once, speaking in
+    ``style`` (None: the weights' default).
 
     The written file is run over a second of speech before it takes its name. InputError when it moves differently from the
     network by more than LARGEST_ERROR, the network cannot run hop by hop, or a file cannot be read or written.
@@ -62,6 +63,7 @@ def export_step(weights: str | Path, path: str | Path, batch: int = 1, int8: boo
         raise InputError(f"cannot write {path}: it is a folder")
     model, names, notes = load_weights(weights)
     try:
+        model.choose_style(style)
         HopStep(model)
     except ValueError as error:
         raise InputError(f"{weights} cannot be exported: {error}") from error
