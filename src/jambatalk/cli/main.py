@@ -14,6 +14,7 @@ from jambatalk.cli.data import data
 from jambatalk.cli.demo import demo
 from jambatalk.cli.doctor import doctor
 from jambatalk.cli.export import export
+from jambatalk.cli.fit_phones import fit_phones
 from jambatalk.cli.network import network
 from jambatalk.cli.plain import plain_errors
 from jambatalk.cli.train import train
@@ -31,6 +32,7 @@ app = typer.Typer(
 for command in (animate, demo, doctor, export, network, train):
     app.command()(plain_errors(command))
 app.add_typer(convert, name="convert")
+data.command("fit-phones")(plain_errors(fit_phones))
 app.add_typer(data, name="data")
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.data.clip import RATE, Timed
+from jambatalk.data.clip import RATE, Clip, Timed
 from jambatalk.data.phones import SILENCE, ipa
 from jambatalk.errors import InputError, MissingExtraError
 
 SPELLED_OTHERWISE: Mapping[str, str] = {"z": "zed"}
 """GRID's speakers are British: the letter z is "zed"."""
+
+SILENT_WORDS = ("sil", "sp", "")
+"""Marks of words that are none."""
 
 STEP = 0.01  # seconds; the aligner's frames
 LEAD, TAIL = 0.2, 0.3
@@ -82,3 +86,20 @@ class Aligner:
         self._decoder.start_utt()
         self._decoder.process_raw(sound, full_utt=True)
         self._decoder.end_utt()
+
+
+def with_phones(clips: Sequence[Clip], progress: Callable[[int, int], None] | None = None) -> list[Clip]:
+    """The clips, those without phones with the phones of their words. InputError when a clip has neither."""
+    aligner: Aligner | None = None
+    result = []
+    for count, clip in enumerate(clips, 1):
+        if not clip.phones:
+            words = [word.text for word in clip.words if word.text not in SILENT_WORDS]
+            if not words:
+                raise InputError(f"clip {clip.id} has neither phones nor words: expected one of them")
+            aligner = aligner or Aligner()
+            clip = replace(clip, phones=aligner.align(clip.samples, " ".join(words))[0])
+        result.append(clip)
+        if progress is not None:
+            progress(count, len(clips))
+    return result
