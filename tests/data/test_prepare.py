@@ -372,7 +372,7 @@ def test_refusals_of_the_whole(tmp_path: Path, vocaset: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"version": 2}, "its format is jambatalk-corpus 2, expected jambatalk-corpus 1"),
+    ({"version": 9}, "its format is jambatalk-corpus 9, expected jambatalk-corpus 2"),
     ({"clips": [{}]}, "is damaged"),
     ({"subjects": ["../x"]}, "is no name for a file"),
 ])  # fmt: skip

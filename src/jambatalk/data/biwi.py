@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jambatalk.audio import Speech
 from jambatalk.data import splits
-from jambatalk.data.raw import METRES, OWN_UNIT, Options, Problem, RawClip, RawCorpus, every_nth, require, visible
+from jambatalk.data.raw import METRES, OWN_UNIT, Loaded, Options, Problem, RawClip, RawCorpus, every_nth, require, visible
 from jambatalk.errors import InputError
 from jambatalk.face.mesh import load_mesh
 
@@ -169,7 +169,7 @@ def _checked(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
         raise InputError(f"{path} is damaged or cut off ({error})") from error
 
 
-def _load(frames: Path, sentence: str, vertices: int, step: int, scale: float, sound: Path) -> tuple[Array, Speech]:
+def _load(frames: Path, sentence: str, vertices: int, step: int, scale: float, sound: Path) -> Loaded:
     """Positions (T, V, 3) in metres, or the corpus' own unit, and the sound of one sentence."""
     found: dict[int, Array] = {}
     for name, content in _files(frames, sentence, 4 + 12 * vertices):
@@ -182,7 +182,8 @@ def _load(frames: Path, sentence: str, vertices: int, step: int, scale: float, s
     first, last = min(1, *found), max(found)  # counted from 0 or from 1
     if missing := sorted(set(range(first, last + 1)) - found.keys()):
         raise InputError(f"{frames} lacks frame {missing[0]} of {first} to {last}")
-    return np.stack([found[place] for place in range(first, last + 1, step)]) * np.float32(scale), Speech.load(sound)
+    positions = np.stack([found[place] for place in range(first, last + 1, step)]) * np.float32(scale)
+    return Loaded(positions, Speech.load(sound))
 
 
 def _files(frames: Path, sentence: str, size: int) -> Iterator[tuple[str, bytes]]:

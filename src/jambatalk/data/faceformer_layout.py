@@ -15,6 +15,7 @@ from jambatalk.data import biwi, vocaset
 from jambatalk.data.raw import (
     METRES,
     OWN_UNIT,
+    Loaded,
     Options,
     Problem,
     RawClip,
@@ -84,9 +85,9 @@ def _stems(folder: Path, suffix: str) -> Mapping[str, Path]:
     return {path.stem: path for path in visible(folder.iterdir()) if path.suffix.lower() == suffix}
 
 
-def _load(motion: Path, sound: Path, vertices: int, step: int) -> tuple[Array, Speech]:
+def _load(motion: Path, sound: Path, vertices: int, step: int) -> Loaded:
     values = vocaset.open_array(motion)
     if values.dtype.kind != "f" or values.ndim not in (2, 3) or values[0:1].size != 3 * vertices or values.shape[-1] % 3:
         raise InputError(f"{motion} holds {values.dtype} of shape {values.shape}, expected floats (T, {3 * vertices})")
     frames = np.asarray(values[::step], np.float32).reshape(-1, vertices, 3)
-    return frames, Speech.load(sound)
+    return Loaded(frames, Speech.load(sound))

@@ -13,6 +13,8 @@ from jambatalk.face.face import Face
 
 Array = NDArray[Any]
 
+MAP_VERSION = 1  # raise when the mapping changes, so that prepared clips are made anew
+
 JAW = 0.75
 """jawOpen per unit of mouth_stretch_c: with it the 95th percentile of the default head's lip gap in sounding frames is 12.5 mm,
 as in GRID's carried motion."""

@@ -132,32 +132,44 @@ class GridCorpus:
 
     def _carried(self, face: Face, cache: Path | None) -> tuple[Array, Array]:
         """Weights (N, K) and measured gap (N,) of every frame of the corpus, from the cache when it holds them."""
-        path = None if cache is None else cache / f"grid-{self._key(face)}.npz"
+        path = None if cache is None else cache / f"grid-{self.key(face)}.npz"
         if path is not None and path.is_file():
             # A cache cut short by a full disk is no reason to stop: it is made anew below.
             with suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile), np.load(path) as stored:
                 return stored["weights"].astype(np.float32), stored["gap"]
-        data = self._load()
-        weights = np.zeros((len(data["tracked"]), len(face.names)), np.float32)
+        weights = np.zeros((len(self._load()["tracked"]), len(face.names)), np.float32)
         gap = np.zeros(len(weights), np.float32)
         for subject in dict.fromkeys(entry.subject for entry in self.entries):
-            entries = [entry for entry in self.entries if entry.subject == subject]
-            rows = np.concatenate([np.arange(entry.start, entry.start + entry.frames) for entry in entries])
-            take = TrackedTake(
-                positions=self.positions(entries),
-                scores=np.concatenate([self._scores(entry) for entry in entries]),
-                score_names=tuple(str(name) for name in data["blendshape_names"]),
-                tracked=data["tracked"][rows],
-                lengths=np.array([entry.frames for entry in entries]),
-                fps=entries[0].fps,
-                words=[entry.words for entry in entries],
-            )
-            weights[rows], gap[rows] = carry(take, face, self.settings)
+            rows = np.concatenate([np.arange(e.start, e.start + e.frames) for e in self.entries if e.subject == subject])
+            weights[rows], gap[rows] = self.carried(subject, face)
         if path is not None:
             with replacing(path) as temporary:
                 np.savez_compressed(temporary, weights=weights.astype(np.float16), gap=gap)
             return weights.astype(np.float16).astype(np.float32), gap  # the same bytes as the next time
         return weights, gap
+
+    def carried(self, subject: str, face: Face) -> tuple[Array, Array]:
+        """(weights (T, K), measured gap (T,)) of all frames of one subject, clip after clip in the corpus' order.
+
+        All at once, since the subject's own neutral face is found in all the frames.
+        """
+        data = self._load()
+        entries = [entry for entry in self.entries if entry.subject == subject]
+        rows = np.concatenate([np.arange(entry.start, entry.start + entry.frames) for entry in entries])
+        take = TrackedTake(
+            positions=self.positions(entries),
+            scores=np.concatenate([self._scores(entry) for entry in entries]),
+            score_names=tuple(str(name) for name in data["blendshape_names"]),
+            tracked=data["tracked"][rows],
+            lengths=np.array([entry.frames for entry in entries]),
+            fps=entries[0].fps,
+            words=[entry.words for entry in entries],
+        )
+        return carry(take, face, self.settings)
+
+    def tracked(self, entry: GridEntry) -> Array:
+        """(T,) bool, False where the face was not found and the motion is interpolated."""
+        return np.asarray(self._load()["tracked"][entry.start : entry.start + entry.frames])
 
     def _scores(self, entry: GridEntry) -> Array:
         data = self._load()
@@ -186,7 +198,7 @@ class GridCorpus:
             self._tracked = loaded
         return self._tracked
 
-    def _key(self, face: Face) -> str:
+    def key(self, face: Face) -> str:
         """A hash of all that the carried motion depends on: mouth and chin, tracked data, settings, this code's version."""
         digest = hashlib.sha256(f"{CARRY_VERSION} {self.settings!r} {face.names}".encode())
         # Only what the solver reads of a head: new eyes or another skin do not change what its mouth wears.

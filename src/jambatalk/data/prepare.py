@@ -12,12 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jambatalk.audio import RATE
 from jambatalk.data.biwi import open_biwi
 from jambatalk.data.faceformer_layout import open_biwi6, open_layout
-from jambatalk.data.prepared import FORMAT, MANIFEST, VERSION, safe_name, sha256, write_array, write_clip, write_json
-from jambatalk.data.raw import METRES, Options, Problem, RawClip, RawCorpus
+from jambatalk.data.facegood_raw import open_facegood
+from jambatalk.data.grid_raw import open_grid
+from jambatalk.data.prepared import (
+    FORMAT,
+    MANIFEST,
+    OFFSETS,
+    VERSION,
+    WEIGHTS,
+    safe_name,
+    sha256,
+    write_array,
+    write_clip,
+    write_json,
+)
+from jambatalk.data.raw import METRES, SHAPES, Loaded, Options, Problem, RawClip, RawCorpus
+from jambatalk.data.tts import open_tts
 from jambatalk.data.vocaset import open_vocaset
 from jambatalk.errors import InputError
 
@@ -26,11 +41,17 @@ KINDS: Mapping[str, Callable[[Path, Options], RawCorpus]] = {
     "biwi": open_biwi,
     "biwi6": open_biwi6,
     "faceformer-layout": open_layout,
+    "grid": open_grid,
+    "facegood": open_facegood,
+    "tts": open_tts,
 }
 """Every kind of raw corpus: one file that opens it, one line here."""
 
 LONGEST_DIFFERENCE = 1.0
 """Seconds by which sound and motion may differ in length; beyond, one of them is cut off or belongs to another clip."""
+
+ROUNDING = 1e-3
+"""How far a weight may lie outside 0..1; it is cut to that range."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +93,13 @@ def prepare(
         raise InputError(f"a limit of {limit} clips, expected at least 1")
     corpus = KINDS[kind](raw, options or Options())
     clips, failed = _distinct(corpus)
-    settings = {"corpus": kind, "fps": float(corpus.fps), "dtype": "float16" if half else "float32"}
+    settings: dict[str, Any] = {"corpus": kind, "fps": float(corpus.fps), "dtype": "float16" if half else "float32"}
+    if corpus.unit == SHAPES:
+        settings["names"] = list(corpus.names)
     _check_folder(out, settings)
     _sweep(out)
     chosen = clips[:limit]
-    for subject in dict.fromkeys(clip.subject for clip in chosen):
+    for subject in dict.fromkeys(clip.subject for clip in chosen if corpus.unit != SHAPES):
         write_array(out / "templates" / f"{subject}.npy", corpus.templates[subject])
     if corpus.triangles is not None:
         write_array(out / "triangles.npy", corpus.triangles.astype(np.int32))
@@ -136,8 +159,12 @@ def _check_folder(out: Path, settings: Mapping[str, Any]) -> None:
     found = {}
     with suppress(OSError, ValueError):  # a damaged manifest is made anew
         found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-    if isinstance(found, dict) and (theirs := [f"{k} {found[k]}" for k, v in settings.items() if found.get(k, v) != v]):
+    if isinstance(found, dict) and (theirs := [_short(k, found[k]) for k, v in settings.items() if found.get(k, v) != v]):
         raise InputError(f"{out} holds a corpus prepared otherwise ({', '.join(theirs)}): choose another folder")
+
+
+def _short(key: str, value: Any) -> str:
+    return f"{key} {value}" if not isinstance(value, list) else f"{len(value)} {key}"
 
 
 CONTENTS = ("clips", "templates", "triangles.npy")
@@ -147,37 +174,67 @@ def _sweep(out: Path) -> None:
     """Remove the unfinished files of a run that was killed."""
     for place in (out, out / "clips", out / "templates"):
         for path in place.glob(".*"):
-            if path.is_file() and path.suffix in (".npy", ".flac", ".json"):
+            if path.is_file() and path.suffix in (".npy", ".npz", ".flac", ".json"):
                 path.unlink()
 
 
 def _one(corpus: RawCorpus, clip: RawClip, out: Path, settings: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """(the clip's record, whether it had to be made)."""
     details = {
-        **settings,
+        **{key: value for key, value in settings.items() if key != "names"},
         "subject": clip.subject,
         "sentence": clip.sentence,
         "unit": corpus.unit,
         "text": clip.text,
-        "phones": None if clip.phones is None else [list(phone) for phone in clip.phones],
         "licence": corpus.licence,
+        "source": corpus.folder.name,
+        "pseudo": clip.pseudo,
+        "weight": clip.weight,
+        "recipe": corpus.recipe,
         "sources": [_source(path, corpus.folder) for path in clip.sources],
     }
-    if (kept := _kept(out, clip.name, details)) is not None:
+    timed = {"words": clip.words, "phones": clip.phones}
+    told = {key: [list(one) for one in value] for key, value in timed.items() if value is not None}
+    if (kept := _kept(out, clip.name, details | told)) is not None:
         return kept, False
-    positions, speech = clip.load()
-    template = corpus.templates[clip.subject]
+    loaded = clip.load()
+    timed |= {key: value for key in timed if (value := getattr(loaded, key)) is not None}
+    details |= {key: None if value is None else [list(one) for one in value] for key, value in timed.items()}
+    motion = _weights(corpus, loaded) if corpus.unit == SHAPES else _offsets(corpus, clip, loaded)
+    heard, seen = len(loaded.speech.samples) / RATE, len(motion) / corpus.fps
+    if abs(heard - seen) > LONGEST_DIFFERENCE:
+        raise InputError(f"its sound lasts {heard:.2f} s and its motion {seen:.2f} s: one of them is cut off or another clip's")
+    motion = motion.astype(settings["dtype"])
+    if not np.isfinite(motion).all():
+        raise InputError("its offsets are too large for float16: leave out --half")
+    extra = {}
+    for key, dtype in (("gap", np.float32), ("tracked", np.bool_)):
+        if (values := getattr(loaded, key)) is not None:
+            if np.shape(values) != (len(motion),):
+                raise InputError(f"its {key} has shape {np.shape(values)}, its motion {len(motion)} frames")
+            extra[key] = np.asarray(values, dtype)
+    return write_clip(out, clip.name, motion, loaded.speech.samples, details, extra), True
+
+
+def _offsets(corpus: RawCorpus, clip: RawClip, loaded: Loaded) -> NDArray[Any]:
+    """(T, V, 3) offsets of the positions from the subject's template."""
+    positions, template = loaded.motion, corpus.templates[clip.subject]
     if positions.shape[1:] != template.shape:
         raise InputError(f"it moves {positions.shape[1]} vertices, the template of {clip.subject} has {len(template)}")
     if not np.isfinite(positions).all():
         raise InputError(f"frame {np.argwhere(~np.isfinite(positions))[0][0]} holds positions that are not finite")
-    heard, seen = len(speech.samples) / RATE, len(positions) / corpus.fps
-    if abs(heard - seen) > LONGEST_DIFFERENCE:
-        raise InputError(f"its sound lasts {heard:.2f} s and its motion {seen:.2f} s: one of them is cut off or another clip's")
-    offsets = (positions - template).astype(settings["dtype"])
-    if not np.isfinite(offsets).all():
-        raise InputError("its offsets are too large for float16: leave out --half")
-    return write_clip(out, clip.name, offsets, speech.samples, details), True
+    return np.asarray(positions - template)
+
+
+def _weights(corpus: RawCorpus, loaded: Loaded) -> NDArray[Any]:
+    """(T, K) weights, checked to lie in 0..1."""
+    weights = np.asarray(loaded.motion)
+    if weights.ndim != 2 or weights.shape[1] != len(corpus.names):
+        raise InputError(f"its motion has shape {weights.shape}, expected weights of {len(corpus.names)} shapes")
+    if len(wrong := np.argwhere(~((weights >= -ROUNDING) & (weights <= 1 + ROUNDING)))):
+        frame, shape = wrong[0]
+        raise InputError(f"frame {frame}: {corpus.names[shape]} is {weights[frame, shape]:.3g}, expected a weight in 0..1")
+    return np.clip(weights, 0.0, 1.0)
 
 
 def _source(path: Path, folder: Path) -> dict[str, Any]:
@@ -197,21 +254,22 @@ def _source(path: Path, folder: Path) -> dict[str, Any]:
 def _kept(out: Path, name: str, details: Mapping[str, Any]) -> dict[str, Any] | None:
     """The record of a clip that an earlier run made, if it is of the same sources and settings, and whole."""
     place = out / "clips"
-    with suppress(OSError, ValueError, AttributeError, KeyError):
+    with suppress(OSError, ValueError, AttributeError, KeyError, TypeError):
         record = json.loads((place / f"{name}.json").read_text(encoding="utf-8"))
         if all(record.get(key) == value for key, value in details.items()) and record["name"] == name:
-            whole = [sha256(place / f"{name}{end}") == record[f"{what}_sha256"] for end, what in ENDS]
+            ends = ENDS if record["extra_sha256"] is not None else ENDS[:2]
+            whole = [sha256(place / f"{name}{end}") == record[f"{what}_sha256"] for end, what in ends]
             if all(whole):
                 return record
     return None
 
 
-ENDS = ((".npy", "motion"), (".flac", "audio"))
+ENDS = ((".npy", "motion"), (".flac", "audio"), (".npz", "extra"))
 
 
 def _remove(out: Path, name: str) -> None:
     """Take away what an earlier run made of a clip that is damaged now; its record first."""
-    for end in (".json", ".flac", ".npy"):
+    for end in (".json", ".flac", ".npz", ".npy"):
         (out / "clips" / f"{name}{end}").unlink(missing_ok=True)
 
 
@@ -242,9 +300,13 @@ def _write_manifest(
         "source": corpus.folder.name,
         "unit": corpus.unit,
         "offset_limit": 0.05 if corpus.unit == METRES else None,
-        "vertices": len(next(iter(corpus.templates.values()))),
+        "motion": WEIGHTS if corpus.unit == SHAPES else OFFSETS,
+        "vertices": None if corpus.unit == SHAPES else len(next(iter(corpus.templates.values()))),
         "triangles": None if corpus.triangles is None else "triangles.npy",
-        "subjects": {s: f"templates/{s}.npy" for s in dict.fromkeys(record["subject"] for record in records)},
+        "subjects": {
+            s: None if corpus.unit == SHAPES else f"templates/{s}.npy"
+            for s in dict.fromkeys(record["subject"] for record in records)
+        },
         "schemes": order,
         "splits": counts,
         "failed": {problem.name: problem.reason for problem in failed},

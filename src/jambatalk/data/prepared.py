@@ -1,8 +1,10 @@
 """Prepared corpora on disk: a folder that any trainer can read without knowing whose corpus it was.
 
 manifest.json           what and whose it is, and a record of every clip with its splits and checksums
-clips/<name>.npy        (T, V, 3) float32 or float16 offsets from the subject's template, read as a memory map
+clips/<name>.npy        float32 or float16, read as a memory map: (T, V, 3) offsets from the subject's template,
+                        or (T, K) weights in 0..1 of the shapes that the manifest names
 clips/<name>.flac       16 kHz mono, 16 bits
+clips/<name>.npz        gap (T,) metres and tracked (T,), where the raw corpus tells them
 clips/<name>.json       the clip's record; written last, so a clip without it does not exist
 templates/<subject>.npy (V, 3) float32
 triangles.npy           (F, 3) int32, when the raw corpus tells them
@@ -13,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +34,11 @@ from jambatalk.motion import Motion
 
 Array = NDArray[Any]
 FORMAT = "jambatalk-corpus"
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Versions that open here; the first knew vertices only."""
+
+OFFSETS, WEIGHTS = "offsets", "weights"
 MANIFEST = "manifest.json"
 SAFE_NAME = re.compile(r"\w[\w.-]{0,150}")
 """Names of clips and subjects become file names: letters, digits, _ - and . only, so that none leads out of the folder."""
@@ -42,7 +49,8 @@ class PreparedClip:
     """One clip of a prepared corpus; its files are read when they are asked for.
 
     splits: scheme -> split, None where a scheme leaves the clip out. samples_count: of the sound at 16 kHz.
-    text, phones: None when unknown; phones are (symbol, start s, end s).
+    text, phones, words: None when unknown; phones and words are (text, start s, end s). pseudo: whether its motion was made
+    by a model. weight: how much it counts in training, against 1 for the others.
     """
 
     corpus: PreparedCorpus
@@ -57,6 +65,10 @@ class PreparedClip:
     phones: tuple[Timed, ...] | None
     motion_sha256: str
     audio_sha256: str
+    extra_sha256: str | None = None
+    words: tuple[Timed, ...] | None = None
+    pseudo: bool = False
+    weight: float = 1.0
 
     @property
     def motion_path(self) -> Path:
@@ -67,16 +79,57 @@ class PreparedClip:
         return self.corpus.folder / "clips" / f"{self.name}.flac"
 
     @property
+    def extra_path(self) -> Path:
+        return self.corpus.folder / "clips" / f"{self.name}.npz"
+
+    @property
     def offsets(self) -> Array:
-        """(T, V, 3) float32 or float16 memory map, offsets from the template. InputError when damaged."""
+        """(T, V, 3) float32 or float16 memory map, offsets from the template. InputError when damaged, or for weights."""
+        if self.corpus.motion != OFFSETS:
+            raise InputError(f"{self.corpus.folder} holds weights of shapes, not vertices")
+        return self._motion((self.frames, self.corpus.vertices, 3))
+
+    @property
+    def weights(self) -> Array:
+        """(T, K) float32 or float16 memory map of the shapes ``corpus.names``. InputError when damaged, or for vertices."""
+        if self.corpus.motion != WEIGHTS:
+            raise InputError(f"{self.corpus.folder} holds vertices, not weights of shapes")
+        return self._motion((self.frames, len(self.corpus.names)))
+
+    def _motion(self, wanted: tuple[int, ...]) -> Array:
         try:
-            offsets = np.load(self.motion_path, mmap_mode="r", allow_pickle=False)
+            values = np.load(self.motion_path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{self.motion_path} is missing, damaged or cut off ({error})") from error
-        wanted = (self.frames, self.corpus.vertices, 3)
-        if offsets.shape != wanted or offsets.dtype.kind != "f":
-            raise InputError(f"{self.motion_path} holds {offsets.dtype} {offsets.shape}, the manifest says floats {wanted}")
-        return offsets
+        if values.shape != wanted or values.dtype.kind != "f":
+            raise InputError(f"{self.motion_path} holds {values.dtype} {values.shape}, the manifest says floats {wanted}")
+        return values
+
+    @property
+    def gap(self) -> Array | None:
+        """(T,) float32 metres, the inner-lip gap measured on the speaker; None when unknown. InputError when damaged."""
+        gap = self._extra.get("gap")
+        return None if gap is None else np.asarray(gap, np.float32)
+
+    @property
+    def tracked(self) -> Array | None:
+        """(T,) bool, False where the tracking failed; None when unknown. InputError when damaged."""
+        tracked = self._extra.get("tracked")
+        return None if tracked is None else np.asarray(tracked, bool)
+
+    @property
+    def _extra(self) -> dict[str, Array]:
+        if self.extra_sha256 is None:
+            return {}
+        try:
+            with np.load(self.extra_path, allow_pickle=False) as stored:
+                extra = {key: stored[key] for key in stored.files}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{self.extra_path} is missing, damaged or cut off ({error})") from error
+        for key, values in extra.items():
+            if values.shape != (self.frames,):
+                raise InputError(f"{self.extra_path} holds {key} of shape {values.shape}, expected ({self.frames},)")
+        return extra
 
     @property
     def samples(self) -> Array:
@@ -96,19 +149,33 @@ class PreparedClip:
         return self.corpus.template(self.subject)
 
     def clip(self, scheme: str | None = None) -> Clip:
-        """The clip in memory, as training takes it: offsets as float32."""
-        motion = Motion(fps=self.fps, offsets=np.asarray(self.offsets, np.float32), face=self.corpus.face(self.subject))
-        split = self.splits[self.corpus.scheme(scheme)] or ""
+        """The clip in memory, as training takes it: motion as float32, everything that is known filled in."""
+        corpus = self.corpus
+        if corpus.motion == WEIGHTS:
+            motion = Motion(fps=self.fps, weights=np.asarray(self.weights, np.float32), names=corpus.names)
+        else:
+            motion = Motion(fps=self.fps, offsets=np.asarray(self.offsets, np.float32), face=corpus.face(self.subject))
         return Clip(
-            self.name, self.subject, split, self.samples, motion, phones=self.phones or (), corpus=self.corpus.name
-        )  # fmt: skip
+            id=self.name,
+            subject=self.subject,
+            split=self.splits[corpus.scheme(scheme)] or "",
+            samples=self.samples,
+            motion=motion,
+            gap=self.gap,
+            tracked=self.tracked,
+            words=self.words or (),
+            phones=self.phones or (),
+            corpus=corpus.name,
+            pseudo=self.pseudo,
+        )
 
 
 class PreparedCorpus:
     """A prepared corpus, opened by ``open_prepared``.
 
     name: the kind it was prepared as. licence: one sentence. unit: of offsets and templates, "metres" or the corpus' own.
-    schemes: names of the ways to split it; the first is used when none is named. vertices, fps: of all its clips.
+    schemes: names of the ways to split it; the first is used when none is named. motion: "offsets" or "weights".
+    vertices: of its meshes, 0 for weights. names: the shapes that the weights move, empty for offsets. fps: of all its clips.
     """
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -118,7 +185,13 @@ class PreparedCorpus:
         self.source: str = manifest["source"]
         self.unit: str = manifest["unit"]
         self.fps = float(manifest["fps"])
-        self.vertices = int(manifest["vertices"])
+        self.motion: str = manifest.get("motion", OFFSETS)
+        if self.motion not in (OFFSETS, WEIGHTS):
+            raise InputError(f"its motion is {self.motion!r}, expected {OFFSETS} or {WEIGHTS}")
+        self.vertices = 0 if self.motion == WEIGHTS else int(manifest["vertices"])
+        self.names: tuple[str, ...] = tuple(str(name) for name in manifest["names"]) if self.motion == WEIGHTS else ()
+        if self.motion == WEIGHTS and (not self.names or len(set(self.names)) != len(self.names)):
+            raise InputError(f"it names {len(self.names)} shapes, expected at least one and none twice")
         self.subjects: tuple[str, ...] = tuple(safe_name(subject) for subject in manifest["subjects"])
         self.schemes: tuple[str, ...] = tuple(manifest["schemes"])
         self.failed: dict[str, str] = dict(manifest["failed"])
@@ -126,7 +199,6 @@ class PreparedCorpus:
         self._templates: dict[str, Array] = {}
 
     def _clip(self, record: Mapping[str, Any]) -> PreparedClip:
-        phones = record["phones"]
         subject = safe_name(record["subject"])
         if subject not in self.subjects:
             raise InputError(f"a clip of {subject}, who is not among its subjects")
@@ -140,9 +212,13 @@ class PreparedCorpus:
             frames=int(record["frames"]),
             samples_count=int(record["samples"]),
             text=record["text"],
-            phones=None if phones is None else tuple(Timed(str(p), float(a), float(b)) for p, a, b in phones),
+            phones=_timed(record["phones"]),
             motion_sha256=str(record["motion_sha256"]),
             audio_sha256=str(record["audio_sha256"]),
+            extra_sha256=record.get("extra_sha256"),
+            words=_timed(record.get("words")),
+            pseudo=bool(record.get("pseudo", False)),
+            weight=float(record.get("weight", 1.0)),
         )
 
     def scheme(self, name: str | None) -> str:
@@ -177,6 +253,8 @@ class PreparedCorpus:
         """(V, 3) float32 positions of a subject at rest. InputError for an unknown subject or a damaged file."""
         if subject not in self.subjects:
             raise InputError(f"{self.folder} has no subject {subject!r}: it has {', '.join(self.subjects)}")
+        if self.motion == WEIGHTS:
+            raise InputError(f"{self.folder} holds weights of shapes: it has no templates")
         if subject not in self._templates:
             self._templates[subject] = self._array(Path("templates") / f"{subject}.npy", "f", self.vertices)
         return self._templates[subject]
@@ -211,13 +289,17 @@ def open_prepared(folder: str | Path) -> PreparedCorpus:
         raise InputError(f"{folder} is no prepared corpus: it has no {MANIFEST} (written by jambatalk data prepare, at its end)")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
+        if manifest.get("format") != FORMAT or manifest.get("version") not in READABLE:
             raise InputError(f"its format is {manifest.get('format')} {manifest.get('version')}, expected {FORMAT} {VERSION}")
         return PreparedCorpus(folder, manifest)
     except InputError as error:
         raise InputError(f"{path} cannot be used: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error!r})") from error
+
+
+def _timed(values: Any) -> tuple[Timed, ...] | None:
+    return None if values is None else tuple(Timed(str(text), float(start), float(end)) for text, start, end in values)
 
 
 def safe_name(name: Any) -> str:
@@ -227,26 +309,37 @@ def safe_name(name: Any) -> str:
     return name
 
 
-def write_clip(folder: Path, name: str, offsets: Array, samples: Array, details: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a clip's motion, sound and, last of all, its record; gives the record."""
+def write_clip(
+    folder: Path,
+    name: str,
+    motion: Array,
+    samples: Array,
+    details: Mapping[str, Any],
+    extra: Mapping[str, Array] | None = None,
+) -> dict[str, Any]:
+    """Write a clip's motion, sound, what else is known of every frame and, last of all, its record; gives the record."""
     import soundfile
 
     place = folder / "clips"
     with replacing(place / f"{name}.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, np.ascontiguousarray(offsets), allow_pickle=False)
+        np.save(file, np.ascontiguousarray(motion), allow_pickle=False)
     whole = np.clip(np.round(samples.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
     with replacing(place / f"{name}.flac") as temporary:
         try:
             soundfile.write(temporary, whole, RATE, format="FLAC", subtype="PCM_16")
         except soundfile.LibsndfileError as error:  # a full disk
             raise InputError(f"cannot write {place / name}.flac: {error}") from error
+    if extra:
+        with replacing(place / f"{name}.npz") as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, **extra)
     record = {
         "name": name,
         **details,
-        "frames": len(offsets),
+        "frames": len(motion),
         "samples": len(whole),
         "motion_sha256": sha256(place / f"{name}.npy"),
         "audio_sha256": sha256(place / f"{name}.flac"),
+        "extra_sha256": sha256(place / f"{name}.npz") if extra else None,
     }
     write_json(place / f"{name}.json", record)
     return record

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.audio import Speech
+from jambatalk.data.clip import Timed
 from jambatalk.data.splits import Scheme
 from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.face.mesh import load_mesh
@@ -19,6 +20,8 @@ Array = NDArray[Any]
 
 METRES = "metres"
 OWN_UNIT = "the corpus' own"
+SHAPES = "weights of shapes"
+"""The unit of a corpus that moves named shapes rather than vertices."""
 
 
 class Problem(NamedTuple):
@@ -31,10 +34,27 @@ class Problem(NamedTuple):
 @dataclass(frozen=True)
 class Options:
     """How a corpus is wanted. fps: frames per second, None for the kind's usual rate. source_fps: the rate of the raw
-    motion, where its layout does not tell it."""
+    motion, where its layout does not tell it. phones: a model from phones to motion, None for the one in the package."""
 
     fps: float | None = None
     source_fps: float | None = None
+    phones: Path | None = None
+
+
+class Loaded(NamedTuple):
+    """What is in one clip.
+
+    motion: positions (T, V, 3) of the vertices, or weights (T, K) of the corpus' shapes in 0..1, at the wanted rate.
+    gap: (T,) metres, the inner-lip gap measured on the speaker; tracked: (T,) bool, False where tracking failed; None where
+    unknown. words, phones: with times in seconds, where they are known only after reading; None keeps those of the RawClip.
+    """
+
+    motion: Array
+    speech: Speech
+    gap: Array | None = None
+    tracked: Array | None = None
+    words: tuple[Timed, ...] | None = None
+    phones: tuple[Timed, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,28 +62,36 @@ class RawClip:
     """One clip of a raw corpus, not read yet.
 
     sources: the files that it is made of; it is made again when one of them changes.
-    load: gives (positions (T, V, 3) of the vertices at the wanted rate, speech); raises InputError.
+    load: reads the clip; raises InputError. id: its name, None for <subject>_<sentence>.
+    words, phones: (text, start s, end s). pseudo: whether its motion was made by a model rather than measured.
+    weight: how much the clip counts in training, against 1 for the others.
     """
 
     subject: str
     sentence: str
     sources: tuple[Path, ...]
-    load: Callable[[], tuple[Array, Speech]]
+    load: Callable[[], Loaded]
     text: str | None = None
-    phones: tuple[tuple[str, float, float], ...] | None = None
+    phones: tuple[Timed, ...] | None = None
+    words: tuple[Timed, ...] | None = None
+    pseudo: bool = False
+    weight: float = 1.0
+    id: str | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.subject}_{self.sentence}"
+        return self.id if self.id is not None else f"{self.subject}_{self.sentence}"
 
 
 @dataclass(frozen=True)
 class RawCorpus:
     """Everything of a raw corpus but the clips' contents.
 
-    licence: name of the licence and its owner, one sentence. unit: of the positions. templates: subject -> (V, 3).
-    triangles: (F, 3) when the folder tells them. schemes: name -> splits, the usual one first.
-    problems: what is wrong already by the files' names.
+    licence: name of the licence and its owner, one sentence. unit: of the positions, or SHAPES. templates: subject -> (V, 3),
+    empty for SHAPES. triangles: (F, 3) when the folder tells them. schemes: name -> splits, the usual one first.
+    problems: what is wrong already by the files' names. names: the K shapes that move, empty for vertices.
+    recipe: what the motion depends on beside the clips' own files, such as a model's checksum; clips are made again when it
+    changes.
     """
 
     kind: str
@@ -76,6 +104,8 @@ class RawCorpus:
     schemes: Mapping[str, Scheme]
     clips: tuple[RawClip, ...]
     problems: tuple[Problem, ...] = field(default=())
+    names: tuple[str, ...] = ()
+    recipe: str | None = None
 
 
 def require(folder: Path, names: tuple[str, ...], what: str) -> None:
@@ -99,6 +129,13 @@ def every_nth(source_fps: float, fps: float) -> int:
         rates = ", ".join(f"{source_fps / n:g}" for n in (1, 2, 3))
         raise InputError(f"{source_fps:g} frames a second cannot become {fps:g} by leaving frames out: choose {rates}, ...")
     return round(step)
+
+
+def fixed_rate(options: Options, fps: float) -> None:
+    """InputError when another frame rate is asked for than the only one that a corpus has."""
+    for wanted in (options.fps, options.source_fps):
+        if wanted is not None and wanted != fps:
+            raise InputError(f"{wanted:g} frames a second asked for, but this corpus is prepared at {fps:g} only")
 
 
 def check_templates(found: Any, where: Path, vertices: int | None = None) -> dict[str, Array]:

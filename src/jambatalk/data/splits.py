@@ -73,6 +73,11 @@ def _sentences(clips: Sequence[Key]) -> list[str | None]:
     return [split[sentence] for _, sentence in clips]
 
 
+def own_splits(known: Mapping[Key, str | None]) -> Scheme:
+    """The splits that a corpus brings itself, by (subject, sentence)."""
+    return lambda clips: [known.get(key) for key in clips]
+
+
 VOCASET: Mapping[str, Scheme] = {"faceformer": _faceformer, "voca": _voca}
 BIWI: Mapping[str, Scheme] = {"codetalker": _codetalker, "scantalk": _scantalk}
 ANY: Mapping[str, Scheme] = {"sentences": _sentences}

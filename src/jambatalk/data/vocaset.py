@@ -12,7 +12,18 @@ from numpy.typing import NDArray
 
 from jambatalk.audio import Speech
 from jambatalk.data import splits
-from jambatalk.data.raw import METRES, Options, Problem, RawClip, RawCorpus, check_templates, every_nth, find_triangles, require
+from jambatalk.data.raw import (
+    METRES,
+    Loaded,
+    Options,
+    Problem,
+    RawClip,
+    RawCorpus,
+    check_templates,
+    every_nth,
+    find_triangles,
+    require,
+)
 from jambatalk.data.unpickle import read_pickle
 from jambatalk.errors import InputError
 
@@ -72,7 +83,7 @@ def _by_sentence(path: Path) -> dict[str, Mapping[Any, Any]]:
     return {str(subject): {str(sentence): value for sentence, value in inner.items()} for subject, inner in found.items()}
 
 
-def _load(verts: Array, rows: Any, step: int, sound: Any) -> tuple[Array, Speech]:
+def _load(verts: Array, rows: Any, step: int, sound: Any) -> Loaded:
     if not isinstance(rows, dict) or not rows or not all(type(n) is int for pair in rows.items() for n in pair):
         raise InputError(f"{INDEX} holds {type(rows).__name__} for it, expected rows by frame")
     frames = sorted(rows)
@@ -87,4 +98,4 @@ def _load(verts: Array, rows: Any, step: int, sound: Any) -> tuple[Array, Speech
     if not isinstance(rate, (int, float)) or not 1 <= rate < 1e7 or not isinstance(sound.get("audio"), np.ndarray):
         raise InputError(f"{AUDIO} holds no array 'audio' with a 'sample_rate' for it")
     samples = sound["audio"].astype(sound["audio"].dtype.newbyteorder("="))  # soxr wants the machine's own order
-    return np.asarray(verts[kept], np.float32), Speech.load(samples.squeeze(), rate=round(rate))
+    return Loaded(np.asarray(verts[kept], np.float32), Speech.load(samples.squeeze(), rate=round(rate)))

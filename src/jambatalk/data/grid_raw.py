@@ -1,0 +1,69 @@
+"""GRID-468 as ``data prepare`` takes it: faces worn by the default head, one subject after the other."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from numpy.typing import NDArray
+
+from jambatalk.audio import Speech
+from jambatalk.data.grid import FILES, GridCorpus, GridEntry
+from jambatalk.data.raw import SHAPES, Loaded, Options, RawClip, RawCorpus, fixed_rate, require
+from jambatalk.data.splits import own_splits
+from jambatalk.face.face import Face
+from jambatalk.face.head import default_head
+
+Array = NDArray[Any]
+
+
+def open_grid(folder: Path, options: Options) -> RawCorpus:
+    """The folder that ``data.grid`` describes. Raises InputError when it is none, or another frame rate is asked for."""
+    require(folder, FILES, "GRID-468")
+    corpus, face = GridCorpus.open(folder), default_head()
+    fps = corpus.entries[0].fps
+    fixed_rate(options, fps)
+    wearer = _Wearer(corpus, face)
+    clips = tuple(
+        RawClip(
+            subject=entry.subject,
+            sentence=entry.id,
+            # motion.npz and face468.npz are in the recipe: their bytes count, not their time.
+            sources=(folder / "audio" / f"{entry.id}.flac",),
+            load=partial(wearer.load, entry),
+            text=" ".join(word.text for word in entry.words if word.text not in ("sil", "sp")) or None,
+            words=entry.words or None,
+            id=entry.id,
+        )
+        for entry in corpus.entries
+    )
+    schemes = {"speaker": own_splits({(entry.subject, entry.id): entry.split for entry in corpus.entries})}
+    return RawCorpus(
+        "grid", folder, corpus.credit, fps, SHAPES, {}, None, schemes, clips, names=face.names, recipe=corpus.key(face)
+    )  # fmt: skip
+
+
+class _Wearer:
+    """Wears one subject at a time, when the first of the subject's clips is wanted; a run that is stopped loses no more."""
+
+    def __init__(self, corpus: GridCorpus, face: Face) -> None:
+        self.corpus, self.face = corpus, face
+        self._lock = Lock()
+        self._subject: str | None = None
+        self._carried: dict[str, tuple[Array, Array]] = {}
+
+    def load(self, entry: GridEntry) -> Loaded:
+        with self._lock:
+            if self._subject != entry.subject:
+                weights, gap = self.corpus.carried(entry.subject, self.face)
+                self._carried, self._subject, start = {}, entry.subject, 0
+                for one in self.corpus.entries:
+                    if one.subject == entry.subject:
+                        frames = slice(start, start + one.frames)
+                        self._carried[one.id] = weights[frames], gap[frames]
+                        start += one.frames
+            weights, gap = self._carried[entry.id]
+        speech = Speech(self.corpus.samples(entry))
+        return Loaded(weights, speech, gap, self.corpus.tracked(entry))
