@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from jambatalk.data.clip import Clip
 from jambatalk.data.grid import GridCorpus
+from jambatalk.data.prepared import MANIFEST, open_prepared
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 
@@ -38,7 +42,48 @@ class Corpus(Protocol):
         ...
 
 
-READERS: tuple[type[Corpus], ...] = (GridCorpus,)
+class PreparedFolder:
+    """a folder with manifest.json, written by jambatalk data prepare
+
+    Raises InputError when the manifest is damaged.
+    """
+
+    name = "prepared"
+
+    def __init__(self, folder: Path) -> None:
+        self.corpus = open_prepared(folder)
+        self.name, self.credit = self.corpus.name, self.corpus.licence
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return (folder / MANIFEST).is_file()
+
+    @classmethod
+    def open(cls, folder: Path) -> PreparedFolder:
+        return cls(folder)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        return self.corpus.splits()
+
+    def clips(self, split: str | Sequence[str], face: Face, cache: Path | None = None) -> list[Clip]:
+        """The clips by the corpus' usual scheme. Vertices stay on the corpus' own mesh; weights become those of ``face``,
+        0 for shapes that the corpus lacks. InputError when it moves shapes that the face lacks."""
+        return [_worn(clip.clip(), face) for clip in self.corpus.clips(split)]
+
+
+def _worn(clip: Clip, face: Face) -> Clip:
+    motion = clip.motion
+    if motion.weights is None or motion.names == face.names:
+        return clip
+    if absent := [name for name in motion.names if name not in face.names]:
+        raise InputError(f"clip {clip.id} moves {absent[0]}, a shape that the face lacks: it has {', '.join(face.names)}")
+    weights = np.zeros((len(motion), len(face.names)), np.float32)
+    weights[:, [face.names.index(name) for name in motion.names]] = motion.weights
+    return replace(clip, motion=replace(motion, weights=weights, names=face.names))
+
+
+READERS: tuple[type[Corpus], ...] = (GridCorpus, PreparedFolder)
 
 
 def open_corpus(folder: str | Path) -> Corpus:

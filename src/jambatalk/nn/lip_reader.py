@@ -38,10 +38,10 @@ class LipReaderConfig:
 class TextReader:
     """Reads text off sound with a wav2vec2-CTC network of transformers that it does not own."""
 
-    def __init__(self, network: nn.Module, normalize: bool) -> None:
+    def __init__(self, network: Any, normalize: bool) -> None:
         """normalize: whether the network was trained on sound of zero mean and unit variance."""
-        self.network: Any = network
-        self._reader = WaveReader(getattr(self.network, self.network.base_model_prefix), normalize)
+        self.network = network
+        self._reader = WaveReader(getattr(network, network.base_model_prefix), normalize)
 
     @torch.no_grad()
     def __call__(self, samples: Tensor) -> tuple[Tensor, Tensor]:

@@ -163,6 +163,8 @@ class Cut:
 
 def _check_fit(corpus: PreparedCorpus, config: TrainConfig) -> None:
     model = config.model
+    if not corpus.vertices:
+        raise InputError(f"{corpus.folder} holds weights of shapes, not vertices: expected a corpus for task: shapes")
     if model.outputs != (wanted := 3 * corpus.vertices):
         raise InputError(
             f"model.outputs is {model.outputs}, but {corpus.folder} has {corpus.vertices} vertices: expected {wanted}"
