@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = (ROOT / "configs" / "base.yaml").read_text()
     # The shipped settings, but two steps and two voices instead of many.
     settings = re.sub(r"(?m)^steps: \d+", "steps: 2", settings)
-    settings = re.sub(r"(?m)^variants: \d+", "variants: 2", settings)
+    settings = re.sub(r"(?m)^  variants: \d+", "  variants: 2", settings)
     assert "steps: 2\n" in settings
     (here / "configs" / "base.yaml").write_text(settings)
     return here

@@ -24,7 +24,7 @@ class Board:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingExtraError('training needs tensorboard and pillow: pip install "jambatalk[train]"') from error
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
         self._strip = FaceStrip()
         self._heard = False
 
