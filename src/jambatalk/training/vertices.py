@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from jambatalk.data.prepared import PreparedClip, PreparedCorpus, open_prepared
 from jambatalk.data.raw import METRES
 from jambatalk.errors import InputError
 from jambatalk.motion import Motion
-from jambatalk.nn.model import SpeechToMotion
+from jambatalk.nn.mel import LogMel
+from jambatalk.nn.model import ModelConfig, SpeechToMotion
+from jambatalk.training.buckets import LengthBuckets
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.lip_reading import LipReading
-from jambatalk.training.lips import lip_vertices, offset_spread
+from jambatalk.training.lips import MOST_CLIPS, lip_vertices, offset_spread
 from jambatalk.training.recogniser import Recogniser
 from jambatalk.training.task import Sample
 from jambatalk.training.vertex_module import Said, VertexBatch, VertexModule
@@ -52,9 +54,15 @@ class VertexTask:
         self.train = [Cut(clip) for corpus in corpora for clip in corpus.clips(self.settings.train, scheme)[:most]]
         self.val = [Cut(clip) for corpus in corpora for clip in corpus.clips(self.settings.val, scheme)[:most]]
         self.unit = corpora[0].unit
+        if other := [corpus for corpus in corpora if corpus.unit != self.unit]:
+            raise InputError(f"{corpora[0].folder} is in {self.unit}, but {other[0].folder} in {other[0].unit}")
         self.data_hash = _data_hash(self.train, self.val)
+        longest = self.settings.seconds * config.model.fps or math.inf
+        self.buckets = LengthBuckets([round(min(cut.frames, longest)) for cut in self.train], config.batch, config.seed)
         torch.manual_seed(config.seed)
         self.network = SpeechToMotion(config.model)
+        if self.network.config.encoder.kind == "streaming":
+            self.network.norm.start.copy_(_mean_mel(self.train, config.model))
         clips = [cut.clip for cut in self.train]
         spread = offset_spread(clips)
         if self.settings.spread:
@@ -87,8 +95,7 @@ class VertexTask:
         )
 
     def _sequence(self, step: int, index: int) -> tuple[Tensor, Tensor, Tensor, Said]:
-        done = step * self.config.batch + index
-        clip = int(_order(self.config.seed, done // len(self.train), len(self.train))[done % len(self.train)])
+        clip = int(self.buckets.batch(step)[index])
         cut, sound = self.train[clip], self.train[clip].samples
         first, frames = 0, cut.frames
         if self.settings.seconds and (wanted := max(2, round(self.settings.seconds * cut.fps))) < frames:
@@ -184,7 +191,13 @@ def _data_hash(*splits: Sequence[Cut]) -> str:
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> Array:
-    """The clips' order in one pass through the corpus."""
-    return np.random.default_rng([seed, 5, epoch]).permutation(count)
+def _mean_mel(cuts: Sequence[Cut], config: ModelConfig) -> Tensor:
+    """(bands,) mean log power of the loud half of the frames of some clips: where the running normalisation starts."""
+    features = LogMel(config.mel)
+    mels = []
+    for cut in cuts[:: -(-len(cuts) // MOST_CLIPS)]:
+        whole = cut.samples[: len(cut.samples) // config.hop * config.hop]
+        mels.append(features(torch.from_numpy(whole.copy())[None], features.init_state(1))[0][0])
+    mel = torch.cat(mels)
+    power = mel.exp().sum(1)
+    return mel[power >= power.median()].mean(0)
