@@ -23,7 +23,12 @@ def _commands() -> None:
 
 
 def prepare(
-    kind: Annotated[str, Argument(metavar="KIND", help="vocaset, biwi, biwi6 or faceformer-layout.", show_default=False)],
+    kind: Annotated[
+        str,
+        Argument(
+            metavar="KIND", help="vocaset, biwi, biwi6, faceformer-layout, grid, facegood, tts or video.", show_default=False
+        ),
+    ],
     raw: Annotated[Path, Argument(metavar="RAW", help="The corpus as its owner ships it.", show_default=False)],
     out: Annotated[Path, Argument(metavar="OUT", help="Folder to write; an earlier run there goes on.", show_default=False)],
     fps: Annotated[
@@ -31,6 +36,13 @@ def prepare(
     ] = None,
     source_fps: Annotated[
         float | None, Option(help="Frames a second of the raw motion, where it is not known.", show_default=False)
+    ] = None,
+    model: Annotated[
+        Path | None, Option(help="video: the face landmarker's file.  [default: beside the recordings]", show_default=False)
+    ] = None,
+    subject: Annotated[
+        str | None,
+        Option(help="video: who speaks: folder, prefix or file (names) or one name.  [default: by names]", show_default=False),
     ] = None,
     half: Annotated[bool, Option("--half", help="Store motion as float16: half the size, about 0.01 mm.")] = False,
     jobs: Annotated[
@@ -46,20 +58,24 @@ def prepare(
     from jambatalk.cli.screen import screen
     from jambatalk.data.prepare import prepare as run
     from jambatalk.data.raw import Options
+    from jambatalk.data.video_quality import quality_lines
 
     with screen() as shown:
         with shown.step(f"preparing {raw}") as report:
-            done = run(kind, raw, out, Options(fps, source_fps), half, jobs, limit, report)
+            done = run(kind, raw, out, Options(fps, source_fps, subject=subject, model=model), half, jobs, limit, report)
         if not as_json:
             for problem in done.failed:
                 shown.line(f"{problem.name}: {problem.reason}")
             shown.line(f"{raw} ({kind}) -> {out}: {done.made} clips made, {done.kept} kept, {len(done.failed)} left out")
             for scheme, counts in done.splits.items():
                 shown.line(f"  by {scheme}: " + (", ".join(f"{n} {split}" for split, n in counts.items()) or "no clips"))
+            for line in () if done.quality is None else quality_lines(done.quality):
+                shown.line(line)
     if as_json:
         result = {
             "ok": not done.failed, "out": str(out), "made": done.made, "kept": done.kept, "limited": done.limited,
             "failed": {problem.name: problem.reason for problem in done.failed}, "splits": done.splits,
+            **({} if done.quality is None else {"quality": done.quality}),
         }  # fmt: skip
         typer.echo(json.dumps(result, ensure_ascii=False))
     if done.failed:

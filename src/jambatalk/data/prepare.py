@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from jambatalk.data.prepared import (
 )
 from jambatalk.data.raw import METRES, SHAPES, Loaded, Options, Problem, RawClip, RawCorpus
 from jambatalk.data.tts import open_tts
+from jambatalk.data.video_raw import open_video
 from jambatalk.data.vocaset import open_vocaset
 from jambatalk.errors import InputError
 
@@ -44,6 +45,7 @@ KINDS: Mapping[str, Callable[[Path, Options], RawCorpus]] = {
     "grid": open_grid,
     "facegood": open_facegood,
     "tts": open_tts,
+    "video": open_video,
 }
 """Every kind of raw corpus: one file that opens it, one line here."""
 
@@ -58,7 +60,8 @@ ROUNDING = 1e-3
 class Outcome:
     """What a run did: clips made and clips that were there already, what failed and why, and the splits.
 
-    splits: scheme -> split -> clips. limited: whether clips were left out because of a limit.
+    splits: scheme -> split -> clips. limited: whether clips were left out because of a limit. quality: of recordings that were
+    tracked here.
     """
 
     folder: Path
@@ -67,6 +70,7 @@ class Outcome:
     failed: tuple[Problem, ...]
     splits: Mapping[str, Mapping[str, int]]
     limited: bool
+    quality: Mapping[str, Any] | None = None
 
 
 def prepare(
@@ -91,7 +95,8 @@ def prepare(
         raise InputError(f"no corpus of kind {kind!r}: choose from {', '.join(KINDS)}")
     if limit is not None and limit < 1:
         raise InputError(f"a limit of {limit} clips, expected at least 1")
-    corpus = KINDS[kind](raw, options or Options())
+    _check_folder(out, {"corpus": kind})
+    corpus = KINDS[kind](raw, replace(options or Options(), scratch=out / SCRATCH, jobs=jobs, progress=progress))
     clips, failed = _distinct(corpus)
     settings: dict[str, Any] = {"corpus": kind, "fps": float(corpus.fps), "dtype": "float16" if half else "float32"}
     if corpus.unit == SHAPES:
@@ -129,7 +134,9 @@ def prepare(
     splits = _write_manifest(
         corpus, clips, [records[clip.name] for clip in chosen if clip.name in records], failed, out, settings
     )
-    return Outcome(out, made, len(records) - made, tuple(failed), splits, len(chosen) < len(clips))
+    if corpus.quality is not None:
+        write_json(out / QUALITY, corpus.quality)
+    return Outcome(out, made, len(records) - made, tuple(failed), splits, len(chosen) < len(clips), corpus.quality)
 
 
 def _distinct(corpus: RawCorpus) -> tuple[list[RawClip], list[Problem]]:
@@ -167,7 +174,8 @@ def _short(key: str, value: Any) -> str:
     return f"{key} {value}" if not isinstance(value, list) else f"{len(value)} {key}"
 
 
-CONTENTS = ("clips", "templates", "triangles.npy")
+SCRATCH, QUALITY = "tracked", "quality.json"
+CONTENTS = ("clips", "templates", "triangles.npy", SCRATCH, QUALITY)
 
 
 def _sweep(out: Path) -> None:
@@ -208,9 +216,9 @@ def _one(corpus: RawCorpus, clip: RawClip, out: Path, settings: Mapping[str, Any
     if not np.isfinite(motion).all():
         raise InputError("its offsets are too large for float16: leave out --half")
     extra = {}
-    for key, dtype in (("gap", np.float32), ("tracked", np.bool_)):
+    for key, dtype, width in (("gap", np.float32, ()), ("tracked", np.bool_, ()), ("head_pose", np.float32, (3,))):
         if (values := getattr(loaded, key)) is not None:
-            if np.shape(values) != (len(motion),):
+            if np.shape(values) != (len(motion), *width):
                 raise InputError(f"its {key} has shape {np.shape(values)}, its motion {len(motion)} frames")
             extra[key] = np.asarray(values, dtype)
     return write_clip(out, clip.name, motion, loaded.speech.samples, details, extra), True

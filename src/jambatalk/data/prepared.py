@@ -4,7 +4,8 @@ manifest.json           what and whose it is, and a record of every clip with it
 clips/<name>.npy        float32 or float16, read as a memory map: (T, V, 3) offsets from the subject's template,
                         or (T, K) weights in 0..1 of the shapes that the manifest names
 clips/<name>.flac       16 kHz mono, 16 bits
-clips/<name>.npz        gap (T,) metres and tracked (T,), where the raw corpus tells them
+clips/<name>.npz        gap (T,) metres, tracked (T,) and head_pose (T, 3) radians, where the raw corpus tells them
+quality.json            how good the recordings are, where they were tracked here
 clips/<name>.json       the clip's record; written last, so a clip without it does not exist
 templates/<subject>.npy (V, 3) float32
 triangles.npy           (F, 3) int32, when the raw corpus tells them
@@ -118,6 +119,12 @@ class PreparedClip:
         return None if tracked is None else np.asarray(tracked, bool)
 
     @property
+    def head_pose(self) -> Array | None:
+        """(T, 3) float32 radians as ``Motion`` has them; None when unknown. InputError when damaged."""
+        pose = self._extra.get("head_pose")
+        return None if pose is None else np.asarray(pose, np.float32)
+
+    @property
     def _extra(self) -> dict[str, Array]:
         if self.extra_sha256 is None:
             return {}
@@ -127,8 +134,9 @@ class PreparedClip:
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{self.extra_path} is missing, damaged or cut off ({error})") from error
         for key, values in extra.items():
-            if values.shape != (self.frames,):
-                raise InputError(f"{self.extra_path} holds {key} of shape {values.shape}, expected ({self.frames},)")
+            wanted = (self.frames, 3) if key == "head_pose" else (self.frames,)
+            if values.shape != wanted:
+                raise InputError(f"{self.extra_path} holds {key} of shape {values.shape}, expected {wanted}")
         return extra
 
     @property
@@ -152,7 +160,9 @@ class PreparedClip:
         """The clip in memory, as training takes it: motion as float32, everything that is known filled in."""
         corpus = self.corpus
         if corpus.motion == WEIGHTS:
-            motion = Motion(fps=self.fps, weights=np.asarray(self.weights, np.float32), names=corpus.names)
+            motion = Motion(
+                fps=self.fps, weights=np.asarray(self.weights, np.float32), names=corpus.names, head_pose=self.head_pose
+            )
         else:
             motion = Motion(fps=self.fps, offsets=np.asarray(self.offsets, np.float32), face=corpus.face(self.subject))
         return Clip(

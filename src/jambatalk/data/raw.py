@@ -34,11 +34,18 @@ class Problem(NamedTuple):
 @dataclass(frozen=True)
 class Options:
     """How a corpus is wanted. fps: frames per second, None for the kind's usual rate. source_fps: the rate of the raw
-    motion, where its layout does not tell it. phones: a model from phones to motion, None for the one in the package."""
+    motion, where its layout does not tell it. phones: a model from phones to motion, None for the one in the package.
+    subject, model: of own recordings, see ``video.VideoOptions``. For kinds that are slow to open: scratch, a folder that keeps
+    their work between runs; jobs, how much at a time; progress, called with (done, in all)."""
 
     fps: float | None = None
     source_fps: float | None = None
     phones: Path | None = None
+    subject: str | None = None
+    model: Path | None = None
+    scratch: Path | None = None
+    jobs: int | None = None
+    progress: Callable[[int, int], None] | None = None
 
 
 class Loaded(NamedTuple):
@@ -46,7 +53,8 @@ class Loaded(NamedTuple):
 
     motion: positions (T, V, 3) of the vertices, or weights (T, K) of the corpus' shapes in 0..1, at the wanted rate.
     gap: (T,) metres, the inner-lip gap measured on the speaker; tracked: (T,) bool, False where tracking failed; None where
-    unknown. words, phones: with times in seconds, where they are known only after reading; None keeps those of the RawClip.
+    unknown. head_pose: (T, 3) radians as ``Motion`` has them. words, phones: with times in seconds, where they are known only
+    after reading; None keeps those of the RawClip.
     """
 
     motion: Array
@@ -55,6 +63,7 @@ class Loaded(NamedTuple):
     tracked: Array | None = None
     words: tuple[Timed, ...] | None = None
     phones: tuple[Timed, ...] | None = None
+    head_pose: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ class RawCorpus:
     empty for SHAPES. triangles: (F, 3) when the folder tells them. schemes: name -> splits, the usual one first.
     problems: what is wrong already by the files' names. names: the K shapes that move, empty for vertices.
     recipe: what the motion depends on beside the clips' own files, such as a model's checksum; clips are made again when it
-    changes.
+    changes. quality: a report to be written beside the manifest.
     """
 
     kind: str
@@ -106,6 +115,7 @@ class RawCorpus:
     problems: tuple[Problem, ...] = field(default=())
     names: tuple[str, ...] = ()
     recipe: str | None = None
+    quality: Mapping[str, Any] | None = None
 
 
 def require(folder: Path, names: tuple[str, ...], what: str) -> None:

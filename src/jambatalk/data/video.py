@@ -128,7 +128,8 @@ def read_videos(
             problems.append(result)
             continue
         try:
-            takes.setdefault(recording.subject, []).append(even_take(recording, *result, tracker.canonical, options.fps))
+            take = even_take(recording, *result, tracker.canonical, options.fps)
+            takes.setdefault(recording.subject, []).append(take)
         except InputError as error:
             problems.append(Problem(_place(recording, raw), str(error)))
     clips: list[Clip] = []

@@ -15,7 +15,7 @@ from jambatalk.errors import InputError
 
 RULES = ("folder", "prefix", "file")
 
-CAMERA = re.compile(r"(?:[A-Z]{1,5}[_-]?)?\d[\d_ .-]*", re.IGNORECASE)
+CAMERA = re.compile(r"(?:(?:VID|IMG|PXL|MVI|MOV|DSC|DSCF|DSCN|GOPR|GX|GH|WIN|SAM|CLIP)[_-]?)?\d[\d_ .-]{2,}", re.IGNORECASE)
 """Names that cameras and phones give: VID_20260102_101500, IMG_0042, 2026-01-02 10.15; they tell nobody's name."""
 
 

@@ -239,3 +239,17 @@ def rounded(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [rounded(one) for one in value]
     return round(value, 4) if isinstance(value, float) else value
+
+
+def quality_lines(report: Mapping[str, Any]) -> list[str]:
+    """The report of ``data prepare video`` in lines: a line for every file and clip with a fault, and one for all."""
+    lines = [f"{name}: {said}" for part in ("files", "clips") for name, one in report[part].items() for said in one["warnings"]]
+    whole, lag = report["all"], ""
+    if whole["lag"] is not None:
+        side = "behind" if whole["lag"] >= 0 else "before"
+        lag = f", lips {abs(1e3 * whole['lag']):.0f} ms {side} the sound (correlation {whole['correlation']:.2f})"
+    lines.append(
+        f"in all: {whole['clips']} clips, {whole['seconds'] / 60:.1f} minutes, face seen in {whole['tracked']:.1%} of the frames, "
+        f"{whole['face_width']:.0f} pixels wide, trembling {whole['jitter']:.2f} mm{lag}"
+    )
+    return lines + list(report["warnings"])

@@ -40,8 +40,8 @@ def even_times(start: float, end: float, fps: float) -> Array:
 def resample(values: Array, times: Array, wanted: Array, fps: float) -> Array:
     """Values (N, ...) seen at ``times`` (N,) at the times ``wanted`` (T,), which lie 1 / fps apart.
 
-    A triangle of 1 / fps on either side weighs the values seen, so that a faster camera is averaged and not thinned out;
-    where the camera is slower, the line between the two neighbours is taken. Zero phase; the ends are held.
+    A line is fitted under a triangle of 1 / fps on either side, so that a faster camera is averaged and not thinned out; where
+    the camera is slower, the line between the two neighbours is taken. Zero phase; the ends are held.
     """
     flat = values.reshape(len(values), -1).astype(np.float64)
     out = np.empty((len(wanted), flat.shape[1]))
@@ -53,15 +53,11 @@ def resample(values: Array, times: Array, wanted: Array, fps: float) -> Array:
             continue
         a, b = after[i] - 1, after[i]
         first, last = np.searchsorted(times, (time - reach + 1e-6, time + reach - 1e-6))
-        if last - first > 2:
-            weight = 1.0 - np.abs(times[first:last] - time) / reach
-            # Pulled back to the time wanted: an uneven rate would lean the mean to its denser side.
-            moment = weight @ (times[first:last] - time)
-            spread = weight @ (times[first:last] - time) ** 2
-            if spread > 0:
-                corrected = weight * (1.0 - moment / spread * (times[first:last] - time))
-                if (corrected >= 0).all():
-                    weight = corrected
+        if last - first > 2 and first <= a and b < last:
+            off = times[first:last] - time
+            weight = 1.0 - np.abs(off) / reach
+            # A line is fitted, not a mean taken: an uneven rate would lean the mean to its denser side.
+            weight *= 1.0 - (weight @ off) / (weight @ off**2) * off
             out[i] = weight @ flat[first:last] / weight.sum()
         else:
             share = (time - times[a]) / (times[b] - times[a])
