@@ -70,7 +70,7 @@ class VertexTask:
         self.lips = lip_vertices(self.settings.lips, clips, spread)
         reading = recogniser = None
         if loss.latent or loss.ctc:
-            recogniser = Recogniser(self.settings.lip_reading.recogniser, cache)
+            recogniser = Recogniser(self.settings.lip_reading.recogniser, None if cache is None else cache / "heard")
             reading = LipReading(
                 len(self.lips), recogniser.width, recogniser.letters, recogniser.blank, self.settings.lip_reading, loss.ctc > 0
             )
