@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,9 @@ def read_videos(
     if not clips:
         reason = f": {problems[0].name}: {problems[0].reason}" if problems else ""
         raise InputError(f"{raw} holds no recording that can be used{reason}")
+    # Drawn over all people, of whom some may have a single clip.
+    splits = hold_out([(clip.subject, clip.id.removeprefix(f"{clip.subject}_")) for clip in clips])
+    clips = [replace(clip, split=split or "") for clip, split in zip(clips, splits)]
     files = {_place(take.recording, raw): take.quality for own in takes.values() for take in own}
     return Videos(tuple(clips), sources, tuple(sorted(problems)), report_of(files, quality, clips, problems, options.fps))
 
@@ -175,9 +178,8 @@ def carry_subject(
     )
     weights, gap = carry(whole, face, settings)
     names = _names([(take.recording, len(take.spans)) for take in takes])
-    splits = hold_out([(take.recording.subject, name) for (take, _), name in zip(pieces, names)])
     out, start = [], 0
-    for (take, span), name, split in zip(pieces, names, splits):
+    for (take, span), name in zip(pieces, names):
         rows, frames = slice(start, start + len(span)), slice(span.first, span.last)
         start += len(span)
         first, last = (round(frame / fps * RATE) for frame in (span.first, span.last))
@@ -185,7 +187,7 @@ def carry_subject(
         clip = Clip(
             id=f"{take.recording.subject}_{name}",
             subject=take.recording.subject,
-            split=split or "train",
+            split="",
             samples=take.samples[first:last],
             motion=motion,
             gap=gap[rows],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,11 +81,15 @@ def hold_out(clips: Sequence[tuple[str, str]]) -> list[str | None]:
     """Of each subject's clips (subject, sentence) every tenth for "val" and every twentieth for "test", the others "train".
 
     Which ones is told by a hash of their names, so a clip added later moves few others. Who has three clips has one of each,
-    who has two none for "test", and a single clip is for training.
+    who has two none for "test". People of whom there is a single clip are taken together, as if they were one.
     """
     splits: dict[tuple[str, str], str] = {}
-    for subject in dict.fromkeys(subject for subject, _ in clips):
-        own = sorted((key for key in clips if key[0] == subject), key=lambda key: hashlib.sha256(repr(key).encode()).digest())
+    groups: dict[str | None, list[tuple[str, str]]] = {}
+    counts = Counter(subject for subject, _ in clips)
+    for key in clips:
+        groups.setdefault(key[0] if counts[key[0]] > 1 else None, []).append(key)
+    for group in groups.values():
+        own = sorted(group, key=lambda key: hashlib.sha256(repr(key).encode()).digest())
         val = max(1, len(own) // 10) if len(own) > 1 else 0
         test = max(1, len(own) // 20) if len(own) > 2 else 0
         for n, key in enumerate(own):

@@ -249,7 +249,7 @@ def quality_lines(report: Mapping[str, Any]) -> list[str]:
         side = "behind" if whole["lag"] >= 0 else "before"
         lag = f", lips {abs(1e3 * whole['lag']):.0f} ms {side} the sound (correlation {whole['correlation']:.2f})"
     lines.append(
-        f"in all: {whole['clips']} clips, {whole['seconds'] / 60:.1f} minutes, face seen in {whole['tracked']:.1%} of the frames, "
+        f"in all: {whole['clips']} clips, {whole['seconds'] / 60:.1f} minutes, face in {whole['tracked']:.1%} of the frames, "
         f"{whole['face_width']:.0f} pixels wide, trembling {whole['jitter']:.2f} mm{lag}"
     )
     return lines + list(report["warnings"])
