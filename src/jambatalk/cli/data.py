@@ -44,6 +44,10 @@ def prepare(
         str | None,
         Option(help="video: who speaks: folder, prefix or file (names) or one name.  [default: by names]", show_default=False),
     ] = None,
+    phones: Annotated[
+        Path | None,
+        Option(help="tts: a model from phones to motion.  [default: the one inside the package]", show_default=False),
+    ] = None,
     half: Annotated[bool, Option("--half", help="Store motion as float16: half the size, about 0.01 mm.")] = False,
     jobs: Annotated[
         int | None, Option("-j", "--jobs", min=1, help="Threads.  [default: one per processor]", show_default=False)
@@ -62,7 +66,7 @@ def prepare(
 
     with screen() as shown:
         with shown.step(f"preparing {raw}") as report:
-            done = run(kind, raw, out, Options(fps, source_fps, subject=subject, model=model), half, jobs, limit, report)
+            done = run(kind, raw, out, Options(fps, source_fps, phones, subject=subject, model=model), half, jobs, limit, report)
         if not as_json:
             for problem in done.failed:
                 shown.line(f"{problem.name}: {problem.reason}")
@@ -85,6 +89,10 @@ def prepare(
 def check(
     folder: Annotated[Path, Argument(metavar="DIR", help="A folder written by data prepare.", show_default=False)],
     jobs: Annotated[int, Option("-j", "--jobs", min=1, help="Threads.")] = 1,
+    report: Annotated[
+        Path | None,
+        Option(metavar="OUTDIR", help="Folder for pictures: speakers at openings and closures, diagrams.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Look a prepared corpus over: checksums, lengths, NaN, implausible or frozen motion, lag, speakers, splits, duplicates.
@@ -94,8 +102,20 @@ def check(
     from jambatalk.cli.screen import screen
     from jambatalk.data.check import check as run
 
-    with screen() as shown, shown.step(f"checking {folder}") as report:
-        found = run(folder, jobs, report)
+    if report is not None:
+        from jambatalk.data.plots import require_matplotlib
+
+        require_matplotlib()  # before the minutes that reading takes
+    with screen() as shown:
+        with shown.step(f"checking {folder}") as steps:
+            found = run(folder, jobs, steps)
+        if report is not None:
+            from jambatalk.data.pictures import write_report
+
+            with shown.step(f"drawing into {report}") as steps:
+                written = write_report(folder, report, steps)
+            if not as_json:
+                shown.line(f"wrote {', '.join(path.name for path in written)} to {report}")
     if as_json:
         typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
     else:
@@ -104,19 +124,32 @@ def check(
         raise typer.Exit(BAD_INPUT)
 
 
+LISTED = 20
+"""Speakers and repeated texts named one by one; more are counted."""
+
+
 def _show(found: Report) -> None:
     typer.echo(f"{found.folder}: {found.corpus}, {found.clips} clips, {found.seconds / 60:.1f} minutes, {found.fps:g} frames/s, "
-               f"{found.vertices:,} vertices, unit: {found.unit}")  # fmt: skip
+               + (f"{found.shapes} shapes" if found.shapes else f"{found.vertices:,} vertices, unit: {found.unit}"))  # fmt: skip
     typer.echo(f"licence: {found.licence}")
+    if found.pseudo:
+        typer.echo(f"{found.pseudo} clips with motion made by a model")
     if found.lag_ms is None:
         typer.echo("lag of motion: no clip is long enough to tell")
     else:
         typer.echo(f"lag of motion behind sound: {found.lag_ms:.0f} ms (correlation {found.correlation:.2f})")
     for title, table in (("speakers", found.speakers), *((f"splits by {name}", table) for name, table in found.splits.items())):
         typer.echo(f"{title}:")
-        for name, row in table.items():
+        listed = sorted(table.items(), key=lambda one: -one[1]["clips"])[:LISTED] if title == "speakers" else table.items()
+        for name, row in listed:
             subjects = f", {row['subjects']} subjects" if "subjects" in row else ""
             typer.echo(f"  {name}: {row['clips']} clips, {row['seconds']:.1f} s{subjects}")
+        if len(listed) < len(table):
+            typer.echo(f"  and {len(table) - len(listed)} more")
+    for one in found.repeated[:LISTED]:
+        typer.echo(f"repeated: {one.name}: {one.reason}")
+    if len(found.repeated) > LISTED:
+        typer.echo(f"repeated: {len(found.repeated) - LISTED} more clips")
     for name, reason in found.left_out.items():
         typer.echo(f"left out when prepared: {name}: {reason}")
     for problem in found.problems:

@@ -1,0 +1,167 @@
+"""A prepared corpus in diagrams: how long, how wide, how well in step with its sound, which shapes and which phones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.data.openings import clip_opening
+from jambatalk.data.prepared import WEIGHTS, PreparedClip, PreparedCorpus
+from jambatalk.data.sync import REACH, lag_curve, loudness, opening_lag_curve
+from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[Any]
+
+SAMPLED = 120
+"""Clips, evenly spread over the corpus, that the lags and the ranges are taken from."""
+
+SHOWN = 4
+"""Clips whose opening is drawn against their loudness."""
+
+
+def require_matplotlib() -> None:
+    """MissingExtraError when the diagrams' library is absent."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError('diagrams of a corpus need matplotlib: pip install "jambatalk[plots]"') from error
+
+
+def plots(corpus: PreparedCorpus, out: Path) -> list[Path]:
+    """Write the diagrams as PNG into ``out``; gives the files. Damaged clips are passed over.
+
+    durations.png, opening.png, lag.png, shapes.png (weights only) and phones.png (where phones or words are known).
+    """
+    require_matplotlib()
+    clips = corpus.clips()
+    sample = [clip for clip in clips[:: max(1, -(-len(clips) // SAMPLED))] if _readable(clip)]
+    drawn: dict[str, Figure | None] = {
+        "durations": _durations(corpus),
+        "opening": _openings(sample[:: max(1, len(sample) // SHOWN)][:SHOWN]) if sample else None,
+        "lag": _lags(corpus, sample),
+        "shapes": _shapes(corpus, sample) if corpus.motion == WEIGHTS and sample else None,
+        "phones": _phones(clips),
+    }
+    written = []
+    for name, figure in drawn.items():
+        if figure is not None:
+            with replacing(out / f"{name}.png") as temporary:
+                figure.savefig(temporary, format="png", dpi=90)
+            written.append(out / f"{name}.png")
+    return written
+
+
+def _figure(width: float, height: float) -> Figure:
+    # The object interface: no global state, no display, safe in threads.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _readable(clip: PreparedClip) -> bool:
+    try:
+        clip_opening(clip, clip.samples)
+    except InputError:
+        return False
+    return True
+
+
+def _durations(corpus: PreparedCorpus) -> Figure:
+    figure = _figure(7, 3.5)
+    axes = figure.subplots()
+    by_split: dict[str, list[float]] = {}
+    for clip in corpus.clips():
+        by_split.setdefault(clip.splits[corpus.schemes[0]] or "no split", []).append(clip.frames / clip.fps)
+    axes.hist(list(by_split.values()), bins=30, stacked=True, label=[f"{k} ({len(v)})" for k, v in by_split.items()])
+    axes.set(xlabel="seconds", ylabel="clips", title=f"{corpus.name}: lengths of clips by {corpus.schemes[0]}")
+    axes.legend()
+    return figure
+
+
+def _openings(clips: Sequence[PreparedClip]) -> Figure:
+    figure = _figure(10, 2.2 * len(clips))
+    for axes, clip in zip(figure.subplots(len(clips), 1, squeeze=False)[:, 0], clips):
+        samples = clip.samples
+        opening = clip_opening(clip, samples)
+        times = np.arange(len(opening)) / clip.fps
+        level = loudness(samples, len(opening), clip.fps)
+        worn = clip.corpus.motion == WEIGHTS
+        axes.plot(times, opening * (1e3 if worn else 1.0), color="tab:blue", label="opening")
+        axes.set_ylabel("lip gap, mm" if worn else "opening", color="tab:blue")
+        other = axes.twinx()
+        other.plot(times, level, color="tab:orange", linewidth=0.8)
+        other.set_ylabel("dB", color="tab:orange")
+        axes.set_title(f"{clip.name}: {clip.text or ''}", fontsize=9)
+        for text, start, end in clip.words or ():
+            if text not in ("sil", "sp"):
+                axes.annotate(
+                    text, ((start + end) / 2, 1.0), xycoords=("data", "axes fraction"), fontsize=7, va="top", ha="center"
+                )
+        axes.margins(x=0)
+    axes.set_xlabel("seconds")
+    return figure
+
+
+def _lags(corpus: PreparedCorpus, clips: Sequence[PreparedClip]) -> Figure | None:
+    curves = []
+    for clip in clips:
+        samples = clip.samples
+        if corpus.motion == WEIGHTS:
+            curve = opening_lag_curve(clip_opening(clip, samples), samples, clip.fps)
+        else:
+            curve = lag_curve(np.asarray(clip.offsets, np.float32), samples, clip.fps)
+        if curve is not None:
+            curves.append(curve)
+    if not curves:
+        return None
+    figure = _figure(7, 3.5)
+    axes = figure.subplots()
+    lags = 1e3 * np.arange(-round(REACH * corpus.fps), round(REACH * corpus.fps) + 1) / corpus.fps
+    axes.plot(lags, np.array(curves).T, color="0.8", linewidth=0.5)
+    axes.plot(lags, np.mean(curves, axis=0), color="tab:blue", linewidth=2)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set(
+        xlabel="motion behind sound, ms", ylabel="correlation", title=f"{corpus.name}: lag of {len(curves)} clips and their mean"
+    )
+    return figure
+
+
+def _shapes(corpus: PreparedCorpus, clips: Sequence[PreparedClip]) -> Figure:
+    weights = np.concatenate([np.asarray(clip.weights, np.float32) for clip in clips])
+    figure = _figure(8, 0.2 * len(corpus.names) + 1)
+    axes = figure.subplots()
+    rows = np.arange(len(corpus.names))[::-1]
+    low, middle, high = np.percentile(weights, [5, 50, 95], axis=0)
+    axes.barh(rows, weights.max(0), color="0.88", label="highest")
+    axes.barh(rows, high - low, left=low, color="tab:blue", label="5 to 95 %")
+    axes.plot(middle, rows, "|", color="black", label="median")
+    axes.set_yticks(rows, corpus.names, fontsize=7)
+    axes.set(xlim=(0, 1), xlabel="weight", ylim=(-0.6, len(rows) - 0.4), title=f"{corpus.name}: weights of shapes")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def _phones(clips: Sequence[PreparedClip]) -> Figure | None:
+    said: Counter[str] = Counter(phone.text for clip in clips for phone in clip.phones or ())
+    what = "phones"
+    if not said:
+        said, what = Counter(word.text for clip in clips for word in clip.words or ()), "words"
+    if not said:
+        return None
+    common = said.most_common(60)
+    figure = _figure(max(5, 0.22 * len(common)), 3.2)
+    axes = figure.subplots()
+    axes.bar(range(len(common)), [count for _, count in common])
+    axes.set_xticks(range(len(common)), [text for text, _ in common], fontsize=8, rotation=90 if what == "words" else 0)
+    axes.set(ylabel="how often", title=f"{what}: {len(said)} kinds, {sum(said.values())} in all")
+    axes.margins(x=0.01)
+    return figure
