@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import av
 import pytest
 import torch
+import yaml
 from typer.testing import CliRunner
 
 from jambatalk.checkpoint import load_weights
@@ -131,3 +134,22 @@ def test_a_missing_package_is_named_by_the_command(place: Path, tmp_path: Path, 
     status, said = _train(place, "--data", place / "one", "--run", tmp_path)
     assert status == 2
     assert 'pip install "jambatalk[train]"' in said
+
+
+def test_the_page_on_training_names_every_setting_and_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    table = {}
+    for names, defaults in re.findall(r"^\| (`[^|]*`) \|([^|]*)\|", page.split("\n## Settings")[1], re.M):
+        found = re.findall(r"`(\w+)`", names)
+        shown = yaml.safe_load(f"[{defaults}]") if len(found) > 1 else [yaml.safe_load(defaults.strip(" `"))]
+        table |= dict(zip(found, shown, strict=True))
+    config = TrainConfig()
+    assert table.keys() == {field.name for field in fields(config)}
+    for name, shown in table.items():
+        value = getattr(config, name)
+        if is_dataclass(value):
+            assert shown is None or shown == {key: getattr(value, key) for key in shown}
+        elif isinstance(value, float):
+            assert float(shown) == value
+        else:
+            assert type(value)(shown) == value

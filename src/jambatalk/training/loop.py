@@ -125,6 +125,7 @@ class Trainer:
                 if self.step % c.save_every == 0 or self.step == c.steps or self.best.stop:
                     self.save()
         self.export(self.run_dir / "final.safetensors")
+        self.fabric.barrier()  # so that every process finds it written
         return result
 
     def _board(self, stack: contextlib.ExitStack) -> Board | None:
