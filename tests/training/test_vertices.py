@@ -23,8 +23,9 @@ from conftest import SMALL as SMALL_STREAMING
 from jambatalk.config import read_yaml
 from jambatalk.data.corpus import load_clips, open_corpus
 from jambatalk.data.prepare import prepare
-from jambatalk.data.prepared import open_prepared
+from jambatalk.data.prepared import FORMAT, VERSION, open_prepared, write_clip, write_json
 from jambatalk.errors import InputError
+from jambatalk.face.head import default_head
 from jambatalk.presets import load_preset
 from jambatalk.training.build import build_task
 from jambatalk.training.config import TrainConfig, load_train_config
@@ -311,6 +312,16 @@ def test_ctc_may_aim_at_the_text_of_the_corpus(corpora: dict[str, Path], speech:
     assert not (tmp_path / "cache").exists()  # nothing had to be heard
 
 
+def test_a_clip_in_which_nothing_is_heard_has_a_finite_loss(corpora: dict[str, Path], speech: Path, tmp_path: Path) -> None:
+    task = VertexTask(settings("paper-biwi6", speech), [corpora["paper-biwi6"]])
+    assert task.recogniser is not None
+    task.recogniser.network.lm_head.bias[task.recogniser.blank] = 1e4
+    total, terms = task.module(task.batch(0, slice(0, 1)), 0)
+    total.backward()
+    assert torch.isfinite(terms["ctc"])
+    assert torch.isfinite(task.module.reading.reader.lm_head.weight.grad).all()
+
+
 def test_a_streaming_encoder_moves_vertices_too(corpora: dict[str, Path], speech: Path, tmp_path: Path) -> None:
     config = settings("paper-biwi6", speech, batch=2, vertices={"loss": {"latent": 0.0, "ctc": 0.0}})
     task = VertexTask(replace(config, model=replace(SMALL_STREAMING, outputs=3 * V)), [corpora["paper-biwi6"]])
@@ -405,3 +416,24 @@ def test_committed_settings_are_the_papers() -> None:
         assert (config.steps, config.batch, config.learning_rate, config.clip_norm) == (100 * clips, 1, rate, 1.0)
         assert (config.optimizer, config.betas, config.schedule, config.ema) == ("adam", [0.9, 0.999], "constant", 0.0)
         assert config.model == load_preset(name)
+
+
+def test_prepared_weights_become_those_of_the_face(tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).random((10, 2)).astype(np.float32)
+    details = {"subject": "mei", "sentence": "s1", "fps": 25.0, "text": None, "phones": None}
+    record = write_clip(tmp_path, "mei_s1", weights, np.zeros(6400, np.float32), details)
+    manifest = {
+        "format": FORMAT, "version": VERSION, "corpus": "tts", "licence": "none", "source": "here", "unit": "weights",
+        "fps": 25.0, "vertices": 0, "motion": "weights", "names": ["mouthPucker", "jawOpen"], "subjects": ["mei"],
+        "schemes": ["own"], "failed": {}, "clips": [{**record, "splits": {"own": "train"}}],
+    }  # fmt: skip
+    write_json(tmp_path / "manifest.json", manifest)
+    face = default_head()
+    (clip,) = load_clips(tmp_path, "train", face)
+    assert (clip.corpus, clip.motion.names) == ("tts", face.names)
+    assert np.array_equal(clip.motion.column("jawOpen"), weights[:, 1])
+    assert np.array_equal(clip.motion.column("mouthPucker"), weights[:, 0])
+    assert np.count_nonzero(clip.weights.any(axis=0)) == 2
+    write_json(tmp_path / "manifest.json", manifest | {"names": ["earWiggle", "jawOpen"]})
+    with pytest.raises(InputError, match="clip mei_s1 moves earWiggle, a shape that the face lacks"):
+        load_clips(tmp_path, "train", face)

@@ -115,7 +115,8 @@ class VertexModule(nn.Module):
         latent = torch.from_numpy(read.latent).to(device, torch.float32) if self.loss.latent else None
         text = None
         if self.loss.ctc:
-            text = torch.tensor(collapsed(read.letters, self.recogniser.blank)) if said.text is None else said.text
+            heard = collapsed(read.letters, self.recogniser.blank)
+            text = torch.tensor(heard, dtype=torch.long) if said.text is None else said.text
         return Aim(len(read.latent), latent, text)
 
 
