@@ -3,9 +3,9 @@
     python scripts/watch_default.py [MODEL] -o out/watch [--librivox DIR] [--facegood DIR] [--tts FILE] [--no-video]
 
 LibriVox sentences (as in scripts/evaluate_default.py); a synthesised voice (--tts: a recording, its phones from ``clips.jsonl``
-one folder up when that names it); Mandarin (FACEGOOD's held-out clip); a whisper and a song, made out of the first LibriVox
+one folder up when that names it); Mandarin (FACEGOOD's held-out clip); a whisper, a song and slow speech, made out of the first LibriVox
 sentence (see scripts/made_sounds.py); pink noise; plucked chords with a drum. A sheet shows the mouth at even times with the
-phone spoken, in the letters of the CMU dictionary. Where phones are known a second sheet shows every /p b m/ at its smallest
+phone spoken, in ARPAbet letters. Where phones are known a second sheet shows every /p b m/ at its smallest
 gap and every open vowel in its middle, each with the gap in millimetres.
 """
 
@@ -32,7 +32,7 @@ from jambatalk.render import Camera, Renderer, contact_sheet, frame_face, save_p
 from jambatalk.training.augment import coloured_noise
 from made_sounds import RATE, music, slowed, sung, whisper
 
-LETTERS = {phone: symbol for symbol, phone in ARPABET.items()}
+LETTERS = {phone: symbol for symbol, phone in ARPABET.items()} | {"ə": "AX", "ɨ": "IX", "ɾ": "DX", "e": "E", "a": "A", "o": "O"}
 MANDARIN_SECONDS = 12.0
 SONG_PACE = 2.0
 MOUTH_METRES = 0.105  # from the nose to the chin
@@ -84,7 +84,7 @@ def mouth_camera(face: Face) -> Camera:
 
 
 def spoken_at(phones: Sequence[Timed], time: float) -> str:
-    """The phone in the dictionary's letters, "-" in a pause, "" when nothing is known."""
+    """The phone in ARPAbet letters, "-" in a pause, "" when nothing is known."""
     phone = next((p.text for p in phones if p.start <= time < p.end), SILENCE if phones else "")
     return "-" if phone == SILENCE else LETTERS.get(phone, phone)
 
