@@ -14,12 +14,14 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
+from conftest import SMALL
 from jambatalk.checkpoint import load_weights
 from jambatalk.cli.main import app
 from jambatalk.errors import InputError
 from jambatalk.face.head import default_head
+from jambatalk.nn.model import SpeechToMotion
 from jambatalk.training.config import LossConfig, ShapesConfig, TrainConfig, load_train_config
-from jambatalk.training.smoke import smoke_config
+from jambatalk.training.smoke import check_memory, smoke_config
 from tiny_grid import write_grid
 
 SETTINGS = """
@@ -100,6 +102,14 @@ def test_smoke_cuts_the_data_and_leaves_the_network() -> None:
     assert small.shapes.sequence < 60
     assert small.batch == 8  # one sequence for each part of each process
     assert smoke_config(config).batch == 4
+
+
+def test_a_network_too_large_for_the_machine_is_refused() -> None:
+    network = SpeechToMotion(SMALL)
+    check_memory(network, None)
+    check_memory(network, 10**9)
+    with pytest.raises(InputError, match=r"parameters, which need 0\.00\d+ GB to train, but 0\.001 GB are free"):
+        check_memory(network, 10**6)
 
 
 @pytest.mark.parametrize(

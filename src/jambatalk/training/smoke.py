@@ -58,7 +58,7 @@ def smoke(
     clock = _Clock(say)
     run.mkdir(parents=True, exist_ok=True)
     task = build_task(config, data, run, most=CLIPS)
-    _check_memory(task.network)
+    check_memory(task.network, _free_memory())
     clock(f"data: up to {CLIPS} clips of each split, hash {task.data_hash[:12]}; {parameter_count(task.network):,} parameters")
     first = _given_up(config, task, run, device, init)
     clock(f"{KILLED} steps on {os.environ.get('WORLD_SIZE', '1')} process(es), a checkpoint and a validation")
@@ -106,18 +106,23 @@ def _film(task: Task, network: SpeechToMotion, run: Path, clock: _Clock) -> None
     clock(f"exported weights load and move a face: {run / 'sample.mp4'}")
 
 
-def _check_memory(network: SpeechToMotion) -> None:
-    """InputError when the weights alone cannot be trained in this machine's free memory."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not told by this system
-        return
+def check_memory(network: SpeechToMotion, free: int | None) -> None:
+    """InputError when the weights alone cannot be trained in ``free`` bytes; None, where the system does not tell, passes."""
     count = parameter_count(network)
-    if count * BYTES_PER_PARAMETER > free:
+    if free is not None and count * BYTES_PER_PARAMETER > free:
         raise InputError(
-            f"the network has {count:,} parameters, which need {count * BYTES_PER_PARAMETER / 1e9:.1f} GB to train, but "
-            f"{free / 1e9:.1f} GB are free: choose a smaller one, such as --set model.decoder.width=64"
+            f"the network has {count:,} parameters, which need {count * BYTES_PER_PARAMETER / 1e9:.3g} GB to train, but "
+            f"{free / 1e9:.3g} GB are free: choose a smaller one, such as --set model.decoder.width=64"
         )
+
+
+def _free_memory() -> int | None:
+    """Bytes that this machine could still give, caches counted; None where it does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None
 
 
 class _Clock:
