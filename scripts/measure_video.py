@@ -28,7 +28,7 @@ from jambatalk.face.head import default_head
 from jambatalk.face.landmarks import measured_gap
 from jambatalk.render import Renderer, frame_face, save_png
 
-STEP, ACROSS, SIZE = 3, 12, 160  # every third frame, so many in a row, pixels
+STEP, ACROSS, SIZE = 3, 13, 160  # every third frame, so many in a row, pixels
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -88,9 +88,8 @@ def main() -> None:
         videos = read_videos(folder, VideoOptions(subject="file"), arguments.cache, face, tracker)
         figures(videos, folder, GridCorpus(arguments.data / "grid"), tracker, face)
         if arguments.sheet is not None:
-            save_png(
-                arguments.sheet, np.concatenate([mouths(clip, folder, tracker, arguments.cache, face) for clip in videos.clips])
-            )
+            sheets = [mouths(clip, folder, tracker, arguments.cache, face) for clip in videos.clips]
+            save_png(np.concatenate(sheets), arguments.sheet)
     except (InputError, MissingExtraError) as error:
         sys.exit(str(error))
 

@@ -101,7 +101,7 @@ def test_what_cannot_be_used_is_named(videos: Videos) -> None:
     assert set(reasons) == {"mute.mp4", "nobody.mkv", "short.mkv", "damaged.mp4"}
     assert "has no sound" in reasons["mute.mp4"]
     assert "no face was seen in its 50 pictures" in reasons["nobody.mkv"]
-    assert "never for a second on end" in reasons["short.mkv"]
+    assert "picture and sound for 0.60 s; expected at least 1 s" in reasons["short.mkv"]
     assert "cannot read damaged.mp4" in reasons["damaged.mp4"]
     assert videos.quality["left_out"] == reasons
 
@@ -158,6 +158,15 @@ def test_a_face_that_goes_away(tmp_path: Path, tracker: GreyTracker) -> None:
     assert np.array_equal(np.flatnonzero(~first.tracked), [30, 31, 32, 33])
     assert first.gap is not None
     assert np.isfinite(first.gap).all()
+
+
+def test_a_face_that_comes_and_goes(tmp_path: Path, tracker: GreyTracker) -> None:
+    """Glimpses of half a second are no clips; the sentence says why."""
+    times = np.arange(100) * 0.04
+    opening = np.where(np.arange(100) // 12 % 2, mouth(times), np.nan)
+    write_video(tmp_path / "a.mkv", times, levels(opening), voice(times, mouth(times), 4.0))
+    with pytest.raises(InputError, match="seen in 48% of its pictures, but never for a second on end"):
+        read_videos(tmp_path, tracker=tracker)
 
 
 def test_tracking_is_done_once(tmp_path: Path) -> None:

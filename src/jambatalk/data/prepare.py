@@ -180,7 +180,7 @@ CONTENTS = ("clips", "templates", "triangles.npy", SCRATCH, QUALITY)
 
 def _sweep(out: Path) -> None:
     """Remove the unfinished files of a run that was killed."""
-    for place in (out, out / "clips", out / "templates"):
+    for place in (out, out / "clips", out / "templates", out / SCRATCH):
         for path in place.glob(".*"):
             if path.is_file() and path.suffix in (".npy", ".npz", ".flac", ".json"):
                 path.unlink()

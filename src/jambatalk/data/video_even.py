@@ -13,7 +13,7 @@ from jambatalk.data.video_pose import angles, mean_rotation, register
 from jambatalk.data.video_quality import FileQuality, file_quality
 from jambatalk.data.video_read import Sound
 from jambatalk.data.video_take import Take
-from jambatalk.data.video_timeline import Span, even_times, observed, resample, spans
+from jambatalk.data.video_timeline import SHORTEST, Span, even_times, observed, resample, spans
 from jambatalk.errors import InputError
 
 Array = NDArray[Any]
@@ -62,6 +62,8 @@ def even_take(recording: Recording, take: Take, sound: Sound, canonical: Array, 
     fixed = register(take.landmarks[take.found], canonical, rate)
     samples = sound.cut(first, len(wanted) / fps)
     parts = tuple(spans(usable, samples, fps))
+    if len(wanted) < SHORTEST * fps:
+        raise InputError(f"it has picture and sound for {len(wanted) / fps:.2f} s; expected at least {SHORTEST:g} s")
     if not parts:
         raise InputError(f"a face was seen in {take.found.mean():.0%} of its pictures, but never for a second on end")
     u, _, vt = np.linalg.svd(resample(fixed.rotation, known, wanted, fps))
