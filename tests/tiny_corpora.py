@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import tarfile
 from collections.abc import Iterable, Sequence
@@ -156,3 +157,37 @@ def write_layout(folder: Path, clips: Sequence[tuple[str, str]], fps: float = 25
     with (folder / "templates.pkl").open("wb") as file:
         pickle.dump({subject: TEMPLATE.astype(np.float64) for subject, _ in clips}, file)
     return truth
+
+
+FACEGOOD_COLUMNS = (
+    "mouth_stretch_c", "mouth_press_l", "mouth_press_r", "mouth_suck_dl", "mouth_suck_dr", "mouth_suck_ul", "mouth_suck_ur",
+    "mouth_pucker_l", "mouth_pucker_r", "mouth_lipCornerPull_l", "mouth_lipCornerPull_r", "eye_blink1_l", "brow_raise_l",
+)  # fmt: skip
+
+
+def write_facegood(folder: Path, recordings: dict[str, float]) -> dict[str, np.ndarray]:
+    """A FACEGOOD folder with recordings of so many seconds; gives their artist weights at 30 frames a second."""
+    folder.mkdir(parents=True)
+    (folder / "columns.json").write_text(json.dumps(FACEGOOD_COLUMNS))
+    truth = {}
+    for seed, (name, seconds) in enumerate(recordings.items()):
+        frames = round(seconds * 30)
+        values = truth[name] = np.zeros((frames, len(FACEGOOD_COLUMNS)), np.float16)
+        values[:, 0] = 0.6 * loudness(np.arange(frames) / 30 % 7.2, seed)
+        values[:, 11:] = 0.5  # eyes and brows, which are not speech
+        np.save(folder / f"{name}.npy", values)
+        samples = np.concatenate([voice(7.2, 16000, seed)] * (int(seconds / 7.2) + 1))[: round(seconds * 16000)]
+        soundfile.write(folder / f"{name}.flac", samples, 16000)
+    return truth
+
+
+def write_tts(folder: Path, clips: Sequence[tuple[str, dict[str, float], str]], seconds: float = 2.0) -> None:
+    """A folder of synthetic voices: (id, voice mix, text); every clip says /ma pa/ as the synthesiser marks it."""
+    (folder / "audio").mkdir(parents=True)
+    marks = [["^", 0, 0.4], ["m", 0.4, 0.5], ["ˈ", 0.5, 0.55], ["ɑ", 0.55, 0.8], [" ", 0.8, 0.85], ["p", 0.85, 0.95]]
+    marks += [["A", 0.95, 1.3], [".", 1.3, 1.6], ["$", 1.6, 1.7]]
+    lines = []
+    for seed, (name, mix, text) in enumerate(clips):
+        lines.append(json.dumps({"id": name, "voice": mix, "text": text, "seconds": seconds, "phones": marks}))
+        soundfile.write(folder / "audio" / f"{name}.flac", voice(seconds, 16000, seed), 16000)
+    (folder / "clips.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

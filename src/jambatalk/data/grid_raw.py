@@ -33,6 +33,7 @@ def open_grid(folder: Path, options: Options) -> RawCorpus:
     aligner = _aligner()
     fps = corpus.entries[0].fps
     fixed_rate(options, fps)
+    corpus.tracked(corpus.entries[0])  # arrays that cannot be read are the corpus' end, not each clip's
     wearer = _Wearer(corpus, face, aligner)
     clips = tuple(
         RawClip(

@@ -24,6 +24,8 @@ Array = NDArray[Any]
 SAMPLED = 120
 """Clips, evenly spread over the corpus, that the lags and the ranges are taken from."""
 
+PAUSES = ("sil", "sp")
+
 SHOWN = 4
 """Clips whose opening is drawn against their loudness."""
 
@@ -100,9 +102,9 @@ def _openings(clips: Sequence[PreparedClip]) -> Figure:
         other = axes.twinx()
         other.plot(times, level, color="tab:orange", linewidth=0.8)
         other.set_ylabel("dB", color="tab:orange")
-        axes.set_title(f"{clip.name}: {clip.text or ''}", fontsize=9)
+        axes.set_title(": ".join(filter(None, (clip.name, clip.text))), fontsize=9)
         for text, start, end in clip.words or ():
-            if text not in ("sil", "sp"):
+            if text not in PAUSES:
                 axes.annotate(
                     text, ((start + end) / 2, 1.0), xycoords=("data", "axes fraction"), fontsize=7, va="top", ha="center"
                 )
@@ -151,10 +153,10 @@ def _shapes(corpus: PreparedCorpus, clips: Sequence[PreparedClip]) -> Figure:
 
 
 def _phones(clips: Sequence[PreparedClip]) -> Figure | None:
-    said: Counter[str] = Counter(phone.text for clip in clips for phone in clip.phones or ())
+    said: Counter[str] = Counter(phone.text for clip in clips for phone in clip.phones or () if phone.text not in PAUSES)
     what = "phones"
     if not said:
-        said, what = Counter(word.text for clip in clips for word in clip.words or ()), "words"
+        said, what = Counter(word.text for clip in clips for word in clip.words or () if word.text not in PAUSES), "words"
     if not said:
         return None
     common = said.most_common(60)

@@ -46,7 +46,7 @@ def sheet(corpus: PreparedCorpus, size: int = 220, progress: Callable[[int, int]
                 return None
             pictures.append(renderer.render(_vertices(clip, frame)))
             # Metres as millimetres; other units as they are.
-            told = f"{1e3 * opening:.1f}mm" if corpus.motion == WEIGHTS else f"{opening:.2g}"
+            told = f"{abs(1e3 * opening):.1f}mm" if corpus.motion == WEIGHTS else f"{opening:.2g}"
             labels.append(f"{_short(clip.name)} {frame / clip.fps:.2f}s {told}")
             if progress is not None:
                 progress(len(pictures), total)

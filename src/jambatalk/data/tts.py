@@ -111,8 +111,10 @@ def read_entries(path: Path) -> tuple[list[TtsEntry], list[Problem]]:
             entries.append(TtsEntry(name, voice, str(row["text"]), tidy(_marks(row["phones"]))))
         except InputError as error:
             problems.append(Problem(name, str(error)))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            problems.append(Problem(name, f"{CLIPS}: {error!r} is wrong or missing in {line[:60]!r}"))
+        except KeyError as error:
+            problems.append(Problem(name, f"{CLIPS} does not tell its {error.args[0]}"))
+        except (TypeError, ValueError, AttributeError) as error:
+            problems.append(Problem(name, f"{CLIPS} cannot be read in {line[:60]!r} ({error})"))
     if not entries:
         raise InputError(f"{path} holds no clip that can be read, expected one per line")
     return entries, problems
