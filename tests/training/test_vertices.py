@@ -416,6 +416,9 @@ def test_committed_settings_are_the_papers() -> None:
         assert (config.steps, config.batch, config.learning_rate, config.clip_norm) == (100 * clips, 1, rate, 1.0)
         assert (config.optimizer, config.betas, config.schedule, config.ema) == ("adam", [0.9, 0.999], "constant", 0.0)
         assert config.model == load_preset(name)
+    live = load_train_config(ROOT / "configs" / "paper-live.yaml")
+    assert live.model == load_preset("paper-live")
+    assert live.task == "shapes"
 
 
 def test_prepared_weights_become_those_of_the_face(tmp_path: Path) -> None:
