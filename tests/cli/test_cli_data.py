@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from jambatalk.cli.data import data
 from jambatalk.data.splits import VOCASET_SPLIT
 from jambatalk.data.vocaset import LICENCE
-from tiny_corpora import write_vocaset
+from tiny_corpora import write_facegood, write_vocaset
 
 SUBJECTS = list(VOCASET_SPLIT)
 
@@ -85,3 +86,26 @@ def test_bad_input_is_one_line(raw: Path, tmp_path: Path) -> None:
     refused = run("prepare", "vocaset", raw, tmp_path / "out").error
     assert "templates.pkl is refused: it asks for os.system, which plain arrays and numbers never need" in refused
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_are_prepared_checked_and_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="diagrams need the extra plots")
+    write_facegood(tmp_path / "raw", {"1_1": 9.0, "1114_3_15": 9.0})
+    assert run("prepare", "facegood", tmp_path / "raw", tmp_path / "out").status == 0
+    checked = run("check", tmp_path / "out", "--report", tmp_path / "report")
+    assert checked.status == 0, checked.out
+    assert "facegood, 2 clips, 0.3 minutes, 25 frames/s, 52 shapes" in checked.out
+    assert "wrote sheet.png, durations.png" in checked.err
+    assert (tmp_path / "report" / "sheet.png").stat().st_size > 10_000
+
+
+def test_the_missing_extra_is_named_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_facegood(tmp_path / "raw", {"1_1": 4.0})
+    run("prepare", "facegood", tmp_path / "raw", tmp_path / "out")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    refused = run("check", tmp_path / "out", "--report", tmp_path / "report")
+    assert refused.status != 0
+    assert 'pip install "jambatalk[plots]"' in refused.err
+    assert not (tmp_path / "report").exists()
+    fitted = run("prepare", "tts", tmp_path / "raw", tmp_path / "out2")
+    assert "has no clips.jsonl" in fitted.error
