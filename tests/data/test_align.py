@@ -50,6 +50,15 @@ def test_the_same_sound_gives_the_same_times_later_in_a_session(samples: np.ndar
     assert aligner.align(samples, TEXT)[1] == Aligner().align(samples, TEXT)[1]
 
 
+def test_the_dictionarys_letters_are_not_the_synthesisers(samples: np.ndarray) -> None:
+    """T, W and Y stand for other phones in a synthesiser's shorthand."""
+    phones, _ = Aligner().align(samples, TEXT)
+    names = [phone for phone, _, _ in phones]
+    assert "t" in names
+    assert "w" in names
+    assert not {"ɾ", "aʊ", "ɔɪ"} & set(names)  # the text has no such phone in the dictionary
+
+
 def test_unknown_words_are_named(samples: np.ndarray) -> None:
     with pytest.raises(InputError, match="lacks frobnicate, xyzzyx"):
         Aligner().align(samples, "please frobnicate the xyzzyx")

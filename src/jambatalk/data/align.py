@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.data.clip import RATE, Clip, Timed
-from jambatalk.data.phones import SILENCE, ipa
+from jambatalk.data.phones import ARPABET, SILENCE
 from jambatalk.errors import InputError, MissingExtraError
 
 SPELLED_OTHERWISE: Mapping[str, str] = {"z": "zed"}
@@ -79,7 +79,8 @@ class Aligner:
             if not word.name.startswith("<"):
                 # The dictionary tells pronunciations apart by a number in brackets.
                 spoken.append(timed(word.name.split("(")[0], word))
-            phones += [timed(ipa(phone.name) or SILENCE, phone) for phone in word]
+            # The dictionary's T, W and Y are not the synthesisers' shorthand of the same letters.
+            phones += [timed(ARPABET.get(phone.name.rstrip("012"), SILENCE), phone) for phone in word]
         return tuple(phone for phone in phones if phone.end > phone.start), tuple(spoken)
 
     def _run(self, sound: bytes) -> None:

@@ -92,7 +92,10 @@ SHORTEST_PAUSE = 0.12
 
 
 def ipa(symbol: str) -> str | None:
-    """The phone that ``symbol`` stands for: IPA, ARPAbet with or without stress, or a synthesiser's shorthand; None for none."""
+    """The phone that ``symbol`` stands for: IPA, a synthesiser's shorthand, or ARPAbet with or without stress; None for none.
+
+    Shorthand comes first: its T, W and Y are other phones than ARPAbet's, whose own table is ARPABET.
+    """
     bare = symbol.strip("ːˑ")
     if bare in _OTHER_SPELLINGS:
         return _OTHER_SPELLINGS[bare]
