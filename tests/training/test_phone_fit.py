@@ -53,6 +53,8 @@ def test_it_learns_the_rule_and_carries_it_over_to_phones_it_never_heard(fitted)
     opened = fitted.weights([Timed("ɡ", 0.0, 0.4), Timed("æ", 0.4, 0.8), Timed("m", 0.8, 1.0)], 25, FPS)
     assert opened[15, jaw] > opened[5, jaw] + 0.05
     assert face.lip_gap(opened)[22] < 0.001
+    # In a pause the mouth is as it was in those of the clips: shut.
+    assert face.lip_gap(fitted.weights([Timed("ɑ", 0.0, 0.2), Timed("sil", 0.2, 1.0), Timed("ɑ", 1.0, 1.2)], 30, FPS))[15] < 5e-4
 
 
 def test_any_frame_rate_and_length(fitted) -> None:

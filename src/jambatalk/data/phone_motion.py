@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from jambatalk.data.clip import Timed
-from jambatalk.data.phones import BILABIALS, FEATURES, feature_track
+from jambatalk.data.phones import BILABIALS, FEATURES, SILENCE, feature_track
 from jambatalk.errors import InputError
 from jambatalk.face.resample import resample_frames
 from jambatalk.files import replacing
@@ -30,8 +30,14 @@ RATE = 50.0
 """Frames per second that the network works at."""
 DEFAULT_PHONE_MOTION = Path(__file__).parents[1] / "assets" / "phones.safetensors"
 
-CLOSURE_REACH = 0.03
-"""Seconds (sigma) over which the lips come together and part around the middle of a bilabial, beyond the network's own motion."""
+CLOSURE_REACH = 0.025
+"""Seconds (sigma) over which the lips come together before a bilabial and part after it, beyond the network's own motion."""
+
+RELEASE = 0.3
+"""Share of a bilabial's time, at its end, in which the lips are parting already: the burst, and the breath after it."""
+
+REST_AFTER, REST_FADE = 0.15, 0.1
+"""Seconds after the last phone and before the next at which the mouth is at rest in a pause, and those of the way there."""
 
 
 class PhoneNet(nn.Module):
@@ -40,6 +46,7 @@ class PhoneNet(nn.Module):
     mean: Tensor
     scale: Tensor
     closed: Tensor
+    rest: Tensor
 
     def __init__(self, outputs: int, width: int = 64, dilations: Sequence[int] = (1, 2, 2), dropout: float = 0.1) -> None:
         super().__init__()
@@ -53,6 +60,8 @@ class PhoneNet(nn.Module):
         self.register_buffer("scale", torch.ones(outputs))
         # The mean pose of the fitted speech at the middle of its bilabials.
         self.register_buffer("closed", torch.zeros(outputs))
+        # The mean pose of the fitted speech in pauses.
+        self.register_buffer("rest", torch.zeros(outputs))
 
     def forward(self, features: Tensor) -> Tensor:
         """Whole utterances; silence is what lies around them."""
@@ -73,7 +82,8 @@ class PhoneMotion:
     def weights(self, phones: Sequence[Timed], frames: int, fps: float) -> Array:
         """(frames, K) float32 weights in 0..1 on ``names``; frame t belongs to t / fps seconds.
 
-        phones: in IPA, as ``data.phones.tidy`` gives them; ValueError for an unknown one. Lips meet at every bilabial.
+        phones: in IPA, as ``data.phones.tidy`` gives them; ValueError for an unknown one. Lips meet at every bilabial, and the
+        mouth rests in pauses.
         """
         steps = int(np.ceil(frames * RATE / fps)) + 1
         try:
@@ -83,19 +93,32 @@ class PhoneMotion:
         moved = self.net(torch.from_numpy(features)[None])[0].numpy()
         at_rate = resample_frames(moved, RATE, fps)
         at_rate = at_rate[np.minimum(np.arange(frames), len(at_rate) - 1)]
-        meeting = closing(phones, frames, fps)[:, None]
+        resting, meeting = pausing(phones, frames, fps)[:, None], closing(phones, frames, fps)[:, None]
+        at_rate = (1 - resting) * at_rate + resting * self.net.rest.numpy()
         return np.clip((1 - meeting) * at_rate + meeting * self.net.closed.numpy(), 0.0, 1.0).astype(np.float32)
 
 
+def pausing(phones: Sequence[Timed], frames: int, fps: float) -> Array:
+    """(frames,) how far the mouth is at rest: 1 inside pauses, 0 in speech."""
+    spoken = [phone for phone in phones if phone.text != SILENCE]
+    times = np.arange(frames) / fps
+    nearest = np.full(frames, np.inf)
+    for _, start, end in spoken:
+        nearest = np.minimum(nearest, np.maximum(np.maximum(start - times, times - end), 0.0))
+    return np.clip((nearest - REST_AFTER) / REST_FADE + 1.0, 0.0, 1.0).astype(np.float32)
+
+
 def closing(phones: Sequence[Timed], frames: int, fps: float) -> Array:
-    """(frames,) how far the lips are brought together: 1 at the frame nearest to the middle of a bilabial, 0 away from it."""
+    """(frames,) how far the lips are brought together: 1 while a bilabial is shut, 0 away from it."""
     meeting = np.zeros(frames, np.float32)
     times = np.arange(frames) / fps
     for phone, start, end in phones:
         if phone in BILABIALS:
+            parted = end - RELEASE * (end - start)
             # A short closure falls between two frames: the nearer one shows it.
-            middle = np.clip(round((start + end) / 2 * fps), 0, max(frames - 1, 0)) / fps
-            meeting = np.maximum(meeting, np.exp(-0.5 * ((times - middle) / CLOSURE_REACH) ** 2))
+            middle = np.clip(round((start + parted) / 2 * fps), 0, max(frames - 1, 0)) / fps
+            outside = np.maximum(np.maximum(min(start, middle) - times, times - max(parted, middle)), 0.0)
+            meeting = np.maximum(meeting, np.exp(-0.5 * (outside / CLOSURE_REACH) ** 2))
     return meeting.astype(np.float32)
 
 

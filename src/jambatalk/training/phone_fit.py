@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from jambatalk.data.clip import Clip, Timed
-from jambatalk.data.phone_motion import RATE, PhoneMotion, PhoneNet
+from jambatalk.data.phone_motion import RATE, PhoneMotion, PhoneNet, pausing
 from jambatalk.data.phones import BILABIALS, feature_track
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
@@ -20,6 +20,9 @@ from jambatalk.training.losses import MotionLoss
 from jambatalk.training.shapes_config import LossConfig
 
 Array = NDArray[Any]
+
+RESTING_GAP = 0.0005
+"""Metres; lips that are farther apart in a pause are about to speak, or breathing."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def fit_phone_motion(
     net.mean.copy_(torch.from_numpy(every.mean(0)))
     net.scale.copy_(torch.from_numpy(every.std(0)))
     net.closed.copy_(torch.from_numpy(closed_pose(clips, face)))
+    net.rest.copy_(torch.from_numpy(resting_pose(clips, face)))
     loss = MotionLoss(face, c.loss)
     optimizer = torch.optim.AdamW(net.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, c.learning_rate, total_steps=c.steps)
@@ -88,6 +92,18 @@ def closed_pose(clips: Sequence[Clip], face: Face) -> Array:
     if not poses:
         raise InputError("no clip has a /p/, /b/ or /m/, expected some to learn closed lips from")
     pose: Array = np.mean(poses, axis=0).astype(np.float32)
+    return pose
+
+
+def resting_pose(clips: Sequence[Clip], face: Face) -> Array:
+    """(K,) the mean of the poses in pauses in which the lips are closed; InputError when there are none."""
+    poses = []
+    for clip in clips:
+        quiet = (pausing(clip.phones, clip.frames, clip.fps) == 1) & (face.lip_gap(clip.weights) < RESTING_GAP)
+        poses.append(clip.weights[quiet])
+    if not sum(map(len, poses)):
+        raise InputError("no clip has a pause with closed lips, expected some to learn from how the mouth rests")
+    pose: Array = np.concatenate(poses).mean(axis=0).astype(np.float32)
     return pose
 
 
