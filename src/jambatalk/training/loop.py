@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jambatalk.checkpoint import load_weights, save_weights
+from jambatalk.checkpoint import save_weights
 from jambatalk.errors import InputError
 from jambatalk.training.board import Board
 from jambatalk.training.config import TrainConfig
@@ -22,6 +22,7 @@ from jambatalk.training.early import Best
 from jambatalk.training.folder import RunFolder
 from jambatalk.training.launch import Held, Stepped, moved, start_fabric
 from jambatalk.training.optimiser import Average, make_optimiser, rate
+from jambatalk.training.start import start_network
 from jambatalk.training.task import Task
 
 Report = Callable[[int, dict[str, float]], None]
@@ -86,11 +87,8 @@ class Trainer:
 
     def start_from(self, path: Path) -> None:
         """Begin with trained weights instead of random ones. InputError when they are of another network."""
-        network, names, _ = load_weights(path)
-        if network.config != self.task.network.config or names != self.task.names:
-            raise InputError(f"{path} is another network than the settings describe: same model settings and face expected")
-        self.task.network.load_state_dict(network.state_dict())
-        self.average.network.load_state_dict(network.state_dict())
+        start_network(path, self.task.network, self.task.names)
+        self.average.network.load_state_dict(self.task.network.state_dict())
 
     def run(self, report: Report | None = None) -> dict[str, float]:
         """Train to the last step or until early stopping; the result is the last validation's figures.

@@ -147,18 +147,21 @@ class ShapesTask:
 
     @torch.no_grad()
     def validate(self, network: SpeechToMotion) -> dict[str, float]:
-        """On the validation clips, whole and unaugmented: ``opening``, the mean correlation of the inner-lip gap (the score),
-        and ``gap_mm``, its root mean square error."""
-        correlations, errors = [], []
+        """On the validation clips, whole and unaugmented: ``opening``, the mean correlation of the inner-lip gap (the score), of
+        each corpus where there are several, and ``gap_mm``, its root mean square error."""
+        correlations: dict[str, list[float]] = {}
+        errors = []
         for clip in self.val:
             predicted = self._animated(network, clip)
             gap = self.face.lip_gap(predicted) * 1000.0
             true = self.face.lip_gap(clip.weights[: len(predicted)]) * 1000.0
             errors.append(float(np.sqrt(np.mean((gap - true) ** 2))))
             if gap.std() > 1e-6 and true.std() > 1e-6:
-                correlations.append(float(np.corrcoef(gap, true)[0, 1]))
-        opening = float(np.mean(correlations)) if correlations else 0.0
-        return {"score": opening, "opening": opening, "gap_mm": float(np.mean(errors))}
+                correlations.setdefault(clip.corpus, []).append(float(np.corrcoef(gap, true)[0, 1]))
+        each = {name: float(np.mean(values)) for name, values in correlations.items()}
+        opening = float(np.mean([value for values in correlations.values() for value in values])) if correlations else 0.0
+        own = {f"opening_{name}": value for name, value in each.items()} if len(each) > 1 else {}
+        return {"score": opening, "opening": opening, "gap_mm": float(np.mean(errors)), **own}
 
     @torch.no_grad()
     def samples(self, network: SpeechToMotion, count: int) -> list[Sample]:
