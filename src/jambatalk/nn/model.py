@@ -22,6 +22,10 @@ from jambatalk.nn.pretrained import PretrainedConfig, PretrainedEncoder
 # ``kind`` of its own in the type of ``ModelConfig.encoder`` and one line here; ``streaming`` is the built-in one.
 WHOLE_CLIP_ENCODERS: dict[str, Callable[[Any, float, int], nn.Module]] = {"pretrained": PretrainedEncoder}
 
+# Style vectors are learned in this unit: what the encoder makes of speech is of some tens, and a step of Adam is the same for
+# all parameters.
+STYLE_SCALE = 32.0
+
 # Frames that the built-in encoder and the motion head work on at once when a whole clip is given.
 PIECE = 256
 
@@ -195,7 +199,8 @@ class SpeechToMotion(nn.Module):
     def _styled(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         if not self.config.styles:
             return x
-        return x + (self.style.to(x.dtype) if style is None else self.style_vectors[style][:, None].to(x.dtype))
+        added = self.style if style is None else self.style_vectors[style][:, None]
+        return x + STYLE_SCALE * added.to(x.dtype)
 
     def moved(self, x: Tensor) -> Tensor:
         """The motion head: (B, T, width) -> (B, T, outputs) float32."""
