@@ -1,13 +1,14 @@
 """Score weights on everything that the default weights promise, beside controls, in one table.
 
     python scripts/evaluate_default.py MODEL [MODEL ...] --grid ../shared/data/grid --facegood ../shared/data/facegood
-        [--librivox DIR] [--first FILE] [--bigru FILE] [--json out/default.json] [--cache out/cache]
+        [--librivox DIR] [--voice DIR] [--first FILE] [--bigru FILE] [--json out/default.json] [--cache out/cache]
 
-MODEL is a weights file, or "default" for the weights that ship. Columns: the models; the first weights (--first); the first
-model given another clip's sound; a BiGRU baseline (--bigru, from scripts/train_bigru.py); a static face; the speakers' own
-motion as the head wears it. LibriVox: a folder of .wav files with "transcription", as in Debian's pocketsphinx-testdata
-(usr/share/pocketsphinx/test/data/librivox). Opening is the inner-lip gap on the default head throughout. A figure that
-breaks its promise is marked !.
+MODEL is a weights file, or "default" for the weights that ship, with @STYLE behind it for another style than the default.
+Columns: the models; the first weights (--first); the first model given another clip's sound; a BiGRU baseline (--bigru, from
+scripts/train_bigru.py); a static face; the speakers' own motion as the head wears it. LibriVox: a folder of .wav files with
+"transcription", as in Debian's pocketsphinx-testdata (usr/share/pocketsphinx/test/data/librivox). Voice: a folder written by
+jambatalk data prepare tts. Opening is the inner-lip gap on the default head throughout. A figure that breaks its promise is
+marked !.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from jambatalk.data.corpus import load_clips
 from jambatalk.errors import InputError
 from jambatalk.evaluation.default_protocol import Material, Numbers, score_system, worn_truth
 from jambatalk.evaluation.grid_protocol import SPLITS
-from jambatalk.evaluation.speech_tests import load_performance, load_readings
+from jambatalk.evaluation.speech_tests import load_performance, load_readings, load_voice
 from jambatalk.evaluation.systems import System, bigru_system, static_system, talker_system
 from jambatalk.face.head import default_head
 from jambatalk.files import replacing
@@ -82,6 +83,21 @@ def stillness_rows(key: str, title: str) -> list[Measure]:
     ]
 
 
+def contact_rows(key: str, title: str) -> list[Measure]:
+    return [
+        Measure(f"{key}.closures", f"{title}: /p b m/ with lips closed in the phone", percent, ">= 85 %", lambda v: v >= 0.85),
+        Measure(f"{key}.onset_closures", "  within ±40 ms of the phone's onset", percent, ">= 85 %", lambda v: v >= 0.85),
+        Measure(f"{key}.touches", "  in the phone, strictly: gap < 1 mm", percent),
+        Measure(f"{key}.bilabial_mm", "  smallest gap in the phone, mean", mm),
+        Measure(f"{key}.bilabials", "  /p b m/ counted", count),
+        Measure(f"{key}.false_closures", f"{title}: open vowels with lips closed", percent, "<= 10 %", lambda v: v <= 0.10),
+        Measure(f"{key}.false_touches", "  strictly: gap < 1 mm", percent),
+        Measure(f"{key}.vowel_mm", "  smallest gap in the middle third, mean", mm),
+        Measure(f"{key}.vowels", "  open vowels counted", count),
+        Measure(f"{key}.sound_lag_ms", f"{title}: lag after the sound's level", ms, *IN_TIME),
+    ]
+
+
 def measures(unseen: list[str]) -> list[Measure]:
     """The rows, in order."""
     return [
@@ -93,16 +109,8 @@ def measures(unseen: list[str]) -> list[Measure]:
         Measure("grid.lag_ms", "  lag after the truth", ms, *IN_TIME),
         Measure("grid.sound_lag_ms", "  lag after the sound's level", ms, *IN_TIME),
         Measure("grid.opening_error_mm", "  mean error of the gap, s1", mm),
-        Measure("readings.closures", "LibriVox: /p b m/ with lips closed in the phone", percent, ">= 85 %", lambda v: v >= 0.85),
-        Measure("readings.onset_closures", "  within ±40 ms of the phone's onset", percent, ">= 85 %", lambda v: v >= 0.85),
-        Measure("readings.touches", "  in the phone, strictly: gap < 1 mm", percent),
-        Measure("readings.bilabial_mm", "  smallest gap in the phone, mean", mm),
-        Measure("readings.bilabials", "  /p b m/ counted", count),
-        Measure("readings.false_closures", "LibriVox: open vowels with lips closed", percent, "<= 10 %", lambda v: v <= 0.10),
-        Measure("readings.false_touches", "  strictly: gap < 1 mm", percent),
-        Measure("readings.vowel_mm", "  smallest gap in the middle third, mean", mm),
-        Measure("readings.vowels", "  open vowels counted", count),
-        Measure("readings.sound_lag_ms", "LibriVox: lag after the sound's level", ms, *IN_TIME),
+        *contact_rows("readings", "LibriVox"),
+        *contact_rows("voice", "a synthetic voice kept out"),
         Measure("performance.jaw", "FACEGOOD, held out: jawOpen against the jaw", r, ">= 0.70", lambda v: v >= 0.70),
         Measure("performance.gap", "  lip gap against the jaw", r),
         Measure("performance.lag_ms", "  lag after the truth", ms, *IN_TIME),
@@ -149,7 +157,8 @@ def score_all(systems: list[System], baselines: list[System], material: Material
 
 def called(model: str) -> str:
     """A short title: the file's name with its folder, since runs keep the same name in different folders."""
-    return f"{Path(model).parent.name}/{Path(model).stem}".strip("/")
+    file, _, style = model.partition("@")
+    return f"{Path(file).parent.name}/{Path(file).stem}".strip("/") + (f", {style}" if style else "")
 
 
 def finite(numbers: Numbers) -> dict[str, float | None]:
@@ -163,6 +172,7 @@ def main() -> int:
     parser.add_argument("--grid", type=Path, required=True, help="the GRID folder (clips.jsonl, motion.npz, face468.npz, audio/)")
     parser.add_argument("--facegood", type=Path, required=True, help="the FACEGOOD folder (columns.json, <id>.npy, <id>.flac)")
     parser.add_argument("--librivox", type=Path, help="folder of .wav files and their transcription")
+    parser.add_argument("--voice", type=Path, help="prepared folder of synthetic voices; its split test_voice is scored")
     parser.add_argument("--first", help="the first weights, for comparison")
     parser.add_argument("--bigru", type=Path, help="weights written by scripts/train_bigru.py")
     parser.add_argument("--json", type=Path, help="write every number here")
@@ -177,8 +187,9 @@ def main() -> int:
             raise InputError(f"two models are called alike: {', '.join(system.name for system in systems)}")
         baselines = [bigru_system(options.bigru, face)] if options.bigru else []
         readings = load_readings(options.librivox) if options.librivox else []
+        voice = load_voice(options.voice) if options.voice else []
         grid = load_clips(options.grid, SPLITS, face, options.cache)
-        columns = score_all(systems, baselines, Material(grid, readings, load_performance(options.facegood)))
+        columns = score_all(systems, baselines, Material(grid, readings, voice, load_performance(options.facegood)))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

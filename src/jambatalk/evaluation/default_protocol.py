@@ -32,10 +32,14 @@ SPEED_SECONDS = 10
 
 @dataclass(frozen=True)
 class Material:
-    """What the systems are scored on; GRID clips of the protocol's splits, the others may be missing."""
+    """What the systems are scored on; GRID clips of the protocol's splits, the others may be missing.
+
+    readings: people reading. voice: a synthetic voice kept out of training, whose phones are known without alignment.
+    """
 
     grid: Sequence[Clip]
     readings: Sequence[Reading] = ()
+    voice: Sequence[Reading] = ()
     performance: Performance | None = None
 
 
@@ -44,6 +48,8 @@ def score_system(system: System, material: Material, face: Face, wrong_sound: bo
     numbers = score_grid(system, material.grid, face, wrong_sound)
     if material.readings:
         numbers |= score_readings(system, material.readings, face, wrong_sound)
+    if material.voice:
+        numbers |= score_readings(system, material.voice, face, wrong_sound, "voice")
     if material.performance is not None:
         numbers |= score_performance(system, material.performance, face, wrong_sound)
     if not wrong_sound:
@@ -74,7 +80,7 @@ def grid_numbers(score: Mapping[str, Any]) -> Numbers:
     return numbers | {f"grid.unseen.{name}": value for name, value in score["unseen_clips"].items()}
 
 
-def score_readings(system: System, readings: Sequence[Reading], face: Face, wrong_sound: bool) -> Numbers:
+def score_readings(system: System, readings: Sequence[Reading], face: Face, wrong_sound: bool, key: str = "readings") -> Numbers:
     """Lips at the aligned phones, and how late the opening comes after the sound's level."""
     gaps, levels = [], []
     for i, reading in enumerate(readings):
@@ -86,8 +92,8 @@ def score_readings(system: System, readings: Sequence[Reading], face: Face, wron
         gaps.append(fitted(face.lip_gap(system.animate(heard)), frames))
         levels.append(sound_level(reading.samples, RATE, FPS, frames))
     contact = score_contact(gaps, [reading.phones for reading in readings], FPS)
-    numbers = {f"readings.{name}": float(value) for name, value in asdict(contact).items()}
-    return numbers | {"readings.sound_lag_ms": lag_ms(levels, gaps, FPS)}
+    numbers = {f"{key}.{name}": float(value) for name, value in asdict(contact).items()}
+    return numbers | {f"{key}.sound_lag_ms": lag_ms(levels, gaps, FPS)}
 
 
 def score_performance(system: System, performance: Performance, face: Face, wrong_sound: bool) -> Numbers:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from jambatalk.audio import RATE, Speech
 from jambatalk.data.align import Aligner
 from jambatalk.data.clip import Timed
-from jambatalk.data.phones import SILENCE
+from jambatalk.data.phones import SILENCE, tidy
+from jambatalk.data.prepared import open_prepared
 from jambatalk.errors import InputError
 
 Array = NDArray[Any]
@@ -40,6 +41,18 @@ class Reading:
     def end(self) -> float:
         """Seconds at which the last phone ends."""
         return max(phone.end for phone in self.phones if phone.text != SILENCE)
+
+
+def load_voice(folder: Path, split: str = "test_voice") -> list[Reading]:
+    """The clips of a prepared corpus' split, whose phones are known. InputError when it has none."""
+    readings = []
+    for clip in open_prepared(folder).clips(split):
+        phones = tidy(clip.phones or ())
+        if any(phone.text != SILENCE for phone in phones):
+            readings.append(Reading(clip.name, clip.samples, phones))
+    if not readings:
+        raise InputError(f"{folder} knows no phones of the clips in {split}, expected some")
+    return readings
 
 
 def load_readings(folder: Path, aligner: Aligner | None = None) -> list[Reading]:

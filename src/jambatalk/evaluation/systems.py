@@ -36,11 +36,12 @@ class System:
 
 
 def talker_system(name: str, model: str, face: Face) -> System:
-    """A network of jambatalk: a weights' file, or "default" for the weights that ship."""
+    """A network of jambatalk: a weights' file, or "default" for the weights that ship; with @ and a style behind it, in that."""
     import jambatalk
     from jambatalk.nn.model import SpeechToMotion, parameter_count
 
-    talker = jambatalk.load() if model == "default" else jambatalk.load(model)
+    file, _, style = model.partition("@")
+    talker = jambatalk.load(None if file == "default" else file, style=style or None)
     if not talker.names:
         raise InputError(f"{model} gives vertex offsets; this protocol needs weights on the default head's shapes")
     columns = face.columns(talker.names)
