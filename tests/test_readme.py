@@ -44,12 +44,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clips = (("a1", "s1", "train"), ("a2", "s1", "train"), ("a3", "s1", "train"), ("a4", "s1", "train"), ("b1", "s1", "val"))
     write_grid(base / "shared" / "data" / "grid", default_head(), clips)
     (here / "configs").mkdir()
-    settings = (ROOT / "configs" / "base.yaml").read_text()
+    settings = (ROOT / "configs" / "base-grid.yaml").read_text()
     # The shipped settings, but two steps and two voices instead of many.
     settings = re.sub(r"(?m)^steps: \d+", "steps: 2", settings)
     settings = re.sub(r"(?m)^  variants: \d+", "  variants: 2", settings)
     assert "steps: 2\n" in settings
-    (here / "configs" / "base.yaml").write_text(settings)
+    (here / "configs" / "base-grid.yaml").write_text(settings)
     return here
 
 
