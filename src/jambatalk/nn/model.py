@@ -177,9 +177,9 @@ class SpeechToMotion(nn.Module):
     def understood(
         self, normal: Tensor, state: ModelState, style: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor], list[Any], list[RouterStats]]:
-        """As ``decode`` without the motion head: (B, T, width). style: (B,) indices into ``config.styles``; None is the chosen one.
+        """As ``decode`` without the motion head: (B, T, width). What training runs, after augmenting the features.
 
-        What training runs, after augmenting the features.
+        style: (B,) indices into ``config.styles``; None is the chosen one.
         """
         # Features are made in float32 whatever the precision of the weights.
         x, encoder = self.encoder(normal.to(self.head.weight.dtype), state.encoder)

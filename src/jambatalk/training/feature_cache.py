@@ -31,7 +31,7 @@ class FeatureCache:
 
     def get(self, samples: Array, make: Callable[[Array], Features]) -> Features:
         """What ``make`` gives for the sound (n,) float32; called when it is not there yet, or its file is damaged."""
-        key = hashlib.sha256(np.ascontiguousarray(samples, np.float32)).hexdigest()
+        key = hashlib.sha256(np.ascontiguousarray(samples, np.float32).tobytes()).hexdigest()
         if self.folder is None:
             if key not in self._kept:
                 self._kept[key] = make(samples)
