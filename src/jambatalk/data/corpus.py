@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from jambatalk.data.clip import Clip
+from jambatalk.data.facegood import FacegoodCorpus
 from jambatalk.data.grid import GridCorpus
 from jambatalk.data.prepared import MANIFEST, open_prepared
 from jambatalk.errors import InputError
@@ -83,7 +84,7 @@ def _worn(clip: Clip, face: Face) -> Clip:
     return replace(clip, motion=replace(motion, weights=weights, names=face.names))
 
 
-READERS: tuple[type[Corpus], ...] = (GridCorpus, PreparedFolder)
+READERS: tuple[type[Corpus], ...] = (GridCorpus, FacegoodCorpus, PreparedFolder)
 
 
 def open_corpus(folder: str | Path) -> Corpus:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from jambatalk.data.clip import Clip
+from jambatalk.training.bank import Teacher
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.task import Task
 
@@ -21,7 +23,17 @@ def shapes_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progr
     train, val = (
         [clip for folder in folders for clip in load_clips(folder, split, face, cache)[:most]] for split in ("train", "val")
     )
-    return ShapesTask(config, face, train, val, progress)
+    return ShapesTask(config, face, train, val, progress, _teacher(config, train, cache, progress))
+
+
+def _teacher(config: TrainConfig, clips: Sequence[Clip], cache: Path, progress: Progress | None) -> Teacher | None:
+    """What the settings' teacher hears in the clips, where a loss term asks for it."""
+    if not config.shapes.loss.teacher and not config.shapes.loss.latent:
+        return None
+    from jambatalk.training.teaching import teach
+
+    heard = teach(clips, config.shapes.teacher, cache / "teacher", progress)
+    return lambda clip: heard[clip.corpus, clip.id]
 
 
 def vertices_task(config: TrainConfig, folders: Sequence[Path], cache: Path, progress: Progress | None, most: int | None) -> Task:

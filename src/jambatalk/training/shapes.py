@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,7 @@ from jambatalk.nn.model import SpeechToMotion
 from jambatalk.training.bank import Teacher, VoiceBank, weight_statistics
 from jambatalk.training.batches import Batch, BatchMaker, Source
 from jambatalk.training.config import TrainConfig
+from jambatalk.training.lip_terms import LipTerms
 from jambatalk.training.losses import MotionLoss
 from jambatalk.training.shapes_config import CorpusConfig
 from jambatalk.training.task import Sample
@@ -34,9 +36,11 @@ Array = NDArray[Any]
 class ShapesModule(nn.Module):
     """The network, what it minimises, and the readers that only training has."""
 
-    def __init__(self, network: SpeechToMotion, loss: MotionLoss, teacher_width: int) -> None:
+    def __init__(self, network: SpeechToMotion, loss: MotionLoss, teacher_width: int, lips: LipTerms | None = None) -> None:
         super().__init__()
         self.network, self.loss = network, loss
+        if lips is not None:
+            self.lips = lips
         width = network.config.decoder.width
         if loss.settings.phones:
             self.phone_reader = nn.Linear(width, len(PHONES))
@@ -60,7 +64,10 @@ class ShapesModule(nn.Module):
         predicted = network.moved(x)
         # Millimetres are compared in float32 whatever the network's products are made in.
         with torch.autocast(predicted.device.type, enabled=False):
-            more = self._read(x.float(), batch.phones[:, :frames], batch.teacher[:, :frames], batch.taught[:, :frames])
+            phones, teacher = batch.phones[:, :frames], batch.teacher[:, :frames]
+            more = self._read(x.float(), phones, teacher, batch.taught[:, :frames])
+            if hasattr(self, "lips"):
+                more |= self.lips(predicted.float(), phones, teacher)
             total, terms = self.loss(predicted.float(), batch.weights[:, :frames], router, batch.importance, more)
         return total, terms
 
@@ -107,7 +114,20 @@ class ShapesTask:
         self.network.output_scale.copy_(spread)
         self.batches = BatchMaker(sources, shapes, model, config.seed)
         teacher_width = takes[0].takes[0][0].teacher.shape[1]
-        self.module: nn.Module = ShapesModule(self.network, MotionLoss(face, shapes.loss), teacher_width)
+        self.module: nn.Module = ShapesModule(
+            self.network, MotionLoss(face, shapes.loss), teacher_width, self._lips(teacher_width)
+        )
+
+    def _lips(self, teacher_width: int) -> LipTerms | None:
+        """The lip reader, where a term asks for it; InputError when the teacher that it is to follow is missing."""
+        shapes = self.config.shapes
+        ctc, latent = shapes.loss.ctc > 0, shapes.loss.latent > 0
+        if (latent or shapes.loss.teacher) and not teacher_width:
+            raise InputError("a loss term asks for a teacher (teacher, latent), but shapes: teacher: name says none")
+        if not ctc and not latent:
+            return None
+        reading = replace(shapes.reading, teacher_width=teacher_width if latent else 0)
+        return LipTerms(self.face, self.config.model.fps, reading, ctc, latent)
 
     def _sources(
         self, clips: Sequence[Clip], progress: Callable[[int, int], None] | None, teacher: Teacher | None

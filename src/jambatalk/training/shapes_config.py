@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from jambatalk.training.augment import VoiceAugment
+from jambatalk.training.phone_reading import PhoneReadingConfig
 from jambatalk.training.spectral import SpectralAugment
+from jambatalk.training.teaching import TeacherConfig
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class LossConfig:
     weights: float = 10.0  # mean squared error of the shape weights
     phones: float = 0.0  # cross-entropy of the phone spoken at each frame, read off what the decoder makes of the sound
     teacher: float = 0.0  # squared error of a frozen speech model's features, read off the same
+    ctc: float = 0.0  # the corpus' phones, read off the lips that the weights move
+    latent: float = 0.0  # the teacher's features, read off the same lips
     balance: float = 0.01  # even use of the experts
     router_z: float = 0.0001  # small router logits
 
@@ -46,6 +50,8 @@ class ShapesConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     voices: VoiceAugment = field(default_factory=VoiceAugment)
     spectral: SpectralAugment = field(default_factory=SpectralAugment)
+    reading: PhoneReadingConfig = field(default_factory=PhoneReadingConfig)  # the lip reader of ctc and latent
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)  # of the terms teacher and latent
     sequence: int = 150  # motion frames per sequence
     variants: int = 6  # voices made of each clip before training, the original included
     own_voice: float = 0.3  # chance that a sequence is in the recorded voice rather than in one of the others
