@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jambatalk.nn.contact import Contact, ContactConfig
 from jambatalk.nn.encoder import EncoderConfig, StreamingEncoder
 from jambatalk.nn.jamba import DecoderConfig, JambaDecoder
 from jambatalk.nn.mel import RATE, LogMel, MelConfig, NormState, RunningNorm
@@ -39,6 +40,7 @@ class ModelConfig:
     look_ahead: str = "delay"  # delay: causal but for `delay`; full: hears the whole clip before it moves
     outputs: int = 52  # values per motion frame
     styles: list[str] = field(default_factory=list)  # names of ways of speaking, the default first; none: there is one way
+    contact: ContactConfig = field(default_factory=ContactConfig)  # lips that meet where a bilabial is heard
     mel: MelConfig = field(default_factory=MelConfig)
     encoder: EncoderConfig | PretrainedConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
@@ -128,6 +130,7 @@ class SpeechToMotion(nn.Module):
             self.register_buffer("style", torch.zeros(width), persistent=False)
         self.decoder = JambaDecoder(config.decoder)
         self.head = nn.Linear(width, config.outputs)
+        self.contact = Contact(width, config.outputs, config.contact) if config.contact.phones else None
         self.register_buffer("output_mean", torch.zeros(config.outputs))
         self.register_buffer("output_scale", torch.ones(config.outputs))
         # The paper starts its output layer at zero: the untrained network shows a still face.
@@ -203,13 +206,20 @@ class SpeechToMotion(nn.Module):
         return x + STYLE_SCALE * added.to(x.dtype)
 
     def moved(self, x: Tensor) -> Tensor:
-        """The motion head: (B, T, width) -> (B, T, outputs) float32."""
+        """The motion head and lips that meet: (B, T, width) -> (B, T, outputs) float32."""
+        motion = self.unclosed(x)
+        return motion if self.contact is None else self.contact(x, motion)
+
+    def unclosed(self, x: Tensor) -> Tensor:
+        """The motion head alone, which is what training compares: (B, T, width) -> (B, T, outputs) float32."""
         return self.output_mean + self.output_scale * self.head(x)
 
     def lower_precision(self, dtype: torch.dtype) -> SpeechToMotion:
         """Weights of encoder, decoder and head in ``dtype``; features, scans, expert scores and the result stay float32."""
         for part in (self.encoder, self.decoder, self.head):
             part.to(dtype)
+        if self.contact is not None:
+            self.contact.read.to(dtype)
         return self
 
     def _encoded(self, samples: Tensor, frames: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from jambatalk.audio import Speech
 from jambatalk.data.clip import Clip
-from jambatalk.data.phones import PHONES
+from jambatalk.data.phones import BILABIALS, PHONES
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.motion import Motion
@@ -27,6 +27,7 @@ from jambatalk.training.batches import Batch, BatchMaker, Source
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.lip_terms import LipTerms
 from jambatalk.training.losses import MotionLoss
+from jambatalk.training.phone_fit import closed_pose
 from jambatalk.training.shapes_config import CorpusConfig
 from jambatalk.training.task import Sample
 
@@ -42,7 +43,8 @@ class ShapesModule(nn.Module):
         if lips is not None:
             self.lips = lips
         width = network.config.decoder.width
-        if loss.settings.phones:
+        # Where the network itself reads phones, to close its lips by, it is that reader which learns.
+        if loss.settings.phones and network.contact is None:
             self.phone_reader = nn.Linear(width, len(PHONES))
         if loss.settings.teacher and teacher_width:
             self.teacher_reader = nn.Linear(width, teacher_width)
@@ -61,7 +63,7 @@ class ShapesModule(nn.Module):
         # What is understood at a step is about the frame ``delay`` before it.
         delay, frames = network.config.delay, x.shape[1] - network.config.delay
         x = x[:, delay:]
-        predicted = network.moved(x)
+        predicted = network.unclosed(x)
         # Millimetres are compared in float32 whatever the network's products are made in.
         with torch.autocast(predicted.device.type, enabled=False):
             phones, teacher = batch.phones[:, :frames], batch.teacher[:, :frames]
@@ -74,9 +76,10 @@ class ShapesModule(nn.Module):
     def _read(self, x: Tensor, phones: Tensor, teacher: Tensor, taught: Tensor) -> dict[str, Tensor]:
         """What can be read off the decoder's features (B, T, width), against what is known of the speech."""
         terms = {}
-        if hasattr(self, "phone_reader"):
+        reader = self.network.contact.read if self.network.contact is not None else getattr(self, "phone_reader", None)
+        if reader is not None and self.loss.settings.phones:
             # Of all frames, not of those known: the mean over a part of a batch is then that of the whole.
-            errors = F.cross_entropy(self.phone_reader(x).flatten(0, 1), phones.flatten(), ignore_index=-1, reduction="sum")
+            errors = F.cross_entropy(reader(x).flatten(0, 1), phones.flatten(), ignore_index=-1, reduction="sum")
             terms["phones"] = errors / phones.numel()
         if hasattr(self, "teacher_reader"):
             terms["teacher"] = ((self.teacher_reader(x) - teacher).square().mean(-1) * taught).mean()
@@ -112,6 +115,14 @@ class ShapesTask:
         mean, spread = weight_statistics(takes)
         self.network.output_mean.copy_(mean)
         self.network.output_scale.copy_(spread)
+        if self.network.contact is not None:
+            if model.contact.phones != len(PHONES):
+                raise InputError(
+                    f"model: contact: phones is {model.contact.phones}, expected {len(PHONES)}: as many as there are"
+                )
+            # Without bilabials in the data, how lips meet is what the weights that training begins with say.
+            if any(phone.text in BILABIALS for clip in train for phone in clip.phones):
+                self.network.contact.closed.copy_(torch.from_numpy(closed_pose(train, face)))
         self.batches = BatchMaker(sources, shapes, model, config.seed)
         teacher_width = takes[0].takes[0][0].teacher.shape[1]
         self.module: nn.Module = ShapesModule(

@@ -9,6 +9,7 @@ import torch
 
 from jambatalk.checkpoint import load_weights
 from jambatalk.errors import InputError
+from jambatalk.nn.contact import ContactConfig
 from jambatalk.nn.encoder import EncoderConfig
 from jambatalk.nn.model import ModelConfig, SpeechToMotion
 
@@ -18,10 +19,12 @@ def start_network(path: Path, network: SpeechToMotion, names: tuple[str, ...]) -
 
     It moves then as the network in ``path`` does, but for shapes that rest in the new data. The statistics stay: a shape that
     the old data never moved, and the old units could not express, can be learned. Styles that the old network lacks begin as
-    its one way of speaking. InputError when it is of another architecture or moves other shapes.
+    its one way of speaking; a contact that it lacks stays as it is. InputError when it is of another architecture or moves
+    other shapes.
     """
     old, old_names, _ = load_weights(path)
-    if _bare(old.config) != _bare(network.config) or old_names != names or old.config.styles not in ([], network.config.styles):
+    fits = old.config.styles in ([], network.config.styles) and old.config.contact in (ContactConfig(), network.config.contact)
+    if _bare(old.config) != _bare(network.config) or old_names != names or not fits:
         raise InputError(f"{path} is another network than the settings describe: same model settings and face expected")
     tensors = old.state_dict()
     scale = network.output_scale
@@ -41,4 +44,4 @@ def start_network(path: Path, network: SpeechToMotion, names: tuple[str, ...]) -
 def _bare(config: ModelConfig) -> ModelConfig:
     """The settings that weights have to agree on: dropout is of the training, styles may be added."""
     encoder = replace(config.encoder, dropout=0.0) if isinstance(config.encoder, EncoderConfig) else config.encoder
-    return replace(config, styles=[], encoder=encoder, decoder=replace(config.decoder, dropout=0.0))
+    return replace(config, styles=[], contact=ContactConfig(), encoder=encoder, decoder=replace(config.decoder, dropout=0.0))
