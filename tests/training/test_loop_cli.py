@@ -149,7 +149,7 @@ def test_a_missing_package_is_named_by_the_command(place: Path, tmp_path: Path, 
 def test_the_page_on_training_names_every_setting_and_its_default() -> None:
     page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
     table = {}
-    for names, defaults in re.findall(r"^\| (`[^|]*`) \|([^|]*)\|", page.split("\n## Settings")[1], re.M):
+    for names, defaults in re.findall(r"^\| (`[^|]*`) \|([^|]*)\|", page.split("\n## Settings")[1].split("\n## ")[0], re.M):
         found = re.findall(r"`(\w+)`", names)
         shown = yaml.safe_load(f"[{defaults}]") if len(found) > 1 else [yaml.safe_load(defaults.strip(" `"))]
         table |= dict(zip(found, shown, strict=True))
