@@ -167,6 +167,23 @@ class GridCorpus:
         )
         return carry(take, face, self.settings)
 
+    @property
+    def triangles(self) -> Array:
+        """(F, 3) int32 of the tracked mesh."""
+        return np.asarray(self._load()["faces"], np.int32)
+
+    @property
+    def canonical(self) -> Array:
+        """(468, 3) vertices of MediaPipe's canonical face, centimetres."""
+        return np.asarray(self._load()["vertices"])
+
+    def tracking_key(self) -> str:
+        """A hash of the tracked data."""
+        digest = hashlib.sha256()
+        for name in FILES:
+            digest.update((self.folder / name).read_bytes())
+        return digest.hexdigest()[:16]
+
     def tracked(self, entry: GridEntry) -> Array:
         """(T,) bool, False where the face was not found and the motion is interpolated."""
         return np.asarray(self._load()["tracked"][entry.start : entry.start + entry.frames])
@@ -185,7 +202,9 @@ class GridCorpus:
                         loaded.update({key: stored[key] for key in stored.files})
                 except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
                     raise InputError(f"cannot read {self.folder / name}: {error}") from error
-            needed = ("coefficients", "blendshapes", "tracked", "vertices", "offset_mean", "offset_basis", "blendshape_names")
+            needed = (
+                "coefficients", "blendshapes", "tracked", "vertices", "faces", "offset_mean", "offset_basis", "blendshape_names",
+            )  # fmt: skip
             for key in needed:
                 if key not in loaded:
                     raise InputError(f"{self.folder} is damaged: {' or '.join(FILES[1:])} should hold the array {key!r}")

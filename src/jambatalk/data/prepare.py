@@ -19,6 +19,7 @@ from jambatalk.data.biwi import open_biwi
 from jambatalk.data.faceformer_layout import open_biwi6, open_layout
 from jambatalk.data.facegood_raw import open_facegood
 from jambatalk.data.grid_raw import open_grid
+from jambatalk.data.grid_vertices import open_grid_vertices
 from jambatalk.data.prepared import (
     FORMAT,
     MANIFEST,
@@ -31,7 +32,7 @@ from jambatalk.data.prepared import (
     write_clip,
     write_json,
 )
-from jambatalk.data.raw import METRES, SHAPES, Loaded, Options, Problem, RawClip, RawCorpus
+from jambatalk.data.raw import IN_METRES, SHAPES, Loaded, Options, Problem, RawClip, RawCorpus
 from jambatalk.data.tts import open_tts
 from jambatalk.data.video_raw import open_video
 from jambatalk.data.vocaset import open_vocaset
@@ -43,6 +44,7 @@ KINDS: Mapping[str, Callable[[Path, Options], RawCorpus]] = {
     "biwi6": open_biwi6,
     "faceformer-layout": open_layout,
     "grid": open_grid,
+    "grid468": open_grid_vertices,
     "facegood": open_facegood,
     "tts": open_tts,
     "video": open_video,
@@ -109,6 +111,9 @@ def prepare(
     if corpus.triangles is not None:
         write_array(out / "triangles.npy", corpus.triangles.astype(np.int32))
 
+    if corpus.regions is not None:
+        write_json(out / REGIONS, corpus.regions)
+
     records: dict[str, dict[str, Any]] = {}
     made = 0
     workers = jobs or min(8, os.cpu_count() or 1)
@@ -174,8 +179,8 @@ def _short(key: str, value: Any) -> str:
     return f"{key} {value}" if not isinstance(value, list) else f"{len(value)} {key}"
 
 
-SCRATCH, QUALITY = "tracked", "quality.json"
-CONTENTS = ("clips", "templates", "triangles.npy", SCRATCH, QUALITY)
+SCRATCH, QUALITY, REGIONS = "tracked", "quality.json", "regions.json"
+CONTENTS = ("clips", "templates", "triangles.npy", SCRATCH, QUALITY, REGIONS)
 
 
 def _sweep(out: Path) -> None:
@@ -307,7 +312,7 @@ def _write_manifest(
         "licence": corpus.licence,
         "source": corpus.folder.name,
         "unit": corpus.unit,
-        "offset_limit": 0.05 if corpus.unit == METRES else None,
+        "offset_limit": 0.05 / IN_METRES[corpus.unit] if corpus.unit in IN_METRES else None,
         "motion": WEIGHTS if corpus.unit == SHAPES else OFFSETS,
         "vertices": None if corpus.unit == SHAPES else len(next(iter(corpus.templates.values()))),
         "triangles": None if corpus.triangles is None else "triangles.npy",

@@ -5,6 +5,7 @@ clips/<name>.npy        float32 or float16, read as a memory map: (T, V, 3) offs
                         or (T, K) weights in 0..1 of the shapes that the manifest names
 clips/<name>.flac       16 kHz mono, 16 bits
 clips/<name>.npz        gap (T,) metres, tracked (T,) and head_pose (T, 3) radians, where the raw corpus tells them
+regions.json            vertex indices of lips, upper face and lip opening, when the mesh is a known one
 quality.json            how good the recordings are, where they were tracked here
 clips/<name>.json       the clip's record; written last, so a clip without it does not exist
 templates/<subject>.npy (V, 3) float32
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from jambatalk.audio import RATE, Speech
 from jambatalk.data.clip import Clip, Timed
+from jambatalk.data.raw import IN_METRES
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.files import replacing
@@ -164,7 +166,8 @@ class PreparedClip:
                 fps=self.fps, weights=np.asarray(self.weights, np.float32), names=corpus.names, head_pose=self.head_pose
             )
         else:
-            motion = Motion(fps=self.fps, offsets=np.asarray(self.offsets, np.float32), face=corpus.face(self.subject))
+            scale = np.float32(IN_METRES.get(corpus.unit, 1.0))
+            motion = Motion(fps=self.fps, offsets=scale * self.offsets.astype(np.float32), face=corpus.face(self.subject))
         return Clip(
             id=self.name,
             subject=self.subject,
@@ -183,7 +186,8 @@ class PreparedClip:
 class PreparedCorpus:
     """A prepared corpus, opened by ``open_prepared``.
 
-    name: the kind it was prepared as. licence: one sentence. unit: of offsets and templates, "metres" or the corpus' own.
+    name: the kind it was prepared as. licence: one sentence. unit: of offsets and templates: "metres", "centimetres" or the
+    corpus' own.
     schemes: names of the ways to split it; the first is used when none is named. motion: "offsets" or "weights".
     vertices: of its meshes, 0 for weights. names: the shapes that the weights move, empty for offsets. fps: of all its clips.
     """
@@ -275,8 +279,9 @@ class PreparedCorpus:
         return self._array(Path("triangles.npy"), "i") if (self.folder / "triangles.npy").is_file() else None
 
     def face(self, subject: str) -> Face | None:
-        """The subject's template as a mesh; None without triangles."""
-        return None if self.triangles is None else Face(self.template(subject), self.triangles)
+        """The subject's template as a mesh, in metres where the unit is known; None without triangles."""
+        scale = np.float32(IN_METRES.get(self.unit, 1.0))
+        return None if self.triangles is None else Face(scale * self.template(subject), self.triangles)
 
     def _array(self, name: Path, kind: str, rows: int | None = None) -> Array:
         path = self.folder / name

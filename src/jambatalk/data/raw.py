@@ -19,7 +19,10 @@ from jambatalk.face.mesh import load_mesh
 Array = NDArray[Any]
 
 METRES = "metres"
+CENTIMETRES = "centimetres"
 OWN_UNIT = "the corpus' own"
+IN_METRES = {METRES: 1.0, CENTIMETRES: 0.01}
+"""What one of a unit is in metres, where that is known."""
 SHAPES = "weights of shapes"
 """The unit of a corpus that moves named shapes rather than vertices."""
 
@@ -100,7 +103,8 @@ class RawCorpus:
     empty for SHAPES. triangles: (F, 3) when the folder tells them. schemes: name -> splits, the usual one first.
     problems: what is wrong already by the files' names. names: the K shapes that move, empty for vertices.
     recipe: what the motion depends on beside the clips' own files, such as a model's checksum; clips are made again when it
-    changes. quality: a report to be written beside the manifest.
+    changes. quality: a report to be written beside the manifest. regions: vertex indices by name ("lips", "upper_face",
+    "opening": the middle of the inner upper and lower lip), where the corpus' mesh is known, and "source", what they follow.
     """
 
     kind: str
@@ -116,6 +120,7 @@ class RawCorpus:
     names: tuple[str, ...] = ()
     recipe: str | None = None
     quality: Mapping[str, Any] | None = None
+    regions: Mapping[str, Any] | None = None
 
 
 def require(folder: Path, names: tuple[str, ...], what: str) -> None:

@@ -124,6 +124,8 @@ class SpeechToMotion(nn.Module):
             self.mel = LogMel(config.mel)
             self.norm = RunningNorm(config.mel)
             self.encoder = StreamingEncoder(config.mel.bands, width, cast(EncoderConfig, config.encoder))
+        # Changes log-mel features (B, F, bands) in training, where ``whole`` makes them: other voices, rooms, noise.
+        self.disturb: Callable[[Tensor], Tensor] | None = None
         if config.styles:
             # A learned vector per way of speaking, added to what the decoder hears; ``style`` is the one in use.
             self.style_vectors = nn.Parameter(torch.zeros(len(config.styles), width))
@@ -229,6 +231,8 @@ class SpeechToMotion(nn.Module):
         state, parts = self.init_state(len(samples)), []
         for piece in samples.split(PIECE * self.config.hop if not torch.is_grad_enabled() else max(samples.shape[1], 1), dim=1):
             mel, tail = self.mel(piece, state.samples)
+            if self.training and self.disturb is not None:
+                mel = self.disturb(mel)
             normal, norm = self.norm(mel, state.norm)
             x, encoder = self.encoder(normal.to(self.head.weight.dtype), state.encoder)
             state = ModelState(tail, norm, encoder, state.decoder)

@@ -31,10 +31,13 @@ class EarlyStopping:
     """When to stop before the last step."""
 
     patience: int = 0  # validations without a better score after which training ends; 0: never
+    after: int = 0  # steps before which validations do not count, for networks that learn in stages
 
     def __post_init__(self) -> None:
         if self.patience < 0:
             raise ValueError(f"patience is {self.patience}, expected 0 (never stop early) or more")
+        if self.after < 0:
+            raise ValueError(f"after is {self.after}, expected 0 or more steps")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class TrainConfig:
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     shapes: ShapesConfig = field(default_factory=ShapesConfig)
     vertices: VerticesConfig = field(default_factory=VerticesConfig)
+    # a published system instead of the network of `model` (task vertices): its kind and settings, see docs/baselines.md
+    baseline: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "validate_every", "save_every"):
@@ -84,6 +89,8 @@ class TrainConfig:
             raise ValueError(f"betas is {self.betas}, expected two numbers of at least 0 and below 1")
         if self.batch % self.accumulate:
             raise ValueError(f"batch is {self.batch}, expected a multiple of accumulate, which is {self.accumulate}")
+        if self.baseline and self.task != "vertices":
+            raise ValueError(f"a baseline was named, which needs task: vertices, but task is {self.task}")
         if self.task == "shapes" and self.shapes.sequence <= self.model.delay + 1:
             raise ValueError(
                 f"shapes: sequence is {self.shapes.sequence} frames, expected more than the delay of {self.model.delay} + 1"

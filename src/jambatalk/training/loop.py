@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from jambatalk.checkpoint import save_weights
 from jambatalk.errors import InputError
 from jambatalk.training.board import Board
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.early import Best
 from jambatalk.training.folder import RunFolder
 from jambatalk.training.launch import Held, Stepped, moved, start_fabric
+from jambatalk.training.network import save_network
 from jambatalk.training.optimiser import Average, make_optimiser, rate
 from jambatalk.training.start import start_network
 from jambatalk.training.task import Task
@@ -45,7 +45,7 @@ class Trainer:
         task.module.to(self.fabric.device)
         self.module, self.optimizer = self.fabric.setup(Stepped(task.module), self.optimizer)
         self.average = Average(task.network, config.ema)
-        self.best = Best(config.early_stopping.patience)
+        self.best = Best(config.early_stopping.patience, config.early_stopping.after)
         self.step = 0
 
     @property
@@ -175,7 +175,7 @@ class Trainer:
     def _validated(self) -> dict[str, float]:
         """The first process validates the averaged network; all take its figures."""
         figures: Any = self.fabric.broadcast(self.task.validate(self.average.network) if self.first else None)
-        if self.best.better(figures["score"]):
+        if self.best.better(figures["score"], self.step):
             self.export(self.run_dir / "best.safetensors")
         if self.config.keep:
             self.export(self.run_dir / f"step-{self.step}.safetensors")
@@ -207,4 +207,4 @@ class Trainer:
             notes = {
                 "steps": self.step, "train": asdict(self.config), "data_hash": self.task.data_hash, "torch": torch.__version__,
             }  # fmt: skip
-            save_weights(path, self.average.network, self.task.names, notes, half)
+            save_network(path, self.average.network, self.task.names, notes, half)

@@ -8,8 +8,8 @@ import math
 import torch
 from torch import nn
 
-from jambatalk.nn.model import SpeechToMotion
 from jambatalk.training.config import TrainConfig
+from jambatalk.training.network import Network
 
 
 def make_optimiser(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
@@ -38,12 +38,12 @@ def rate(config: TrainConfig, step: int) -> float:
 class Average:
     """An exponential mean of a network's weights over the steps, the same on every process."""
 
-    def __init__(self, network: SpeechToMotion, decay: float) -> None:
+    def __init__(self, network: Network, decay: float) -> None:
         self.decay = decay
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def update(self, network: SpeechToMotion, step: int) -> None:
+    def update(self, network: Network, step: int) -> None:
         """Take in the weights after optimiser step ``step`` (from 0 on)."""
         # A young average follows quickly; later it smooths over 1 / (1 - decay) steps.
         decay = min(self.decay, (1 + step) / (10 + step))

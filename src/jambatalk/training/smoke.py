@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jambatalk.checkpoint import load_weights
 from jambatalk.errors import InputError
-from jambatalk.nn.model import SpeechToMotion, parameter_count
+from jambatalk.nn.model import parameter_count
 from jambatalk.training.build import build_task
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.loop import Trainer
+from jambatalk.training.network import Network, load_network
 from jambatalk.training.task import Task
 
 CLIPS = 4  # of each split and folder
@@ -46,7 +46,7 @@ def smoke_config(config: TrainConfig, processes: int = 1) -> TrainConfig:
 
 def smoke(
     config: TrainConfig, data: Sequence[Path], run: Path, device: str, say: Callable[[str], None], init: Path | None = None
-) -> SpeechToMotion:
+) -> Network:
     """Read some clips, train, give up, resume, validate, export, load the result and film it; returns it.
 
     run: gets all that a run folder has, and sample.mp4. say: called with a line after each part. init: weights to begin with.
@@ -70,7 +70,7 @@ def smoke(
     same = "the same" if again[KILLED] == first[KILLED] else "other"
     clock(f"resumed at step {begun}; step {KILLED} once more gives {same} loss ({first[KILLED]:.6g}, {again[KILLED]:.6g})")
     clock("validation of the last step: " + ", ".join(f"{name} {value:.4g}" for name, value in result.items()))
-    network, names, _ = load_weights(run / "final.safetensors", str(trainer.fabric.device))
+    network, names = load_network(run / "final.safetensors", str(trainer.fabric.device))
     if trainer.first:
         assert names == task.names
         _film(task, network, run, clock)
@@ -97,7 +97,7 @@ def _given_up(config: TrainConfig, task: Task, run: Path, device: str, init: Pat
     raise AssertionError(f"the run ended before step {KILLED}")
 
 
-def _film(task: Task, network: SpeechToMotion, run: Path, clock: _Clock) -> None:
+def _film(task: Task, network: Network, run: Path, clock: _Clock) -> None:
     samples = task.samples(network, 1)
     if not samples:
         clock("exported weights load; the corpus has no triangles, so there is no clip to look at")
@@ -106,7 +106,7 @@ def _film(task: Task, network: SpeechToMotion, run: Path, clock: _Clock) -> None
     clock(f"exported weights load and move a face: {run / 'sample.mp4'}")
 
 
-def check_memory(network: SpeechToMotion, free: int | None) -> None:
+def check_memory(network: Network, free: int | None) -> None:
     """InputError when the weights alone cannot be trained in ``free`` bytes; None, where the system does not tell, passes."""
     count = parameter_count(network)
     if free is not None and count * BYTES_PER_PARAMETER > free:

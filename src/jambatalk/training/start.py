@@ -7,14 +7,17 @@ from pathlib import Path
 
 import torch
 
+from jambatalk.baselines.base import Baseline
+from jambatalk.baselines.checkpoint import load_baseline
 from jambatalk.checkpoint import load_weights
 from jambatalk.errors import InputError
 from jambatalk.nn.contact import ContactConfig
 from jambatalk.nn.encoder import EncoderConfig
-from jambatalk.nn.model import ModelConfig, SpeechToMotion
+from jambatalk.nn.model import ModelConfig
+from jambatalk.training.network import Network
 
 
-def start_network(path: Path, network: SpeechToMotion, names: tuple[str, ...]) -> None:
+def start_network(path: Path, network: Network, names: tuple[str, ...]) -> None:
     """Give ``network``, whose output statistics are those of the new data, the weights in ``path``.
 
     It moves then as the network in ``path`` does, but for shapes that rest in the new data. The statistics stay: a shape that
@@ -22,6 +25,12 @@ def start_network(path: Path, network: SpeechToMotion, names: tuple[str, ...]) -
     its one way of speaking; a contact that it lacks stays as it is. InputError when it is of another architecture or moves
     other shapes.
     """
+    if isinstance(network, Baseline):
+        baseline, _ = load_baseline(path)
+        if baseline.config != network.config:
+            raise InputError(f"{path} is another baseline than the settings describe: the same settings expected")
+        network.load_state_dict(baseline.state_dict())
+        return
     old, old_names, _ = load_weights(path)
     fits = old.config.styles in ([], network.config.styles) and old.config.contact in (ContactConfig(), network.config.contact)
     if _bare(old.config) != _bare(network.config) or old_names != names or not fits:

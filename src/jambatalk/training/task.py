@@ -9,7 +9,6 @@ from torch import nn
 
 from jambatalk.audio import Speech
 from jambatalk.motion import Motion
-from jambatalk.nn.model import SpeechToMotion
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,13 @@ class Task(Protocol):
 
     module: everything trainable. ``module(batch, step) -> (loss (), terms)``: the total to minimise and named scalar tensors
         for the log, both means over the batch's sequences.
-    network: the submodule of ``module`` whose average is validated and exported.
+    network: the submodule of ``module`` whose average is validated and exported: a SpeechToMotion or a Baseline.
     names: shape names of the network's outputs; () for vertices.
     data_hash: SHA-256 over all training and validation data, in hexadecimal.
     """
 
     module: nn.Module
-    network: SpeechToMotion
+    network: Any
     names: tuple[str, ...]
     data_hash: str
 
@@ -48,10 +47,10 @@ class Task(Protocol):
         """
         ...
 
-    def validate(self, network: SpeechToMotion) -> dict[str, float]:
+    def validate(self, network: Any) -> dict[str, float]:
         """Figures of the validation clips by name; "score" is among them, higher is better."""
         ...
 
-    def samples(self, network: SpeechToMotion, count: int) -> list[Sample]:
+    def samples(self, network: Any, count: int) -> list[Sample]:
         """The first ``count`` validation clips (fewer where there are fewer), always the same ones."""
         ...

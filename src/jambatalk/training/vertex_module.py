@@ -42,6 +42,7 @@ class VertexBatch:
 
     samples: (B, n) at 16 kHz. offsets: (B, T, 3 V) from the template. rest: (B, 3 L), the template's lips.
     sample_counts, lengths: how many samples and frames of each are real. said: empty when no lips are read.
+    subjects: (B,) indices of the speakers, for networks that are told them.
     """
 
     samples: Tensor
@@ -50,6 +51,7 @@ class VertexBatch:
     sample_counts: tuple[int, ...]
     lengths: tuple[int, ...]
     said: tuple[Said, ...]
+    subjects: Tensor
 
 
 class VertexModule(nn.Module):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from jambatalk.training.lip_reading import LipReadingConfig
 from jambatalk.training.lips import LipsConfig
+from jambatalk.training.spectral import SpectralAugment
 from jambatalk.training.vertex_loss import VertexLossConfig
 
 
@@ -20,11 +21,15 @@ class VerticesConfig:
     spread: bool = (
         False  # the network's outputs are in units of each coordinate's own spread; false, the paper: in the corpus' unit
     )
+    augmented: float = 0.0  # share of the sequences that are heard in another voice, room or noise (built-in encoder only)
+    augment: SpectralAugment = field(default_factory=SpectralAugment)  # how those are changed
     loss: VertexLossConfig = field(default_factory=VertexLossConfig)
     lips: LipsConfig = field(default_factory=LipsConfig)
     lip_reading: LipReadingConfig = field(default_factory=LipReadingConfig)
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.augmented <= 1.0:
+            raise ValueError(f"augmented is {self.augmented}, expected a share of 0 to 1")
         if self.seconds < 0:
             raise ValueError(f"seconds is {self.seconds}, expected 0 (whole clips) or more")
         if self.seconds and self.loss.ctc and self.lip_reading.text == "corpus":
