@@ -1,0 +1,184 @@
+"""What is compared: anything that turns a clip's sound into moving vertices of the test set's mesh."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.errors import InputError
+from jambatalk.evaluation.test_set import TestClip, TestSet
+
+Array = NDArray[Any]
+TRUTH, STATIC, MEAN, DEFAULT = "truth", "static", "mean", "default"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table.
+
+    animate: (clip, seed) -> (T, V, 3) float32 offsets from the clip's template, T the clip's frames. look_ahead_ms: infinite
+    when the whole clip is heard first, nan where the word has no meaning. parameters, path, sha256: None where there are none.
+    stochastic: whether another seed gives another motion. runs: whether animating computes the motion, so that its speed can
+    be measured. notes: of the weights' file.
+    """
+
+    name: str
+    animate: Callable[[TestClip, int], Array]
+    look_ahead_ms: float = math.nan
+    parameters: int | None = None
+    path: Path | None = None
+    sha256: str | None = None
+    stochastic: bool = False
+    notes: str = ""
+    runs: bool = False
+
+
+def open_entry(spec: str, test_set: TestSet) -> Entry:
+    """What ``spec`` names: "truth", "static", "mean" (the mean training motion), "default" (the weights that ship), a file of
+    weights of jambatalk (with @STYLE behind it, in that way of speaking) or of a baseline, a folder of predictions
+    <clip>.npy of shape (T, V, 3) or (T, 3 V); with NAME= before it, under that name.
+
+    InputError when there is no such thing, or it moves another mesh than the test set's.
+    """
+    name, equals, rest = spec.partition("=")
+    if equals and name and "/" not in name and not Path(spec).exists():
+        return replace(open_entry(rest, test_set), name=name)
+    from jambatalk.evaluation.sanity import mean_entry, static_entry, truth_entry
+
+    plain = {TRUTH: truth_entry, STATIC: static_entry, MEAN: lambda: mean_entry(test_set)}
+    if spec in plain:
+        return plain[spec]()
+    path = Path(spec)
+    if path.is_dir():
+        return folder_entry(path, test_set)
+    if spec.partition("@")[0] != DEFAULT and path.is_file():
+        from jambatalk.baselines.checkpoint import is_baseline
+
+        if is_baseline(path):
+            return baseline_entry(path, test_set)
+    return talker_entry(spec, test_set)
+
+
+def talker_entry(spec: str, test_set: TestSet) -> Entry:
+    """A network of jambatalk, of vertices or of weights worn by the default head; errors as ``open_entry``."""
+    import jambatalk
+    from jambatalk.audio import Speech
+    from jambatalk.nn.model import SpeechToMotion, parameter_count
+
+    file, _, style = spec.partition("@")
+    if file != DEFAULT and not Path(file).is_file():
+        raise InputError(
+            f"no weights at {file}: expected truth, static, mean, default, a file of weights or a folder of predictions"
+        )
+    talker = jambatalk.load(None if file == DEFAULT else file, style=style or None)
+    if talker.names:
+        if test_set.face is None:
+            raise InputError(
+                f"{spec} gives weights of shapes of the default head, but {test_set.folder} holds {test_set.vertices} vertices"
+            )
+        basis = test_set.face.basis[test_set.face.columns(talker.names)]
+    else:
+        check_vertices(spec, talker.model.config.outputs // 3, test_set)
+
+    def animate(clip: TestClip, seed: int) -> Array:
+        motion = talker.animate(Speech(clip.samples))
+        if motion.weights is not None:
+            weights = _at_rate(motion.weights, motion.fps, clip.fps)
+            return fitted_frames(np.tensordot(weights, basis, 1), clip, spec)
+        assert motion.offsets is not None
+        return fitted_frames(_at_rate(motion.offsets, motion.fps, clip.fps), clip, spec)
+
+    count = parameter_count(talker.model) if isinstance(talker.model, SpeechToMotion) else None
+    label = f"{Path(file).stem if file != DEFAULT else 'jambatalk'}{f' ({style})' if style else ''}"
+    return Entry(label, animate, talker.look_ahead_ms, count, talker.path, talker.weights_sha256, runs=True)
+
+
+def baseline_entry(path: Path, test_set: TestSet) -> Entry:
+    """A trained baseline; errors as ``open_entry``. A speaker that it was trained on speaks as himself, others as its first."""
+    import torch
+
+    from jambatalk.baselines.checkpoint import load_baseline
+    from jambatalk.checkpoint import file_sha256
+    from jambatalk.nn.model import parameter_count
+
+    network, notes = load_baseline(path)
+    check_vertices(str(path), network.config.outputs // 3, test_set)
+    known = {subject: index for index, subject in enumerate(network.config.subjects)}
+    fps = float(network.config.fps)
+
+    def animate(clip: TestClip, seed: int) -> Array:
+        subjects = torch.tensor([known[clip.subject]]) if clip.subject in known else None
+        frames = clip.frames if fps == clip.fps else math.ceil(clip.frames / clip.fps * fps)
+        with torch.inference_mode():
+            moved = network.animate(torch.from_numpy(clip.samples.copy())[None], frames, subjects, seed)[0]
+        offsets = moved.float().cpu().numpy().reshape(len(moved), -1, 3)
+        return fitted_frames(_at_rate(offsets, fps, clip.fps), clip, str(path))
+
+    return Entry(
+        name=path.stem,
+        animate=animate,
+        look_ahead_ms=network.look_ahead_ms,
+        parameters=parameter_count(network),
+        path=path,
+        sha256=file_sha256(path),
+        stochastic=network.stochastic,
+        notes=", ".join(f"{key} {value}" for key, value in notes.items() if isinstance(value, (str, int, float)))[:500],
+        runs=True,
+    )
+
+
+def folder_entry(folder: Path, test_set: TestSet) -> Entry:
+    """What any other program predicted: <clip>.npy, (T, V, 3) or (T, 3 V) floats, the offsets from the subject's template at the
+    clip's frame rate and in the set's unit. InputError for a clip without a file, or a file of another mesh."""
+
+    def animate(clip: TestClip, seed: int) -> Array:
+        path = folder / f"{clip.name}.npy"
+        try:
+            found = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path} is missing or damaged ({error}): expected the offsets of clip {clip.name}") from error
+        return fitted_frames(found, clip, str(path))
+
+    for clip in test_set.clips:
+        if not (folder / f"{clip.name}.npy").is_file():
+            raise InputError(f"{folder} has no {clip.name}.npy: expected one file for each of {len(test_set.clips)} clips")
+    return Entry(folder.name or str(folder), animate)
+
+
+def check_vertices(what: str, vertices: int, test_set: TestSet) -> None:
+    """InputError unless the mesh has as many vertices as the test set's."""
+    if vertices != test_set.vertices:
+        raise InputError(f"{what} moves {vertices} vertices, but {test_set.folder} has {test_set.vertices}")
+
+
+def fitted_frames(offsets: Array, clip: TestClip, what: str) -> Array:
+    """(T, V, 3) float32 with the clip's frames and vertices: cut, or continued with the last frame.
+
+    InputError for another mesh, no frames, or values that are not finite.
+    """
+    vertices = len(clip.template)
+    if offsets.dtype.kind != "f" or offsets.shape[1:] not in ((vertices, 3), (3 * vertices,)):
+        raise InputError(
+            f"{what}: {offsets.dtype} of shape {offsets.shape} for clip {clip.name}, expected floats (T, {vertices}, 3)"
+        )
+    if not len(offsets):
+        raise InputError(f"{what}: no frames for clip {clip.name}")
+    rows = np.minimum(np.arange(clip.frames), len(offsets) - 1)
+    fitted = np.asarray(offsets[rows], np.float32).reshape(clip.frames, vertices, 3)
+    if not np.isfinite(fitted).all():
+        raise InputError(f"{what}: values that are not finite for clip {clip.name}")
+    return fitted
+
+
+def _at_rate(frames: Array, fps: float, wanted: float) -> Array:
+    if fps == wanted:
+        return frames
+    from jambatalk.face.resample import resample_frames
+
+    return resample_frames(frames, fps, wanted)
