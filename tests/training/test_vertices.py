@@ -155,7 +155,9 @@ def uneven(task: VertexTask, rows: range) -> list[VertexBatch]:
         frames = one.lengths[0] - 5 * (row % 3)
         samples = round(frames / 30 * 16000)
         said = one.said[0]._replace(end=one.said[0].start + frames / 30)
-        made.append(VertexBatch(one.samples[:, :samples], one.offsets[:, :frames], one.rest, (samples,), (frames,), (said,)))
+        made.append(
+            VertexBatch(one.samples[:, :samples], one.offsets[:, :frames], one.rest, (samples,), (frames,), (said,), one.subjects)
+        )
     return made
 
 
@@ -169,7 +171,7 @@ def padded(batches: list[VertexBatch], filling: float) -> VertexBatch:
     return VertexBatch(
         side_by_side([b.samples for b in batches]), side_by_side([b.offsets for b in batches]),
         torch.cat([b.rest for b in batches]), *(tuple(getattr(b, name)[0] for b in batches) for name in
-        ("sample_counts", "lengths", "said")),
+        ("sample_counts", "lengths", "said")), subjects=torch.cat([b.subjects for b in batches]),
     )  # fmt: skip
 
 
@@ -334,8 +336,8 @@ def test_a_streaming_encoder_moves_vertices_too(corpora: dict[str, Path], speech
 def test_what_does_not_fit_is_said_in_one_sentence(corpora: dict[str, Path], speech: Path, tmp_path: Path) -> None:
     corpus = [corpora["paper-vocaset"]]
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"model": {"outputs": 9}}, r"model.outputs is 9, but .* has 5 vertices: expected 15"),
-        ({"model": {"fps": 15}}, r"model.fps is 15, but .* has 30 frames a second"),
+        ({"model": {"outputs": 9}}, r"outputs is 9, but .* has 5 vertices: expected 15"),
+        ({"model": {"fps": 15}}, r"fps is 15, but .* has 30 frames a second"),
         ({"vertices": {"scheme": "codetalker"}}, r"no splits by 'codetalker': choose from faceformer, voca"),
         ({"vertices": {"train": "test_b"}}, r"no split 'test_b'"),
         ({"vertices": {"lips": {"choose": "file", "file": "lips.npy"}}}, r"no file lips.npy"),
