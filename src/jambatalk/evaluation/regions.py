@@ -88,7 +88,7 @@ class Regions:
             lips, upper_face = (np.array([int(i) for i in found[name]], np.int64) for name in ("lips", "upper_face"))
             upper, lower = found["opening"]
             regions = cls(lips, upper_face, (int(upper), int(lower)), str(found["source"]), int(found["vertices"]))
-            stored = str(found["hash"])
+            stored = str(found.get("hash", regions.hash))  # what ``data prepare`` writes carries none
         except InputError as error:
             raise InputError(f"{path} cannot be used: {error}") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
