@@ -87,24 +87,31 @@ def units_of(subjects: Sequence[Hashable]) -> list[Hashable]:
     return list(subjects) if len(set(subjects)) >= LEAST_SPEAKERS else list(range(len(subjects)))
 
 
-def over_seeds(scores: Array) -> Spread:
-    """Mean ± deviation over training seeds of each seed's mean over clips; scores (S, C) or (C,)."""
-    table = _table(scores)
-    means = table[:, ~np.isnan(table).any(0)].mean(1) if table.size else np.full(1, np.nan)
+def over_seeds(scores: Array, weights: Array | None = None) -> Spread:
+    """Mean ± deviation over training seeds of each seed's mean over clips; scores (S, C) or (C,), weights (C,) of the clips."""
+    (table,), groups, counted = _complete([_table(scores)], None, weights)
+    means = table @ counted / counted.sum() if len(groups) else np.full(len(table), np.nan)
     return Spread(float(means.mean()), float(means.std(ddof=1)) if len(means) > 1 else float("nan"), len(means))
 
 
 def bootstrap_interval(
-    scores: Array, units: Sequence[Hashable] | None = None, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+    scores: Array,
+    units: Sequence[Hashable] | None = None,
+    *,
+    weights: Array | None = None,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Interval:
     """Mean over clips (and seeds) with its bootstrap interval, bias-corrected and accelerated for a single seed.
 
-    scores: (C,) or (S, C). units: (C,) the unit of each clip, None for the clip itself. With several seeds, units and seeds are
-    drawn independently, seeds widened after Rao and Wu (1988) because they are few, and the interval is by percentiles.
+    scores: (C,) or (S, C). units: (C,) the unit of each clip, None for the clip itself. weights: (C,) how much each clip counts
+    in the mean (its frames, for a metric over all frames), None for all alike. With several seeds, units and seeds are drawn
+    independently, seeds widened after Rao and Wu (1988) because they are few, and the interval is by percentiles.
     A single unit has no interval: low and high are nan.
     """
-    table, groups = _complete([_table(scores)], units)
-    return _bootstrap([table[0]], groups, level, resamples, seed)
+    tables, groups, counted = _complete([_table(scores)], units, weights)
+    return _bootstrap(tables, groups, counted, level, resamples, seed)
 
 
 def compare_paired(
@@ -112,26 +119,28 @@ def compare_paired(
     b: Array,
     units: Sequence[Hashable] | None = None,
     *,
+    weights: Array | None = None,
     alpha: float = ALPHA,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Difference:
     """Is the difference a - b of two systems on the same clips real?
 
-    a, b: (C,) or (S, C) scores, the same clips in the same order; numbers of seeds may differ. units: (C,) as in
-    ``bootstrap_interval``. Raises InputError when the clips do not agree, MissingExtraError without SciPy.
+    a, b: (C,) or (S, C) scores, the same clips in the same order; numbers of seeds may differ. units, weights:
+    (C,) as in ``bootstrap_interval``. Raises InputError when the clips do not agree, MissingExtraError without SciPy.
     """
-    tables, groups = _complete([_table(a), _table(b)], units)
+    tables, groups, counted = _complete([_table(a), _table(b)], units, weights)
     count = int(groups.max()) + 1 if len(groups) else 0
     seeds = len(tables[0]), len(tables[1])
     if count == 0:
         none = float("nan")
         return Difference(none, none, none, 1.0, 1.0, 1.0, none, 1.0, none, 0, seeds, False, True)
-    interval = _bootstrap(tables, groups, 1 - alpha, resamples, seed)
+    interval = _bootstrap(tables, groups, counted, 1 - alpha, resamples, seed)
     apart = tables[0].mean(0) - tables[1].mean(0)  # (C,)
-    sums = np.bincount(groups, apart, count)
-    by_unit = sums / np.bincount(groups, minlength=count)
-    clip_p, seed_p = sign_flip(sums, seed), _seed_p(tables[0].mean(1), tables[1].mean(1))
+    sums = np.bincount(groups, apart * counted, count)
+    by_unit = sums / np.bincount(groups, counted, count)
+    share = counted / counted.sum()
+    clip_p, seed_p = sign_flip(sums, seed), _seed_p(tables[0] @ share, tables[1] @ share)
     p = max(clip_p, 0.0 if np.isnan(seed_p) else seed_p)
     spread = float(by_unit.std(ddof=1)) if count > 1 else 0.0
     difference = Difference(
@@ -200,31 +209,37 @@ def _table(scores: Array) -> Array:
     return table
 
 
-def _complete(tables: Sequence[Array], units: Sequence[Hashable] | None) -> tuple[list[Array], Array]:
-    """The tables without the clips that any of them lacks, and the number of each remaining clip's unit (C,)."""
+def _complete(
+    tables: Sequence[Array], units: Sequence[Hashable] | None, weights: Array | None
+) -> tuple[list[Array], Array, Array]:
+    """The tables without the clips that any of them lacks; of the rest, the number of the unit (C,) and the weight (C,)."""
     clips = tables[0].shape[1]
     labels = range(clips) if units is None else units
-    if any(table.shape[1] != clips for table in tables) or len(labels) != clips:
+    counted = np.ones(clips) if weights is None else np.asarray(weights, np.float64)
+    if any(table.shape[1] != clips for table in tables) or len(labels) != clips or counted.shape != (clips,):
         shapes = " and ".join(str(table.shape[1]) for table in tables)
-        raise InputError(f"scores of {shapes} clips in {len(labels)} units, expected the same clips everywhere")
-    whole = ~np.any([np.isnan(table).any(0) for table in tables], axis=0)
+        raise InputError(
+            f"scores of {shapes} clips, {len(labels)} units and {counted.size} weights, expected the same clips everywhere"
+        )
+    whole = ~np.any([np.isnan(table).any(0) for table in tables], axis=0) & (counted > 0)
     numbers: dict[Hashable, int] = {}
     groups = [numbers.setdefault(label, len(numbers)) for label, there in zip(labels, whole) if there]
-    return [table[:, whole] for table in tables], np.array(groups, np.int64)
+    return [table[:, whole] for table in tables], np.array(groups, np.int64), counted[whole]
 
 
-def _bootstrap(tables: Sequence[Array], groups: Array, level: float, resamples: int, seed: int) -> Interval:
+def _bootstrap(tables: Sequence[Array], groups: Array, counted: Array, level: float, resamples: int, seed: int) -> Interval:
     """Interval of the mean of the first table, less that of the second where there is one."""
     count = int(groups.max()) + 1 if len(groups) else 0
     signs = (1.0, -1.0)[: len(tables)]
-    whole = float(sum(sign * table.mean() for sign, table in zip(signs, tables))) if count else float("nan")
+    share = counted / counted.sum() if count else counted
+    whole = float(sum(sign * (table @ share).mean() for sign, table in zip(signs, tables))) if count else float("nan")
     if count < 2:
         return Interval(whole, float("nan"), float("nan"))
     drawn = _counts(count, resamples, seed)  # (B, units)
-    sizes = np.bincount(groups, minlength=count).astype(np.float64)
+    sizes = np.bincount(groups, counted, count)
     replicates, by_unit = np.zeros(resamples), np.zeros(count)
     for number, (sign, table) in enumerate(zip(signs, tables), 1):
-        sums = np.stack([np.bincount(groups, row, count) for row in table])  # (S, units)
+        sums = np.stack([np.bincount(groups, row * counted, count) for row in table])  # (S, units)
         means = drawn @ sums.T / (drawn @ sizes)[:, None]  # (B, S)
         replicates += sign * (means * _seed_weights(len(table), resamples, seed + number)).sum(1)
         by_unit += sign * sums.mean(0)
@@ -232,7 +247,7 @@ def _bootstrap(tables: Sequence[Array], groups: Array, level: float, resamples: 
         bias, acceleration = 0.0, 0.0
     else:
         bias, acceleration = _bca(replicates, whole, (by_unit.sum() - by_unit) / (sizes.sum() - sizes))
-    low, high = (_quantile(replicates, share, bias, acceleration) for share in ((1 - level) / 2, (1 + level) / 2))
+    low, high = (_quantile(replicates, part, bias, acceleration) for part in ((1 - level) / 2, (1 + level) / 2))
     return Interval(whole, low, high)
 
 
@@ -270,8 +285,9 @@ def _seed_p(a: Array, b: Array) -> float:
     """p of a t-test between the means of the seeds, (S,) each; nan when neither has several."""
     if len(a) == len(b) == 1:
         return float("nan")
-    if np.ptp(a) == np.ptp(b) == 0:  # trainings that all came out the same: no variation to test against
-        return 1.0 if a[0] == b[0] else 0.0
+    rounding = 1e-9 * max(np.abs(a).max(), np.abs(b).max())
+    if max(np.ptp(a), np.ptp(b)) <= rounding:  # trainings that all came out the same: no variation to test against
+        return 1.0 if abs(a[0] - b[0]) <= rounding else 0.0
     tests = _scipy_stats()
     if len(a) > 1 and len(b) > 1:
         return float(tests.ttest_ind(a, b, equal_var=False).pvalue)
