@@ -72,7 +72,7 @@ def test_a_file_may_extend_a_preset(tmp_path: Path) -> None:
     [
         ("extends: papre\n", "extends 'papre'"),
         ("decoder: {patern: M}\n", "unknown setting 'patern'"),
-        ("decoder: {pattern: M X}\n", "layer pattern 'M X'"),
+        ("decoder: {pattern: M Y}\n", "layer pattern 'M Y'"),
         ("decoder: {attention: full}\n", "hears the whole clip"),
         ("decoder: {attention: sideways}\n", "'sideways', expected"),
         ("decoder: {heads: 5}\n", "each must be a multiple"),

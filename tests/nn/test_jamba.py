@@ -114,7 +114,31 @@ def test_half_precision_stays_close() -> None:
 def test_layer_types_state_their_causality() -> None:
     full = replace(SMALL, attention="full")
     assert {letter: kind.is_causal(full) for letter, kind in LAYERS.items()} == {
-        "M": True, "E": True, "T": False, "m": True, "e": True, "t": False,
+        "M": True, "E": True, "T": False, "D": True, "G": False, "F": True, "X": True, "m": True, "e": True, "t": False,
     }  # fmt: skip
     assert not full.causal
     assert SMALL.causal
+
+
+def test_dense_twins_have_the_experts_sizes() -> None:
+    """D is as large as what a frame goes through in E, but for the router; with ``dense_hidden`` as all experts together."""
+
+    def parameters(**changes: object) -> int:
+        return sum(p.numel() for p in JambaDecoder(replace(SMALL, experts=4, **changes)).parameters())  # type: ignore[arg-type]
+
+    router, width, biases = 4 * SMALL.width, SMALL.width, SMALL.width
+    dense, moe = parameters(pattern="D"), parameters(pattern="E")
+    expert = 2 * width * SMALL.expert_hidden + SMALL.expert_hidden + biases
+    assert dense - (moe - router - 4 * expert) == SMALL.top_k * expert - biases * (SMALL.top_k - 1)
+    assert moe - router - parameters(pattern="D", dense_hidden=4 * SMALL.expert_hidden) == 3 * biases
+
+
+def test_attention_without_positions_knows_no_order() -> None:
+    """The last frame hears the same whatever the order of those before it; with RoPE it does not."""
+    torch.manual_seed(1)
+    x = torch.randn(1, 6, 32)
+    mixed = x[:, [3, 0, 4, 2, 1, 5]]
+    for rope in (False, True):
+        decoder = _decoder(replace(SMALL, pattern="T", rope=rope, window=9))
+        a, b = (decoder(sound, decoder.init_state(1))[0][:, -1] for sound in (x, mixed))
+        assert torch.allclose(a, b, atol=1e-5) is not rope

@@ -38,6 +38,10 @@ MODULES: dict[str, tuple[Any, int, int, int]] = {
     "causal decoder, post-norm": (lambda: JambaDecoder(replace(SMALL, attention="causal", attention_norm="post")), 1, 32, 1),
     "tied decoder": (lambda: JambaDecoder(replace(SMALL, tied=True, gate="softmax", top_k=4)), 1, 32, 1),
     "released Mamba layers": (lambda: JambaDecoder(replace(SMALL, pattern="m e m", tied=True)), 1, 32, 1),
+    "dense twin of the experts": (lambda: JambaDecoder(replace(SMALL, pattern="M D", dense_hidden=20)), 1, 32, 1),
+    "experts over attention": (lambda: JambaDecoder(replace(SMALL, pattern="T G")), 1, 32, 1),
+    "layers without mixers": (lambda: JambaDecoder(replace(SMALL, pattern="F X T X")), 1, 32, 1),
+    "decoder without positions": (lambda: JambaDecoder(replace(SMALL, rope=False)), 1, 32, 1),
     "norm": (lambda: RunningNorm(MelConfig(bands=16)), 1, 16, 1),
 }
 

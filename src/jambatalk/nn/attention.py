@@ -34,12 +34,14 @@ class GroupedQueryAttention(nn.Module):
 
     mode "sliding": each frame attends to itself and the window - 1 frames before it; time and memory are linear in the
     length, the cache is bounded. "causal": to itself and all before it; the cache grows. "full": to the whole clip, which
-    must come in one call. Products run in torch's scaled_dot_product_attention.
+    must come in one call. Products run in torch's scaled_dot_product_attention. ``rope`` false: nothing is rotated, and frames
+    are told apart by what they hold alone.
     """
 
     def __init__(
-        self, width: int, heads: int, kv_heads: int, mode: str, window: int, rope_rank: int, rope_normalize: bool
-    ) -> None:
+        self, width: int, heads: int, kv_heads: int, mode: str, window: int, rope_rank: int, rope_normalize: bool,
+        rope: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
         if width % heads or heads % kv_heads:
             raise ValueError(f"width {width}, heads {heads}, kv_heads {kv_heads}: each must be a multiple of the next")
@@ -47,7 +49,7 @@ class GroupedQueryAttention(nn.Module):
         self.q = nn.Linear(width, heads * self.d, bias=False)
         self.kv = nn.Linear(width, 2 * kv_heads * self.d, bias=False)
         self.out = nn.Linear(heads * self.d, width, bias=False)
-        self.rope = LowRankRope(self.d, rope_rank, rope_normalize)
+        self.rope = LowRankRope(self.d, rope_rank, rope_normalize) if rope else None
 
     def init_state(self, batch: int, position: Tensor | None = None) -> AttentionState:
         """An empty cache. ``position`` (B,) int64: absolute index of the first frame, default 0."""
@@ -59,12 +61,13 @@ class GroupedQueryAttention(nn.Module):
     def forward(self, x: Tensor, state: AttentionState) -> tuple[Tensor, AttentionState]:
         """x (B, T, width) -> (B, T, width). ValueError when "full" attention is given a second piece of a clip."""
         batch, length, _ = x.shape
-        steps = torch.arange(length, device=x.device)
-        sin, cos = self.rope.tables(state.position[:, None] + steps, x.dtype)  # (B, T, d / 2)
-        sin, cos = sin[:, None], cos[:, None]
         q = self.q(x).view(batch, length, self.heads, self.d).transpose(1, 2)  # (B, heads, T, d)
         k, v = self.kv(x).view(batch, length, 2 * self.kv_heads, self.d).transpose(1, 2).chunk(2, dim=1)
-        q, k = self.rope.rotate(torch.cat([q, k], dim=1), sin, cos).split([self.heads, self.kv_heads], dim=1)
+        if self.rope is not None:
+            steps = torch.arange(length, device=x.device)
+            sin, cos = self.rope.tables(state.position[:, None] + steps, x.dtype)  # (B, T, d / 2)
+            rotated = self.rope.rotate(torch.cat([q, k], dim=1), sin[:, None], cos[:, None])
+            q, k = rotated.split([self.heads, self.kv_heads], dim=1)
         if self.mode == "full":
             y, state = self._full(q, k, v, state)
         elif self.mode == "causal":

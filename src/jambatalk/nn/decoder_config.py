@@ -22,12 +22,14 @@ class DecoderConfig:
     heads: int = 8  # query heads
     kv_heads: int = 2  # key/value heads
     window: int = 64  # frames that sliding attention looks back, itself included
+    rope: bool = True  # queries and keys are rotated by their positions; false: attention knows no order
     rope_rank: int = 16  # rank of the learned correction of RoPE; 0 is plain RoPE
     rope_normalize: bool = True  # keep each (sin, cos) on the unit circle
     experts: int = 4  # experts in each E layer
     top_k: int = 2  # experts that each frame goes through
     expert_hidden: int = 512  # hidden width of one expert
     expert_bias: bool = True  # biases in the experts
+    dense_hidden: int = 0  # hidden width of D layers' dense part; 0: top_k * expert_hidden, what a frame goes through in E
     expert_d_state: int = 0  # Mamba's state size in E layers; 0: as d_state
     expert_d_conv: int = 0  # Mamba's convolution in E layers; 0: as d_conv
     gate: str = "continuous"  # how the chosen experts are weighted: continuous or softmax
@@ -48,13 +50,13 @@ class DecoderConfig:
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} {getattr(self, name)!r}, expected {' or '.join(map(repr, choices))}")
-        least = {"expert_d_state": 0, "expert_d_conv": 0, "rope_rank": 0}
+        least = {"dense_hidden": 0, "expert_d_state": 0, "expert_d_conv": 0, "rope_rank": 0}
         for name, value in vars(self).items():
             if type(value) is int and value < least.get(name, 1):
                 raise ValueError(f"{name} is {value}, expected at least {least.get(name, 1)}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}, expected 0 or more and less than 1")
-        if "T" in letters and (self.width % self.heads or self.heads % self.kv_heads):
+        if {"T", "G"} & set(letters) and (self.width % self.heads or self.heads % self.kv_heads):
             raise ValueError(
                 f"width {self.width}, heads {self.heads}, kv_heads {self.kv_heads}: each must be a multiple of the next"
             )
