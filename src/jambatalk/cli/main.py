@@ -13,10 +13,12 @@ from jambatalk.cli.convert import convert
 from jambatalk.cli.data import data
 from jambatalk.cli.demo import demo
 from jambatalk.cli.doctor import doctor
+from jambatalk.cli.evaluate import evaluate
 from jambatalk.cli.export import export
 from jambatalk.cli.fit_phones import fit_phones
 from jambatalk.cli.network import network
 from jambatalk.cli.plain import plain_errors
+from jambatalk.cli.study import study
 from jambatalk.cli.train import train
 from jambatalk.version import __version__
 
@@ -29,11 +31,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (animate, demo, doctor, export, network, train):
+for command in (animate, demo, doctor, evaluate, export, network, train):
     app.command()(plain_errors(command))
 app.add_typer(convert, name="convert")
 data.command("fit-phones")(plain_errors(fit_phones))
 app.add_typer(data, name="data")
+app.add_typer(study, name="study")
 
 
 def _version(wanted: bool) -> None:
