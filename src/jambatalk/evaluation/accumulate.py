@@ -45,11 +45,12 @@ METRICS = (
     Metric("MTM_ms", LOWER, curve_metrics.mouth_timing),
     Metric("MTM_matched_percent", HIGHER, curve_metrics.matched_extrema),
     Metric("FFE_{square}", LOWER, vertex_metrics.fourier_error),
+    Metric("FFE_amplitude_{square}", LOWER, vertex_metrics.amplitude_error),
     Metric("jitter_{length}", NONE, vertex_metrics.jitter),
     Metric("lip_spread_ratio", ONE, vertex_metrics.lip_spread_ratio),
     Metric("opening_correlation", HIGHER, curve_metrics.opening_correlation),
     Metric("lag_ms", ZERO),
-    Metric("sound_lag_ms", ZERO),
+    Metric("sound_lag_ms", NONE),
     Metric("closure_percent", HIGHER),
     Metric("closure_false_percent", LOWER),
 )

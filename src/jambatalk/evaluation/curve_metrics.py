@@ -10,8 +10,6 @@ from jambatalk.evaluation.warping import warped_distance, warping_path
 
 SMOOTH_FRAMES = 2.0
 """Standard deviation in frames of the smoothing before extrema are looked for."""
-NEAR_FRAMES = 1
-"""How far beside the warping path an extremum may lie and still count as matched."""
 
 
 def opening_error(pair: Pair) -> Share:
@@ -42,64 +40,62 @@ def lip_warped_distance(pair: Pair) -> Share:
 
 
 def mouth_timing(pair: Pair) -> Share:
-    """MTM: how far apart in time the same openings and closings are, mean over all matched extrema; ms.
+    """MTM: how far apart in time the same openings and closings are, mean over a clip's matched extrema, then over the clips
+    that have any; ms.
 
-    Both openings are smoothed (sigma = 2 frames) and divided by their standard deviations, so that only their shape counts;
-    their slopes are warped onto each other. An extremum of the truth is matched with the nearest one of the same kind, maximum
-    or minimum, among the frames that the path gives it and one more on either side. nan where nothing matches, as for a
-    static face: read it beside ``matched_extrema``.
+    As its authors measure it (Chae-Yeon et al. 2025): both openings are smoothed (sigma = 2 frames), and their slopes are warped
+    onto each other. Extrema of the same kind that the path brings together are matched, if the predicted one lies between the
+    truth's neighbouring extrema. nan where nothing matches, as for a still face: read it beside ``matched_extrema``, since
+    extrema that are missed altogether cost nothing here.
     """
     found = matched_frames(pair.true_opening, pair.predicted_opening)[0]
-    return Share(sum(abs(i - j) for i, j in found) * 1000 / pair.fps, len(found))
+    if not found:
+        return Share(0.0, 0)
+    return Share(float(np.mean([abs(i - j) for i, j in found])) * 1000 / pair.fps, 1)
 
 
 def matched_extrema(pair: Pair) -> Share:
-    """Percent of the truth's extrema that have a partner in the prediction (see ``mouth_timing``)."""
-    found, extrema = matched_frames(pair.true_opening, pair.predicted_opening)
-    return Share(100.0 * len(found), extrema)
+    """Percent of the truth's extrema that are matched (see ``mouth_timing``), over all clips."""
+    found, number = matched_frames(pair.true_opening, pair.predicted_opening)
+    return Share(100.0 * len({i for i, _ in found}), number)
 
 
 def matched_frames(true: Array, predicted: Array) -> tuple[list[tuple[int, int]], int]:
-    """(pairs of frames of matched extrema, how many extrema ``true`` has); two curves (T,) of any unit."""
+    """(pairs of frames of matched extrema, how many extrema ``true`` has); two curves (T,) of one unit."""
     one, other = smoothed(true), smoothed(predicted)
     kinds, partners = extrema(one), extrema(other)
     if not kinds or not partners:
         return [], len(kinds)
-    slopes, others = (slope(curve / curve.std()) for curve in (one, other))
-    path = warping_path(np.square(slopes[:, None] - others[None]))
-    matched = []
-    for frame, kind in kinds.items():
-        along = path[path[:, 0] == frame, 1]
-        first, last = int(along[0]) - NEAR_FRAMES, int(along[-1]) + NEAR_FRAMES
-        middle = (along[0] + along[-1]) / 2
-        near = [at for at, other_kind in partners.items() if other_kind == kind and first <= at <= last]
-        if near:
-            matched.append((frame, min(near, key=lambda at: abs(at - middle))))
+    frames = [0, *kinds, len(one) - 1]
+    bounds = {frame: (frames[place], frames[place + 2]) for place, frame in enumerate(kinds)}
+    path = warping_path(np.abs(slope(one)[:, None] - slope(other)[None]))
+    matched = [
+        (i, j) for i, j in path.tolist() if i in kinds and partners.get(j) == kinds[i] and bounds[i][0] <= j <= bounds[i][1]
+    ]
     return matched, len(kinds)
 
 
 def smoothed(curve: Array, sigma: float = SMOOTH_FRAMES) -> Array:
-    """(T,) float64 after a Gaussian of ``sigma`` frames, cut at four sigma; the ends are continued with their last values."""
+    """(T,) float64 after a Gaussian of ``sigma`` frames, cut at four sigma; the curve is mirrored at its ends."""
     reach = round(4 * sigma)
     kernel = np.exp(-0.5 * np.square(np.arange(-reach, reach + 1) / sigma))
-    return np.convolve(np.pad(np.asarray(curve, np.float64), reach, mode="edge"), kernel / kernel.sum(), mode="valid")
+    return np.convolve(np.pad(np.asarray(curve, np.float64), reach, mode="symmetric"), kernel / kernel.sum(), mode="valid")
 
 
 def extrema(curve: Array) -> dict[int, int]:
-    """Frame -> 1 for a maximum, -1 for a minimum; the ends are none. A flat top counts at its first frame.
+    """Frame -> 1 for a maximum, -1 for a minimum, in order; the ends are none. A flat one counts at its middle, rounded down.
 
     A curve that moves less than a millionth of its height has none: that is rounding.
     """
     if np.ptp(curve) <= 1e-6 * np.abs(curve).max():
         return {}
-    frames = np.flatnonzero(np.diff(curve))  # steps that go anywhere
-    signs = np.sign(np.diff(curve)[frames])
-    return {int(frames[k]) + 1: int(signs[k]) for k in np.flatnonzero(signs[:-1] != signs[1:])}
+    steps = np.diff(curve)
+    moves = np.flatnonzero(steps)
+    signs = np.sign(steps[moves])
+    turns = np.flatnonzero(signs[:-1] != signs[1:])
+    return {int(moves[k] + 1 + moves[k + 1]) // 2: int(signs[k]) for k in turns}
 
 
 def slope(curve: Array) -> Array:
-    """(T,) Keogh and Pazzani's derivative: the mean of the step before and half the step around a frame; ends repeat."""
-    if len(curve) < 3:
-        return np.zeros(len(curve))
-    inner = ((curve[1:-1] - curve[:-2]) + (curve[2:] - curve[:-2]) / 2) / 2
-    return np.concatenate([inner[:1], inner, inner[-1:]])
+    """(T,) the step to a frame from the one before it; 0 for the first."""
+    return np.diff(curve, prepend=curve[:1])

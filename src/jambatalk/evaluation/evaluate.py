@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jambatalk.errors import InputError
 from jambatalk.evaluation.accumulate import Accumulator
 from jambatalk.evaluation.entries import Array, Entry
 from jambatalk.evaluation.pair import Pair
@@ -67,6 +68,8 @@ def evaluate(
     "compat:". speed: whether to measure real-time factors. InputError when regions or predictions are of another mesh.
     """
     regions.check(test_set.vertices)
+    if twice := [entry.name for i, entry in enumerate(entries) if entry.name in [one.name for one in entries[:i]]]:
+        raise InputError(f"two systems are called {twice[0]}: expected different names, NAME=MODEL gives one")
     named = {entry.name for entry in entries}
     shown = [entry for entry in sanity_entries(test_set) if sanity and entry.name not in named] + list(entries)
     factors = {entry.name: real_time_factor(entry, test_set) for entry in shown if speed and entry.runs}

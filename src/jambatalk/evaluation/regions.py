@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from jambatalk.data.prepared import write_json
 from jambatalk.errors import InputError
 from jambatalk.evaluation.mouth_geometry import lip_rings, middle_of_ring, mouth_ring, upper_of_face
+from jambatalk.evaluation.test_set import TestSet
 from jambatalk.face.face import Face
+from jambatalk.face.head import default_head
 from jambatalk.training.lips import read_region
 
 Array = NDArray[Any]
 FILE = "regions.json"
 """Their name beside a prepared corpus' manifest."""
-FORMAT = "jambatalk-regions-1"
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,6 @@ class Regions:
         write_json(
             Path(path),
             {
-                "format": FORMAT,
                 "hash": self.hash,
                 "source": self.source,
                 "vertices": self.vertices,
@@ -78,21 +78,25 @@ class Regions:
         )
 
     @classmethod
-    def load(cls, path: str | Path) -> Regions:
-        """Read what ``save`` wrote. InputError when it is missing, damaged, or altered without its hash."""
+    def load(cls, path: str | Path, vertices: int) -> Regions:
+        """Read what ``save`` wrote, or any JSON object of "lips", "upper_face" and "opening", such as ``data prepare`` writes
+        beside corpora whose mesh is known. vertices: of the mesh. InputError when it is missing, damaged, of another mesh, or
+        altered without its hash.
+        """
         path = Path(path)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            if found["format"] != FORMAT:
-                raise InputError(f"its format is {found['format']!r}, expected {FORMAT!r}")
             lips, upper_face = (np.array([int(i) for i in found[name]], np.int64) for name in ("lips", "upper_face"))
             upper, lower = found["opening"]
-            regions = cls(lips, upper_face, (int(upper), int(lower)), str(found["source"]), int(found["vertices"]))
-            stored = str(found.get("hash", regions.hash))  # what ``data prepare`` writes carries none
+            own = int(found.get("vertices", vertices))
+            regions = cls(lips, upper_face, (int(upper), int(lower)), str(found.get("source", path.name)), own)
+            stored = str(found.get("hash", regions.hash))
         except InputError as error:
             raise InputError(f"{path} cannot be used: {error}") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is missing or no file of regions ({error!r})") from error
+        if own != vertices:
+            raise InputError(f"{path} is of a mesh of {own} vertices, expected {vertices}")
         if stored != regions.hash:
             raise InputError(f"{path} says its hash is {stored}, but its indices give {regions.hash}: was it changed by hand?")
         return regions
@@ -133,3 +137,25 @@ def regions_from_geometry(template: Array, triangles: Array) -> Regions:
     lips = lip_rings(template, triangles, ring, filled)
     upper_face = upper_of_face(template, triangles, ring)
     return Regions(lips, upper_face, middle_of_ring(template, ring), f"geometry ({found})", len(template))
+
+
+def find_regions(test_set: TestSet) -> Regions:
+    """The regions of a test set's mesh: of ``regions.json`` in its folder, else of the default head where that is the mesh, else
+    from its triangles and the first subject's template. InputError where none of these can be."""
+    path = test_set.folder / FILE
+    if path.is_file():
+        return Regions.load(path, test_set.vertices)
+    if is_default_head(test_set):
+        return regions_of_face(default_head())
+    if test_set.triangles is None:
+        raise InputError(
+            f"{test_set.folder} has neither {FILE} nor triangles: give --regions, or --lips, --upper-face and --opening"
+        )
+    return regions_from_geometry(test_set.template, test_set.triangles)
+
+
+def is_default_head(test_set: TestSet) -> bool:
+    """Whether the mesh is that of the default head, in whatever identity."""
+    head = default_head()
+    same = test_set.triangles is not None and np.array_equal(test_set.triangles, head.triangles)
+    return test_set.face is not None or (test_set.vertices == len(head.vertices) and same)

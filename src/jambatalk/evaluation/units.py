@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jambatalk.data.raw import METRES
+from jambatalk.data.raw import CENTIMETRES, METRES
 
-_METRES = {METRES: ("m", 1.0), "centimetres": ("cm", 0.01), "millimetres": ("mm", 0.001)}
+_METRES = {METRES: ("m", 1.0), CENTIMETRES: ("cm", 0.01), "millimetres": ("mm", 0.001)}
 
 
 @dataclass(frozen=True)

@@ -68,18 +68,25 @@ def motion_spread(offsets: Array) -> Array:
 
 
 def fourier_error(pair: Pair) -> Share:
-    """FFE: mean over vertices and frequencies of the squared difference of the amplitude spectra over time, summed over x, y
-    and z, mean over clips; mm².
+    """FFE: mean over frequencies, vertices and coordinates of |fft(p) - fft(y)|², the Fourier transforms over time, unscaled and
+    with their phases; mean over clips; mm².
 
-    The spectrum of a coordinate is |rfft| / T. Amplitudes only: with the phases in it, by Parseval's theorem, this would be the
-    mean squared distance once more.
+    By Parseval's theorem this is a clip's number of frames times its mean squared coordinate error: it grows with the length
+    of clips and says nothing of frequencies. ``amplitude_error`` does.
     """
-    total, count = 0.0, 0
+    total = sum(float(np.square(np.abs(np.fft.fft(p - y, axis=0))).sum()) for y, p in pair.blocks())
+    return Share(total / pair.truth.size * pair.unit.to_mm**2, 1)
+
+
+def amplitude_error(pair: Pair) -> Share:
+    """FFE without phases: mean over frequencies, vertices and coordinates of (|rfft(p)| - |rfft(y)|)² / T², mean over clips;
+    mm². It is 0 for the right movements at the wrong time and large for movements that are too slow, quick, small or large."""
+    total, number = 0.0, 0
     for y, p in pair.blocks():
         difference = (np.abs(np.fft.rfft(p, axis=0)) - np.abs(np.fft.rfft(y, axis=0))) / pair.frames
         total += float(np.square(difference).sum())
-        count += difference.shape[0] * difference.shape[1]
-    return Share(total / count * pair.unit.to_mm**2, 1)
+        number += difference.size
+    return Share(total / number * pair.unit.to_mm**2, 1)
 
 
 def jitter(pair: Pair) -> Share:
