@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -20,8 +20,19 @@ class VertexBiGRUConfig(BaselineConfig):
     hidden: int = 256  # in each direction
     layers: int = 2
     dropout: float = 0.1
-    position: float = 1.0  # weight of the mean squared error of the offsets, in units of their spread
+    natural: bool = False  # errors are in the corpus' unit, as in JambaTalk's loss, instead of units of the motion's spread
+    position: float = 1.0  # weight of the mean squared error of the offsets
     velocity: float = 0.0  # weight of that of their changes from frame to frame
+    lips: list[int] = field(default_factory=list)  # vertices that count once more
+    lips_weight: float = 0.0  # with this weight
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if any(not 0 <= vertex < self.outputs // 3 for vertex in self.lips) or bool(self.lips) != (self.lips_weight > 0):
+            raise ValueError(
+                f"lips_weight is {self.lips_weight} with {len(self.lips)} lips: expected both or none, and vertices below "
+                f"{self.outputs // 3}"
+            )
 
 
 class VertexBiGRU(Baseline):
@@ -43,9 +54,14 @@ class VertexBiGRU(Baseline):
 
     def loss(self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int) -> dict[str, Tensor]:
         predicted, true = self._normal(samples, offsets.shape[1]), self.normal(offsets)
+        if self.config.natural:
+            predicted, true = self.natural(predicted), offsets
         terms = {"position": self.config.position * mean_square(predicted, true)}
         if self.config.velocity:
             terms["velocity"] = self.config.velocity * mean_square(predicted.diff(dim=1), true.diff(dim=1))
+        if self.config.lips:
+            apart = (predicted - true).unflatten(-1, (-1, 3))[:, :, self.config.lips]
+            terms["lips"] = self.config.lips_weight * apart.square().mean()
         return terms
 
     @torch.no_grad()
