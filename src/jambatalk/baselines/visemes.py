@@ -1,0 +1,184 @@
+"""Motion from timed phones alone, as animators key it: one mouth shape per phone, blended by dominance functions.
+
+M. M. Cohen, D. W. Massaro, Modeling Coarticulation in Synthetic Visual Speech, in Models and Techniques in Computer Animation,
+1993. Every phone pulls the face to its own shape, most at its own time and exponentially less before and after it; the face is
+the mean of all shapes, each with its pull. No sound is heard: what this reaches is what phones and their times tell.
+
+As there: targets, and per class of phones a strength and two rates, one for the time before and one for the time after. What
+differs: targets are whole meshes and learned (``viseme_fit``), where theirs were set by hand for each parameter of a face; the
+pull rests at its full strength between ``inset`` after a phone's start and ``inset`` before its end, where theirs has its peak
+at the middle, so that long pauses hold their shape; a strength belongs to a class and not to each parameter; bilabials must
+have at least CLOSURE times the strength of all others, so that lips meet. A diphthong is its two vowels, half the time each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from jambatalk.config import from_mapping
+from jambatalk.data.clip import Timed
+from jambatalk.data.phones import BILABIALS, DIPHTHONGS, FEATURES, PHONES, SHORTEST_PAUSE, SILENCE, VOWELS, features_of
+from jambatalk.errors import InputError
+from jambatalk.files import replacing
+
+Array = NDArray[Any]
+FORMAT = "jambatalk-visemes-1"
+
+VISEMES = tuple(phone for phone in PHONES if phone not in DIPHTHONGS)
+"""The phones that have a shape of their own."""
+
+CLASSES = ("silence", "vowel", "bilabial", "labiodental", "rounded", "tongue")
+"""tongue: all consonants that are made behind the lips and do not round them."""
+
+CLOSURE = 4.0
+"""How many times stronger than any other class bilabials must be."""
+
+ROUNDED = 0.4
+"""From how much rounding on a consonant counts as rounded."""
+
+
+def class_of(phone: str) -> str:
+    """Which of CLASSES a phone of VISEMES is in."""
+    if phone == SILENCE:
+        return "silence"
+    if phone in VOWELS:
+        return "vowel"
+    if phone in BILABIALS:
+        return "bilabial"
+    if phone in ("f", "v"):
+        return "labiodental"
+    return "rounded" if features_of(phone)[0][FEATURES.index("round")] >= ROUNDED else "tongue"
+
+
+_CLASS = np.array([CLASSES.index(class_of(phone)) for phone in VISEMES])
+
+
+@dataclass(frozen=True)
+class Dominance:
+    """How the phones of each of CLASSES, in their order, pull at the face."""
+
+    strength: list[float] = field(default_factory=lambda: [1.0, 1.0, 8.0, 2.0, 1.0, 0.5])
+    before: list[float] = field(default_factory=lambda: [0.05] * 6)  # seconds over which the pull grows e-fold
+    after: list[float] = field(default_factory=lambda: [0.05] * 6)  # seconds over which it falls to 1 / e
+    inset: float = 0.02  # seconds inside a phone's ends at which its pull is full; at most half of its length
+    lead: float = 0.0  # seconds by which the face is ahead of the sound
+
+    def __post_init__(self) -> None:
+        for name in ("strength", "before", "after"):
+            values = getattr(self, name)
+            if len(values) != len(CLASSES) or not all(np.isfinite(value) and value > 0 for value in values):
+                raise ValueError(f"{name} is {values}, expected {len(CLASSES)} positive numbers: {', '.join(CLASSES)}")
+        lips = CLASSES.index("bilabial")
+        others = max(self.strength[:lips] + self.strength[lips + 1 :])
+        if self.strength[lips] < CLOSURE * others:
+            raise ValueError(
+                f"the strength of bilabials is {self.strength[lips]}, expected {CLOSURE:g} times the others' {others} or more"
+            )
+        if self.inset < 0:
+            raise ValueError(f"inset is {self.inset}, expected 0 seconds or more")
+
+
+def segments(phones: Sequence[Timed]) -> list[tuple[int, float, float]]:
+    """(index into VISEMES, start s, end s) in order of time, pauses filled in and without end before and after the speech.
+
+    InputError for a phone that is unknown or ends before it starts.
+    """
+    found: list[tuple[int, float, float]] = []
+    silence, reached = VISEMES.index(SILENCE), -np.inf
+    for phone, start, end in sorted(phones, key=lambda timed: (timed.start, timed.end, timed.text)):
+        if phone not in PHONES:
+            raise InputError(f"{phone!r} is no phone known here, expected IPA symbols as data.phones.PHONES lists them")
+        if not -np.inf < start <= end < np.inf:
+            raise InputError(f"phone {phone!r} lasts from {start} to {end} s, expected an end after its start")
+        if phone == SILENCE:
+            continue  # what no phone fills is a pause
+        if start - reached >= SHORTEST_PAUSE:
+            found.append((silence, reached, start))
+        first, last = DIPHTHONGS.get(phone, (phone, phone))
+        middle = (start + end) / 2
+        if first == last:
+            found.append((VISEMES.index(phone), start, end))
+        else:
+            found += [(VISEMES.index(first), start, middle), (VISEMES.index(last), middle, end)]
+        reached = max(reached, end)
+    return [*found, (silence, reached, np.inf)]
+
+
+def pulls(phones: Sequence[Timed], frames: int, fps: float, dominance: Dominance) -> Array:
+    """(frames, len(VISEMES)) float64: the share that each phone's shape has in frame t, at t / fps seconds; rows sum to 1."""
+    index, start, end = (np.array(column) for column in zip(*segments(phones), strict=True))
+    kind = _CLASS[index]
+    inset = np.minimum(dominance.inset, (end - start) / 2)
+    times = (np.arange(frames) / fps + dominance.lead)[:, None]  # (T, 1)
+    early, late = np.maximum(start + inset - times, 0), np.maximum(times - (end - inset), 0)  # (T, segments)
+    pull = np.log(dominance.strength)[kind] - early / np.array(dominance.before)[kind] - late / np.array(dominance.after)[kind]
+    share = np.exp(pull - pull.max(1, keepdims=True))
+    share /= share.sum(1, keepdims=True)
+    of_phone = np.zeros((len(index), len(VISEMES)))
+    of_phone[np.arange(len(index)), index] = 1.0
+    return share @ of_phone  # type: ignore[no-any-return]
+
+
+class Visemes:
+    """Shapes of phones and how they are blended. ``animate_phones`` is what it is for.
+
+    shapes: (len(VISEMES), 3 V) float32 offsets from the template in ``unit``, x, y, z of each vertex side by side.
+    seen: (len(VISEMES),) frames of the fitted speech in which each phone's share summed up to 1; near 0 where the shape comes
+    from the phone's articulatory features alone.
+    """
+
+    def __init__(self, shapes: Array, seen: Array, dominance: Dominance, unit: str, notes: Mapping[str, Any]) -> None:
+        if shapes.ndim != 2 or len(shapes) != len(VISEMES) or shapes.shape[1] % 3 or not np.isfinite(shapes).all():
+            raise ValueError(f"shapes are {shapes.dtype} {shapes.shape}, expected finite ({len(VISEMES)}, 3 V)")
+        if seen.shape != (len(VISEMES),):
+            raise ValueError(f"seen has shape {seen.shape}, expected ({len(VISEMES)},)")
+        self.shapes, self.seen = np.asarray(shapes, np.float32), np.asarray(seen, np.float32)
+        self.dominance, self.unit, self.notes = dominance, unit, dict(notes)
+
+    def animate_phones(self, phones: Sequence[Timed], frames: int, fps: float) -> Array:
+        """(frames, 3 V) float32 offsets; frame t belongs to t / fps seconds.
+
+        phones: in IPA, in any order, pauses as ``sil`` or left out. InputError for an unknown one.
+        """
+        return (pulls(phones, frames, fps, self.dominance) @ self.shapes).astype(np.float32)  # type: ignore[no-any-return]
+
+
+def save_visemes(path: str | Path, visemes: Visemes) -> None:
+    """Write one safetensors file."""
+    header = {"format": FORMAT, "phones": json.dumps(VISEMES), "dominance": json.dumps(asdict(visemes.dominance)),
+              "unit": visemes.unit, "notes": json.dumps(visemes.notes)}  # fmt: skip
+    with replacing(path) as temporary:
+        try:
+            save_file({"shapes": visemes.shapes, "seen": visemes.seen}, temporary, header)
+        except SafetensorError as error:  # a full disk
+            raise InputError(f"cannot write {path}: {error}") from error
+
+
+def load_visemes(path: str | Path) -> Visemes:
+    """The visemes in a file. InputError when it is missing, damaged or of another kind."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no visemes at {path}: expected a file written by scripts/fit_visemes.py")
+    try:
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise InputError(f"{path} is of format {header.get('format')!r}, expected {FORMAT!r}")
+            shapes, seen = file.get_tensor("shapes"), file.get_tensor("seen")
+        if tuple(json.loads(header["phones"])) != VISEMES:
+            raise InputError(f"{path} holds shapes of other phones than those known here: fit it again")
+        dominance = from_mapping(Dominance, json.loads(header["dominance"]), str(path))
+        return Visemes(shapes, seen, dominance, header["unit"], json.loads(header["notes"]))
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged or holds no visemes ({' '.join(str(error).split())[:200]})") from error
