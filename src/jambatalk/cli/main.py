@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from jambatalk.cli.animate import animate
+from jambatalk.cli.compare import compare
 from jambatalk.cli.convert import convert
 from jambatalk.cli.data import data
 from jambatalk.cli.demo import demo
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (animate, demo, doctor, evaluate, export, network, train):
+for command in (animate, compare, demo, doctor, evaluate, export, network, train):
     app.command()(plain_errors(command))
 app.add_typer(convert, name="convert")
 data.command("fit-phones")(plain_errors(fit_phones))
