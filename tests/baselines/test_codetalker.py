@@ -204,6 +204,25 @@ def test_rows_speakers_and_seeds() -> None:
         assert torch.equal(*made)
 
 
+@pytest.mark.parametrize("teacher_forcing", [True, False])
+def test_products_in_bfloat16(teacher_forcing: bool) -> None:
+    network = moving(replace(CONFIG, teacher_forcing=teacher_forcing)).train()
+    samples, offsets = made_talk(2, 10)
+    for step, groups in ((CONFIG.prior_steps, ("decoder", "motion_in", "to_features", "hearing")), (0, ("prior",))):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = torch.stack(list(network.loss(samples, offsets, torch.tensor([0, 1]), step).values())).sum()
+        loss.backward()
+        for group in groups:
+            gradients = [p.grad for p in network.get_submodule(group).parameters()]
+            assert all(g is not None and torch.isfinite(g).all() for g in gradients)
+            assert any(g.any() for g in gradients if g is not None)
+    features = torch.randn(50, CONFIG.code_width)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network.prior.book.nearest(features)
+    assert torch.equal(found, torch.cdist(features, network.prior.book.codes).argmin(dim=1))
+
+
 def test_saved_and_loaded(tmp_path: Path) -> None:
     network = moving()
     network.output_scale.fill_(0.5)

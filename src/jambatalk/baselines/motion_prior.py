@@ -33,9 +33,10 @@ class Codebook(nn.Module):
 
     def nearest(self, features: Tensor) -> Tensor:
         """(..., width) features -> (...) indices of the codes with the smallest Euclidean distance."""
-        with torch.no_grad():
+        # In full precision even where products are in bfloat16, which has too few digits to tell near codes apart.
+        with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
             codes = self.codes
-            return (codes.square().sum(1) - 2 * features @ codes.T).argmin(dim=-1)
+            return (codes.square().sum(1) - 2 * features.to(codes.dtype) @ codes.T).argmin(dim=-1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """(..., width) features -> (their codes, the same with the gradient passed straight through to the features).
@@ -50,7 +51,7 @@ class Codebook(nn.Module):
         """Move codes that were idle for too long onto some of this batch's features (..., width), and count anew."""
         if not self.renew_after:
             return
-        features = features.reshape(-1, self.codes.shape[1])
+        features = features.reshape(-1, self.codes.shape[1]).to(self.codes.dtype)
         stale = (self.idle >= self.renew_after).nonzero().flatten()
         self.codes[stale] = features[torch.randint(len(features), (len(stale),), device=features.device)]
         self.idle += 1
