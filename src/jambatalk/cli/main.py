@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from jambatalk.cli.ablate import ablate
 from jambatalk.cli.animate import animate
 from jambatalk.cli.compare import compare
 from jambatalk.cli.convert import convert
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (animate, compare, demo, doctor, evaluate, export, network, train):
+for command in (ablate, animate, compare, demo, doctor, evaluate, export, network, train):
     app.command()(plain_errors(command))
 app.add_typer(convert, name="convert")
 data.command("fit-phones")(plain_errors(fit_phones))
