@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jambatalk.baselines.viseme_fit import RIDGE, Array, Sums, changed, fit_visemes, viseme_error
+from jambatalk.baselines.viseme_fit import CLOSED, RIDGE, Array, Sums, changed, counting, fit_visemes, viseme_error
 from jambatalk.baselines.visemes import (
     CLASSES,
     CLOSURE,
@@ -156,6 +156,7 @@ def test_ridge_finds_made_shapes_again(tmp_path: Path) -> None:
     found = fit_visemes(clips, dominance, ridge=1e-6)
     np.testing.assert_allclose(found.shapes, made.shapes, atol=0.01)
     assert found.seen.sum() == pytest.approx(40 * 110)
+    assert found.notes["frames"] == 40 * 110
     held = fit_visemes(clips, dominance, ridge=1e9)
     assert np.abs(held.shapes - held.shapes.mean(0)).max() < 1e-3  # nothing but the mean face
 
@@ -184,11 +185,18 @@ def test_search_comes_closer_than_where_it_starts(tmp_path: Path) -> None:
 def test_error_from_sums_is_the_error() -> None:
     rng = np.random.default_rng(3)
     pull, motion, shapes = rng.random((50, len(VISEMES))), rng.random((50, 4)), rng.random((len(VISEMES), 4))
-    sums = Sums()
-    sums.add(pull[:20], motion[:20])
-    sums.add(pull[20:], motion[20:])
-    assert sums.error(shapes) == pytest.approx(np.square(motion - pull @ shapes).sum(1).mean())
+    sums, counts = Sums(), rng.uniform(1, 3, 50)
+    sums.add(pull[:20], motion[:20], counts[:20])
+    sums.add(pull[20:], motion[20:], counts[20:])
+    assert sums.error(shapes) == pytest.approx(np.average(np.square(motion - pull @ shapes).sum(1), weights=counts))
     assert sums.error(sums.shapes(RIDGE)) < sums.error(np.tile(motion.mean(0), (len(VISEMES), 1)) / len(VISEMES))
+
+
+def test_the_middle_of_a_bilabial_counts_most() -> None:
+    phones = [Timed("m", 0.1, 0.3), Timed("ɑ", 0.3, 0.5), Timed("b", 0.5, 0.58), Timed("p", 0.9, 1.1)]
+    counts = counting(phones, 45, 50)
+    assert np.flatnonzero(counts > 1).tolist() == [10, 27]  # the last one's middle lies behind the end
+    assert set(counts) == {1.0, CLOSED}
 
 
 def test_file_gives_the_same_motion(tmp_path: Path) -> None:

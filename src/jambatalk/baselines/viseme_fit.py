@@ -2,8 +2,9 @@
 
 Given the dominance functions, a frame is a weighted sum of shapes, so that ridge regression gives the shapes: first a linear map
 from articulatory features to shapes, then what each phone's own shape adds to that, held to zero where there is little speech
-to tell. A phone that never occurs keeps the shape of its features. The dominance functions are found by a coarse search, one
-number at a time: shapes are fitted on every other clip, and the error on the clips between decides.
+to tell. Frames at the middle of a bilabial count more than others. A phone that never occurs keeps the shape of its features.
+The dominance functions are found by a coarse search, one number at a time: shapes are fitted on every other clip, and the error
+on the clips between decides.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.baselines.visemes import CLASSES, VISEMES, Dominance, Visemes, pulls
-from jambatalk.data.phones import features_of
+from jambatalk.data.clip import Timed
+from jambatalk.data.phones import BILABIALS, features_of
 from jambatalk.data.prepared import PreparedClip
 from jambatalk.errors import InputError
 
@@ -30,6 +32,8 @@ LEADS = (-0.08, -0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06, 0.08, 0.12)
 """What the search tries: seconds, and strengths against a vowel's 1."""
 RIDGE = 5.0
 """Frames of speech against which a shape is held to its prior."""
+CLOSED = 8.0
+"""How many times a frame counts in which the lips should meet: those are few and short, and the mean would leave lips apart."""
 SEARCHED, TURNS = 100, 3
 """Clips that the search takes, spread evenly; how often it goes through everything at most."""
 DIRECTIONS, SAMPLED = 24, 600
@@ -40,20 +44,23 @@ class Sums:
     """What ridge regression needs of any number of frames.
 
     gram: (P, P) of the pulls. cross: (P, D) of pulls and motion. total: (D,) of the motion. square: of all motion. count: frames.
+    Each is weighted by how much a frame counts.
     """
 
     def __init__(self) -> None:
         self.gram: Any = 0.0
         self.cross: Any = 0.0
         self.total: Any = 0.0
-        self.square, self.count = 0.0, 0
+        self.square, self.count = 0.0, 0.0
 
-    def add(self, pull: Array, motion: Array) -> None:
-        """pull: (T, P). motion: (T, D)."""
-        self.gram = self.gram + pull.T @ pull
-        self.cross = self.cross + pull.T @ motion
-        self.total = self.total + motion.sum(0)
-        self.square, self.count = self.square + float(np.square(motion).sum()), self.count + len(motion)
+    def add(self, pull: Array, motion: Array, counts: Array) -> None:
+        """pull: (T, P). motion: (T, D). counts: (T,) how much each frame counts."""
+        weighted = pull.T * counts
+        self.gram = self.gram + weighted @ pull
+        self.cross = self.cross + weighted @ motion
+        self.total = self.total + counts @ motion
+        self.square = self.square + float(counts @ np.square(motion).sum(1))
+        self.count = self.count + float(counts.sum())
 
     def shapes(self, ridge: float) -> Array:
         """(P, D) shapes: the mean, what articulatory features say, and what is left."""
@@ -68,6 +75,16 @@ class Sums:
         """The mean over frames of the squared distance between the motion and the blended shapes."""
         missed = self.square - 2 * np.sum(shapes * self.cross) + np.sum(shapes * (self.gram @ shapes))
         return float(missed / self.count)
+
+
+def counting(phones: Sequence[Timed], frames: int, fps: float) -> Array:
+    """(frames,) float64: CLOSED for the frame nearest to the middle of a bilabial, 1 for all others."""
+    counts = np.ones(frames)
+    for phone, start, end in phones:
+        middle = round((start + end) / 2 * fps)
+        if phone in BILABIALS and 0 <= middle < frames:
+            counts[middle] = CLOSED
+    return counts
 
 
 def motion_of(clip: PreparedClip) -> tuple[Array, Array]:
@@ -94,14 +111,22 @@ def fit_visemes(
         raise InputError(f"clips have {' and '.join(f'{count} vertices in {unit}' for unit, count in sorted(kinds))}")
     if dominance is None:
         dominance = search(told[:: -(-len(told) // SEARCHED)], ridge, progress)
-    sums = Sums()
+    sums, seen = Sums(), np.zeros(len(VISEMES))
     for clip in told:
         moved, tracked = motion_of(clip)
-        sums.add(pulls(clip.phones or (), clip.frames, clip.fps, dominance)[tracked], moved[tracked])
+        timing = clip.phones or (), clip.frames, clip.fps
+        pull = pulls(*timing, dominance)[tracked]
+        sums.add(pull, moved[tracked], counting(*timing)[tracked])
+        seen += pull.sum(0)
     if not sums.count:
         raise InputError("no frame of the clips was tracked")
-    notes = {"clips": len(told), "frames": sums.count, "corpora": sorted({clip.corpus.name for clip in told}), "ridge": ridge}
-    return Visemes(sums.shapes(ridge), sums.gram.sum(1), dominance, told[0].corpus.unit, notes)
+    notes = {
+        "clips": len(told),
+        "frames": round(seen.sum()),
+        "corpora": sorted({clip.corpus.name for clip in told}),
+        "ridge": ridge,
+    }
+    return Visemes(sums.shapes(ridge), seen, dominance, told[0].corpus.unit, notes)
 
 
 def search(clips: Sequence[PreparedClip], ridge: float, progress: Callable[[str], None] | None = None) -> Dominance:
@@ -115,7 +140,8 @@ def search(clips: Sequence[PreparedClip], ridge: float, progress: Callable[[str]
     def error(dominance: Dominance) -> float:
         halves = Sums(), Sums()
         for i, (clip, motion, tracked) in enumerate(small):
-            halves[i % 2].add(pulls(clip.phones or (), clip.frames, clip.fps, dominance)[tracked], motion)
+            timing = clip.phones or (), clip.frames, clip.fps
+            halves[i % 2].add(pulls(*timing, dominance)[tracked], motion, counting(*timing)[tracked])
         first, second = halves
         if not second.count:
             return first.error(first.shapes(ridge))
