@@ -108,11 +108,13 @@ def serve(
 ) -> None:
     """Show a study on a web page and store the answers in STUDY/answers.sqlite, until Ctrl-C. Stop and start at any time."""
     import secrets
+    from contextlib import closing
 
     from jambatalk.cli.screen import screen
-    from jambatalk.study.plan import load_study
+    from jambatalk.study.plan import ANSWERS_FILE, load_study
     from jambatalk.study.server import listen, require_server
     from jambatalk.study.server import serve as run
+    from jambatalk.study.store import Store
 
     require_server()
     made = load_study(folder)
@@ -122,11 +124,12 @@ def serve(
         8 <= len(token) <= 200 and token.isascii() and token.replace("-", "").replace("_", "").isalnum()
     ):
         raise InputError("--token must have 8 to 200 letters, digits, - or _, or be the word random")
-    with listen(host, port) as listening, screen() as shown:
+    with listen(host, port) as listening, closing(Store(made.folder / ANSWERS_FILE)) as store, screen() as shown:
         name = f"[{host}]" if ":" in host else host
         link = f"http://{name}:{listening.getsockname()[1]}/" + (f"#token={token}" if token else "")
         shown.line(f"{made.settings.title}: {link} (Ctrl-C ends)")
-        raters, answers = run(made, listening, token=token, most=max_raters)
+        run(store, made, listening, token=token, most=max_raters)
+        raters, answers = store.counts()
         shown.line(f"{folder}: {raters} raters, {answers} answers stored")
 
 

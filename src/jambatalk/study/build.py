@@ -135,7 +135,7 @@ class _Maker:
             media[name] = Shown(system, clip, round(video.seconds, 3), sha256(self.folder / name))
         self._compare(tuple(found), clips, videos)
         study = Study(
-            out, self._token(), self.settings, tuple(found), clips, media, self._mismatches(media, next(iter(found)), wrong),
+            out, secrets.token_hex(16), self.settings, tuple(found), clips, media, self._mismatches(media, next(iter(found)), wrong),
             tuple(self._tones(order) for order in orders), self._volume() if orders else None,
             {name: str(folder) for name, folder in systems.items()},
         )  # fmt: skip

@@ -17,7 +17,7 @@ from jambatalk.study.store import Rater
 from jambatalk.study.trials import RATING
 
 Array = NDArray[Any]
-DRAWS = 2000
+DRAWS = 1000
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ import hmac
 import json
 import re
 import socket
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jambatalk.errors import InputError, MissingExtraError
-from jambatalk.study.plan import ANSWERS_FILE, MEDIA_FOLDER, Study
+from jambatalk.study.plan import MEDIA_FOLDER, Study
 from jambatalk.study.store import Answer, Full, Store
 from jambatalk.study.trials import HEADPHONES, Trial, trials_for, trials_per_rater
 
@@ -206,22 +207,16 @@ def listen(host: str, port: int) -> socket.socket:
         raise InputError(f"cannot listen on {host} port {port}: {reason}") from error
 
 
-def serve(study: Study, listening: socket.socket, *, token: str | None = None, most: int = 10_000) -> tuple[int, int]:
-    """Serve until interrupted; requests under way are finished. Gives the numbers of raters and answers in the database."""
+def serve(store: Store, study: Study, listening: socket.socket, *, token: str | None = None, most: int = 10_000) -> None:
+    """Serve until interrupted; requests under way are finished. MissingExtraError without the libraries of the server."""
     require_server()
     import uvicorn
 
-    store = Store(study.folder / ANSWERS_FILE)
     # Access logs would hold addresses; the one header that names the software serves nobody.
     config = uvicorn.Config(
         study_app(study, store, token=token, most=most), access_log=False, log_level="warning", server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=3, lifespan="off",
     )  # fmt: skip
-    try:
+    # uvicorn ends in good order on Ctrl-C and then passes it on.
+    with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:
-        pass
-    finally:
-        counts = store.counts()
-        store.close()
-    return counts

@@ -118,11 +118,11 @@ function consent() {
   const start = make("button", { class: "main", type: "button", id: "start", text: "Start", disabled: true });
   box.addEventListener("change", () => { start.disabled = !box.checked; });
   start.addEventListener("click", () => { start.disabled = true; join(); });
-  const minutes = study.headphones ? "You need headphones. " : "";
+  const needs = study.headphones ? "You need headphones. " : "";
   show(make("section", { class: "card narrow" },
     make("h1", { text: study.title }),
     ...study.consent.split(/\n\s*\n/).map((text) => make("p", { text })),
-    make("p", { class: "hint", text: `${minutes}There are ${study.ratings} short trials after a practice one. If you close the page, you can go on later in this browser.` }),
+    make("p", { class: "hint", text: `${needs}There are ${study.ratings} short trials after a practice one. If you close the page, you can go on later in this browser.` }),
     make("label", { class: "agree" }, box, make("span", { text: "I have read this and agree to take part." })),
     make("div", { class: "next" }, start)));
 }
@@ -195,7 +195,7 @@ async function watch(trial) {
     return figure;
   });
   const stage = make("div", { class: two ? "stage two" : "stage" }, ...figures);
-  const hint = make("span", { class: "hint", id: "hint" });
+  const hint = make("p", { class: "hint", id: "hint", role: "status" });
   const go = make("button", { class: "main", type: "button", id: "next", text: "Next", disabled: true });
   const fields = Object.entries(study.questions).map(([id, text]) => question(id, text, study.choices, change));
   const asked = make("div", { class: fields.length > 1 ? "asked several" : "asked one" }, ...fields);
@@ -223,10 +223,11 @@ async function watch(trial) {
     if (problem instanceof Error) hint.textContent = `Your browser cannot play this video (${problem.name}).`;
     else if (!ready) hint.textContent = "Loading …";
     else if (!watched) hint.textContent = two ? "First watch both videos to the end, together or one by one." : "First watch the video to the end.";
-    else if (open) hint.textContent = "You may play them again. Then answer above.";
+    else if (open) hint.textContent = "You may play again. Then answer below.";
     else hint.textContent = "";
   }
 
+  videos.forEach((video, i) => video.addEventListener("click", () => ready && player.play([i])));
   play.forEach((button, i) => button.addEventListener("click", () => player.play(which[i])));
   go.addEventListener("click", () => {
     player.stop();
@@ -237,8 +238,7 @@ async function watch(trial) {
     make("p", { class: "lead" }, make("strong", { text: practice ? "Practice" : `${done + 1} of ${all}` }),
       make("span", { text: practice ? "This one does not count." : two ? "Compare the two videos." : "Watch the video." })),
     ...(trial.instruction ? [make("p", { class: "note", text: trial.instruction })] : []),
-    stage, make("div", { class: "plays" }, ...play), asked,
-    make("div", { class: "next" }, hint, go),
+    stage, make("div", { class: "plays" }, ...play), hint, asked, make("div", { class: "next" }, go),
     make("p", { class: "keys" }, make("kbd", { text: "Space" }), " play  ",
       ...(two ? [make("kbd", { text: "←" }), " A  ", make("kbd", { text: "→" }), " B  ", ...(study.choices.includes("tie") ? [make("kbd", { text: "↓" }), " no difference  "] : [])]
         : [make("kbd", { text: "1" }), "–", make("kbd", { text: "5" }), " answer  "]),
