@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -179,3 +183,12 @@ def test_scores_of_other_clips_are_refused() -> None:
         bootstrap_interval(np.zeros(3), ["a", "b"])
     with pytest.raises(InputError, match="expected"):
         bootstrap_interval(np.zeros((2, 2, 2)))
+
+
+def test_the_example_of_the_documentation_runs() -> None:
+    page = Path(__file__).parents[2] / "docs" / "compare.md"
+    shown = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)[0]
+    names: dict[str, Any] = {}
+    exec(shown, names)
+    assert names["difference"].verdict == "real"
+    assert all(one.real for one in names["both"])

@@ -19,6 +19,7 @@ Array = NDArray[Any]
 WIDTH, LEFT, RIGHT = 1000, 56, 12
 CURVES_TOP, CURVES_HEIGHT = 26, 250
 SPECTRUM_TOP, SPECTRUM_HEIGHT = 302, 120
+BOTTOM = CURVES_TOP + CURVES_HEIGHT
 HEIGHT = 462
 PAUSES = (SILENCE, "sp", "")
 TRUTH = "truth"
@@ -82,7 +83,7 @@ def _path(curve: Array, fps: float, seconds: float, top: float) -> str:
 
 
 def _axes(seconds: float, top: float, unit: str) -> list[str]:
-    bottom, right = CURVES_TOP + CURVES_HEIGHT, WIDTH - RIGHT
+    right = WIDTH - RIGHT
     parts = []
     step = nice_step(top / 5)
     for n in range(int(top / step) + 1):
@@ -100,7 +101,7 @@ def _axes(seconds: float, top: float, unit: str) -> list[str]:
     for n in range(int(seconds / step + 1e-9) + 1):
         x = _x(n * step, seconds)
         parts.append(
-            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 5}"/>'
+            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{BOTTOM}" y2="{BOTTOM + 5}"/>'
             f'<text class="tick" x="{x:.1f}" y="{low + 18}">{round(n * step, 10):g}</text>'
         )
     parts.append(f'<text class="axis" x="{(LEFT + right) / 2}" y="{low + 36}">seconds</text>')

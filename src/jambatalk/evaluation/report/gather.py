@@ -15,7 +15,7 @@ from jambatalk.evaluation.entries import Entry, open_entry
 from jambatalk.evaluation.evaluate import Scored, evaluate
 from jambatalk.evaluation.regions import Regions
 from jambatalk.evaluation.report.heat_maps import MotionMap
-from jambatalk.evaluation.sanity import sanity_entries
+from jambatalk.evaluation.sanity import TRUTH, sanity_entries
 from jambatalk.evaluation.test_set import TestClip, TestSet
 
 Array = NDArray[Any]
@@ -85,7 +85,7 @@ def gather(
     regions: Regions,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[System]:
-    """Score the systems, after the sanity rows that are not among them, on all splits of the set.
+    """Score the systems and the sanity rows that are not among them on all splits: the truth, the systems, the other rows.
 
     Fills in ``scored`` and ``watches``. InputError when two systems have one name, or predictions are of another mesh.
     """
@@ -94,8 +94,9 @@ def gather(
         raise InputError(f"two systems are called {twice[0]}: expected different names, NAME=MODEL gives one")
     sanity = [System(entry.name, (entry,), (Watch(),), sanity=True) for entry in sanity_entries(test_set)]
     plain = {one.name for one in sanity}
-    shown = [one for one in sanity if one.name not in names]
-    shown += [replace(system, sanity=system.name in plain) for system in systems]
+    shown = [replace(system, sanity=system.name in plain) for system in systems]
+    shown += [one for one in sanity if one.name not in names]
+    shown.sort(key=lambda system: (system.name != TRUTH, system.sanity))
     done, total = 0, len(test_set.clips) * sum(len(system.entries) for system in shown)
 
     def step(*_: Any) -> None:

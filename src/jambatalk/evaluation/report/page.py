@@ -14,7 +14,7 @@ from jambatalk.evaluation.published import PUBLISHED
 from jambatalk.evaluation.regions import Regions
 from jambatalk.evaluation.report.gather import System, gather
 from jambatalk.evaluation.report.pictures import data_uri, require_matplotlib
-from jambatalk.evaluation.report.sections import clip_figure, clips_drawn, moving, split_section
+from jambatalk.evaluation.report.sections import clip_figure, clips_drawn, moving, split_section, truth_of
 from jambatalk.evaluation.report.worst_clips import WorstClip, film, worst
 from jambatalk.evaluation.statistics import ALPHA, LEVEL
 from jambatalk.evaluation.tables import number
@@ -99,7 +99,7 @@ def render(
     films: list[WorstClip] = []
     if videos and test_set.triangles is not None:
         chosen = worst(base, test_set, metric, videos)
-        films = film(chosen, best_first[:FILMED], test_set, lambda done, total: tell("videos", done, total))
+        films = film(chosen, best_first[:FILMED], test_set, truth_of(systems), lambda done, total: tell("videos", done, total))
     values: dict[str, Any] = {
         "systems": systems, "moving": moving(systems), "sections": sections, "figures": figures, "test_set": test_set,
         "regions": regions, "unit": unit, "reference": reference, "command": command, "version": __version__,
@@ -109,7 +109,7 @@ def render(
     template = _environment().get_template(TEMPLATE)
     size, fitting = len(template.render(**values, films=[], films_left_out=0).encode()), []
     for one in films:
-        size += len(one.mp4) * 4 // 3
+        size += (len(one.mp4) + len(one.poster)) * 4 // 3
         if size <= MOST_BYTES:
             fitting.append(one)
     return template.render(**values, films=fitting, films_left_out=len(films) - len(fitting))

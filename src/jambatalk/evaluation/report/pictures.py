@@ -35,6 +35,16 @@ def png(image: Array) -> bytes:
     return buffer.getvalue()
 
 
+def jpeg(image: Array) -> bytes:
+    """A JPEG of (H, W, 3) uint8, for what need not be sharp."""
+    require_matplotlib()
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, image, format="jpeg", pil_kwargs={"quality": 80})
+    return buffer.getvalue()
+
+
 def data_uri(data: bytes, kind: str) -> str:
     """An address that holds the data itself, such as ``data:image/png;base64,...``."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

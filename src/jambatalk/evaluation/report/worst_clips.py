@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jambatalk.audio import Speech
 from jambatalk.evaluation.report.gather import SEEDS, System
+from jambatalk.evaluation.report.pictures import jpeg
 from jambatalk.evaluation.test_set import TestClip, TestSet
 from jambatalk.evaluation.units import Unit
 from jambatalk.face.face import Face
@@ -32,12 +33,14 @@ HEAD_METRES = 0.2
 
 @dataclass(frozen=True)
 class WorstClip:
-    """A clip's video. error: of the reference, by ``metric``. systems: whose faces are beside the truth's, in order."""
+    """A clip's video. error: of the reference. systems: whose faces are beside the truth's, in order. poster: a JPEG of the
+    frame in which the true mouth is open widest."""
 
     clip: TestClip
     error: float
     systems: tuple[str, ...]
     mp4: bytes
+    poster: bytes
     width: int
     height: int
 
@@ -56,22 +59,28 @@ def film(
     chosen: Sequence[tuple[TestClip, float]],
     systems: Sequence[System],
     test_set: TestSet,
+    truth: Mapping[str, Array],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[WorstClip]:
-    """A video of each clip: the truth, then the first entry of each system. The corpus has to tell its triangles."""
+    """A video of each clip: the truth, then the first entry of each system. The corpus has to tell its triangles.
+
+    truth: clip -> its true opening (T,).
+    """
     films = []
     for done, (clip, error) in enumerate(chosen, 1):
         motions = [("truth", clip.truth)]
         motions += [(system.name, system.entries[0].animate(clip, SEEDS[0])) for system in systems]
-        mp4, (width, height) = side_by_side(clip, motions, test_set)
-        films.append(WorstClip(clip, error, tuple(system.name for system in systems), mp4, width, height))
+        widest = int(np.argmax(truth[clip.name]))
+        mp4, poster = side_by_side(clip, motions, test_set, widest)
+        height, width = poster.shape[:2]
+        films.append(WorstClip(clip, error, tuple(system.name for system in systems), mp4, jpeg(poster), width, height))
         if progress is not None:
             progress(done, len(chosen))
     return films
 
 
-def side_by_side(clip: TestClip, motions: Sequence[tuple[str, Array]], test_set: TestSet) -> tuple[bytes, tuple[int, int]]:
-    """(MP4, (width, height)) of offsets (T, V, 3) of one clip by name, with the clip's sound."""
+def side_by_side(clip: TestClip, motions: Sequence[tuple[str, Array]], test_set: TestSet, kept: int) -> tuple[bytes, Array]:
+    """(MP4, one of its pictures (H, W, 3)) of offsets (T, V, 3) of one clip by name, with the clip's sound."""
     assert test_set.triangles is not None
     renderer, scale = _renderer(clip.template, test_set)
     columns = min(COLUMNS, len(motions))
@@ -83,7 +92,7 @@ def side_by_side(clip: TestClip, motions: Sequence[tuple[str, Array]], test_set:
         label = name if len(name) <= 24 else f"{name[:22]}.."
         wide, _ = text_size(label, 2)
         draw_text(picture, label, (left + max(2, (PANEL - wide) // 2), top + PANEL + 4), INK, 2)
-    size = (picture.shape[1], picture.shape[0])
+    size, poster = (picture.shape[1], picture.shape[0]), picture
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
         with VideoFile(path, size, clip.fps, Speech(clip.samples)) as video:
@@ -92,7 +101,9 @@ def side_by_side(clip: TestClip, motions: Sequence[tuple[str, Array]], test_set:
                     vertices = (clip.template + offsets[frame]) * scale
                     picture[top : top + PANEL, left : left + PANEL] = renderer.render(vertices.astype(np.float32))
                 video.add(picture)
-        return path.read_bytes(), size
+                if frame == kept:
+                    poster = picture.copy()
+        return path.read_bytes(), poster
 
 
 def _renderer(template: Array, test_set: TestSet) -> tuple[Renderer, float]:
