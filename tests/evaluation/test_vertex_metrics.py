@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from jambatalk.errors import InputError
 from jambatalk.evaluation import several, vertex_metrics
-from jambatalk.evaluation.accumulate import METRICS, Accumulator, better
+from jambatalk.evaluation.accumulate import METRICS, STOCHASTIC, Accumulator, better
 from jambatalk.evaluation.pair import BLOCK, Pair
 from jambatalk.evaluation.regions import Regions
 from jambatalk.evaluation.units import Unit
@@ -204,3 +206,18 @@ def test_what_is_better_is_known_by_the_full_name() -> None:
     assert better("opening_correlation") == "higher"
     assert better("FDD_m2") == "zero"
     assert better("compat:LVE_cm2") == ""
+
+
+def test_the_metric_that_the_docs_add_works() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(page.split("```python")[1].split("```")[0], names)
+    predicted = still()
+    predicted[:, 3] = (0.3, 0.0, 0.4)  # one of four lips
+    assert names["lip_drift"](pair(still(), predicted)).value == pytest.approx(0.5 / 4 * 10)
+
+
+def test_the_docs_explain_every_metric() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for metric in (*METRICS, *STOCHASTIC):
+        assert f"`{metric.full_name(Unit('centimetres'))}`" in page

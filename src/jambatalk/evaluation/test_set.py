@@ -155,7 +155,7 @@ def load_test_set(folder: str | Path, splits: Sequence[str] | None = None, schem
     corpus = open_prepared(folder)
     known = corpus.splits(scheme)
     if splits is None:
-        splits = [name for name in known if name.startswith("test")]
+        splits = sorted(name for name in known if name.startswith("test"))
         if not splits:
             raise InputError(f"{folder} has no split for tests: choose from {', '.join(known) or 'none'}")
     return TestSet(corpus, list(dict.fromkeys(splits)), scheme)
