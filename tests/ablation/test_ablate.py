@@ -60,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ablation")
     write_grid(folder / "raw", default_head(), CLIPS)
     prepare("grid468", folder / "raw", folder / "data")
-    (folder / "suite.yaml").write_text(SUITE)
+    (folder / "suite.yaml").write_text(SUITE, encoding="utf-8")
     return folder
 
 
@@ -84,7 +84,8 @@ def test_killed_in_the_middle_it_goes_on_and_ends_in_a_table(place: Path) -> Non
     program = subprocess.Popen([sys.executable, "-m", "jambatalk", *command(place, *only)], stderr=subprocess.DEVNULL)
     folders = [runner.folder(run) for run in runner.runs]
     try:
-        until(lambda: any((folder / "last.pt").exists() for folder in folders))
+        until(lambda: program.poll() is not None or any((folder / "last.pt").exists() for folder in folders))
+        assert program.poll() is None
         assert runner.working()
         refused = CliRunner().invoke(app, command(place, *only))
         assert refused.exit_code == 2
