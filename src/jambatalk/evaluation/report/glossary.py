@@ -36,7 +36,7 @@ TERMS: dict[str, Term] = {
     "sound_lag": Term("lag to sound", "How late the opening comes after the loudness of the sound; compare it with the truth's."),
     "jitter": Term("jitter", "Mean length of the third difference of positions: roughness; compare it with the truth's.", True),
     "lip_spread_ratio": Term("lip motion", "How much the lips move, as a share of the truth; 1 is right."),
-    "FFE": Term("FFE", "Squared difference of the spectra over time, over all coordinates."),
+    "FFE": Term("FFE", "Squared difference of the Fourier transforms over time: the squared error times the frames of a clip."),
     "FFE_amplitude": Term("FFE, amplitudes", "The same of the amplitudes alone, whatever the timing."),
     "MEE": Term("MEE", "LVE of the mean of several random answers.", True),
     "CE": Term("CE", "LVE of the best of several random answers in each clip.", True),
