@@ -36,7 +36,7 @@ class FaceMap:
 
 @dataclass(frozen=True)
 class Maps:
-    """Pictures of all systems and what their colours mean; error and moved share one scale each."""
+    """Pictures of all systems and what their colours mean: one scale of errors, of the systems, and one of motion."""
 
     faces: tuple[FaceMap, ...]
     error: Scale
@@ -97,7 +97,9 @@ def face_maps(systems: Sequence[System], test_set: TestSet, clips: Sequence[Test
         errors[system.name] = np.mean([one.error for one in maps], axis=0) * to_mm
         moved[system.name] = np.mean([one.moved for one in maps], axis=0) * to_mm
     view = FrontView(clips[0].template, test_set.triangles)
-    of_error, of_moved = shared_scale(list(errors.values())), shared_scale(list(moved.values()))
+    # A face that never moves errs more than any system: it would leave the systems in one dark colour.
+    judged = [system.name for system in systems if not system.sanity] or list(errors)
+    of_error, of_moved = shared_scale([errors[name] for name in judged]), shared_scale(list(moved.values()))
     faces = tuple(
         FaceMap(
             name,

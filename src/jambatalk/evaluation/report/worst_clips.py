@@ -83,7 +83,7 @@ def side_by_side(clip: TestClip, motions: Sequence[tuple[str, Array]], test_set:
     """(MP4, one of its pictures (H, W, 3)) of offsets (T, V, 3) of one clip by name, with the clip's sound."""
     assert test_set.triangles is not None
     renderer, scale = _renderer(clip.template, test_set)
-    columns = min(COLUMNS, len(motions))
+    columns = 2 if len(motions) == 4 else min(COLUMNS, len(motions))
     rows = -(-len(motions) // columns)
     picture = np.empty((rows * (PANEL + LINE), columns * PANEL, 3), np.uint8)
     picture[:] = PAPER
