@@ -28,7 +28,7 @@ TOKEN = "a-token-for-tests"
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("study")
-    systems = write_systems(folder, ("ours", "theirs"), 2)
+    systems = write_systems(folder, ("crimson", "cobalt"), 2)
     return build_study(systems, folder / "study", Settings(seed=987654321, tone_seconds=0.1, headphones=1, checks=1)).study
 
 
@@ -55,7 +55,7 @@ def _answer(client: TestClient, trial: str, answer: Any, rater: str = RATER, **m
 
 def test_the_key_is_never_served(client: TestClient, study: Study) -> None:
     said = client.get("/api/study").text + _join(client).text + client.get("/").text + client.get("/page.js").text
-    for word in ("ours", "theirs", "clip0", "expected", "987654321"):
+    for word in ("crimson", "cobalt", "clip0", "expected", "987654321"):
         assert word not in said
     for path in (
         "study.json",

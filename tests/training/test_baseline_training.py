@@ -24,10 +24,12 @@ from jambatalk.nn.mel import MelConfig
 from jambatalk.training.build import build_task
 from jambatalk.training.config import TrainConfig, train_config
 from jambatalk.training.disturb import Disturb
+from jambatalk.training.letters import ALPHABET, Letters
 from jambatalk.training.loop import Trainer
 from jambatalk.training.network import load_network
 from jambatalk.training.smoke import smoke
 from jambatalk.training.spectral import SpectralAugment
+from jambatalk.training.vertices import VertexTask
 from tiny_grid import write_grid
 
 GRID = [(f"s1_c{i}", "s1", "train" if i < 4 else "val") for i in range(6)] + [("s2_lbax4n", "s2", "test_unseen")]
@@ -160,3 +162,36 @@ def test_a_share_of_the_sequences_is_disturbed() -> None:
         torch.manual_seed(3)
         assert torch.equal(changed, Disturb(SpectralAugment(), share, MelConfig())(mel))
     assert torch.isfinite(changed).all()
+
+
+def test_lips_are_read_without_a_recogniser(grid: tuple[Path, Path], tmp_path: Path) -> None:
+    decoder = {"width": 16, "mlp_hidden": 16, "expert_hidden": 16, "heads": 2, "kv_heads": 1, "pattern": "M T"}
+    values: dict[str, Any] = {
+        "baseline": {},
+        "model": {"outputs": 1404, "encoder": {"widths": [8, 12]}, "decoder": decoder},
+        "vertices": {
+            "lips": {"choose": "file", "file": "regions.json"},
+            "lip_reading": {"recogniser": "letters", "text": "corpus", "heads": 2, "layers": 1, "hidden": 16},
+            "loss": {"latent": 0.0, "ctc": 1.0},
+        },
+    }
+    config = settings(**values)
+    task = build_task(config, [grid[1]], tmp_path)
+    assert isinstance(task, VertexTask)
+    assert task.spelled[0] == Letters().spelled(task.train[0].text)
+    total, terms = task.module(task.batch(0, slice(0, 2)), 0)
+    assert float(terms["ctc"].detach()) > 0
+    total.backward()
+    assert all(float(p.grad.abs().sum()) > 0 for p in task.network.head.parameters())  # the lips carry it to the network
+    values["vertices"]["loss"] = {"latent": 1.0}
+    with pytest.raises(InputError, match="hears nothing"):
+        build_task(settings(**values), [grid[1]], tmp_path)
+
+
+def test_letters_spell() -> None:
+    letters = Letters()
+    spelled = letters.spelled("It's  RED 2!")
+    assert max(spelled) < letters.letters
+    assert min(spelled) > letters.blank
+    assert "".join(ALPHABET[i - 1] for i in spelled) == "it's|red|"
+    assert letters.frames(16_000) == 50

@@ -134,8 +134,9 @@ class _Maker:
             videos[system, clip] = video = look(self.folder / name)
             media[name] = Shown(system, clip, round(video.seconds, 3), sha256(self.folder / name))
         self._compare(tuple(found), clips, videos)
+        mismatches = self._mismatches(media, next(iter(found)), wrong)
         study = Study(
-            out, secrets.token_hex(16), self.settings, tuple(found), clips, media, self._mismatches(media, next(iter(found)), wrong),
+            out, secrets.token_hex(16), self.settings, tuple(found), clips, media, mismatches,
             tuple(self._tones(order) for order in orders), self._volume() if orders else None,
             {name: str(folder) for name, folder in systems.items()},
         )  # fmt: skip

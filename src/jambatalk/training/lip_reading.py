@@ -22,7 +22,9 @@ TEXTS = ("recognised", "corpus")
 class LipReadingConfig:
     """The lip reader of the paper; by default as the authors have it."""
 
-    recogniser: str = "jonatasgrosman/wav2vec2-large-xlsr-53-english"  # wav2vec2-CTC network: hub id or local folder
+    recogniser: str = (
+        "jonatasgrosman/wav2vec2-large-xlsr-53-english"  # wav2vec2-CTC network: hub id or local folder; or letters: none
+    )
     text: str = "recognised"  # what CTC aims at: recognised (what the recogniser hears) or corpus (what the corpus says)
     heads: int = 8
     layers: int = 6  # of the encoder, and of the decoder

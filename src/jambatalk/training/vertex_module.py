@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from jambatalk.nn.lip_reader import TEXT_RATE
 from jambatalk.nn.model import SpeechToMotion
 from jambatalk.nn.moe import RouterStats
+from jambatalk.training.letters import Letters
 from jambatalk.training.lip_reading import Aim, LipReading
 from jambatalk.training.recogniser import Reading, Recogniser, collapsed
 from jambatalk.training.router import router_terms
@@ -61,7 +62,7 @@ class VertexModule(nn.Module):
 
     def __init__(
         self, network: SpeechToMotion, lips: Array, loss: VertexLossConfig,
-        reading: LipReading | None = None, recogniser: Recogniser | None = None,
+        reading: LipReading | None = None, recogniser: Recogniser | Letters | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.network, self.loss, self.reading = network, loss, reading

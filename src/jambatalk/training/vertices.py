@@ -27,6 +27,8 @@ from jambatalk.training.baseline_module import BaselineModule
 from jambatalk.training.buckets import LengthBuckets
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.disturb import Disturb
+from jambatalk.training.letters import NAME as LETTERS
+from jambatalk.training.letters import Letters
 from jambatalk.training.lip_reading import LipReading
 from jambatalk.training.lips import MOST_CLIPS, lip_vertices, offset_spread
 from jambatalk.training.network import Network
@@ -74,7 +76,7 @@ class VertexTask:
         clips = [cut.clip for cut in self.train]
         spread = offset_spread(clips)
         self.lips = lip_vertices(self.settings.lips, clips, spread)
-        self.recogniser: Recogniser | None = None
+        self.recogniser: Recogniser | Letters | None = None
         self.network: Network
         self.module: nn.Module
         self.spelled: list[Tensor] = []
@@ -97,12 +99,23 @@ class VertexTask:
             network.output_scale.copy_(torch.from_numpy(spread).reshape(-1))
         reading = None
         if loss.latent or loss.ctc:
-            self.recogniser = Recogniser(self.settings.lip_reading.recogniser, None if cache is None else cache / "heard")
+            self.recogniser = self._reads(cache)
             reading = LipReading(
                 len(self.lips), self.recogniser.width, self.recogniser.letters, self.recogniser.blank,
                 self.settings.lip_reading, loss.ctc > 0,
             )  # fmt: skip
         self.network, self.module = network, VertexModule(network, self.lips, loss, reading, self.recogniser)
+
+    def _reads(self, cache: Path | None) -> Recogniser | Letters:
+        """What tells the lip reader what is said. InputError when the terms ask for more than it can tell."""
+        reading = self.settings.lip_reading
+        if reading.recogniser != LETTERS:
+            return Recogniser(reading.recogniser, None if cache is None else cache / "heard")
+        if self.settings.loss.latent or reading.text != "corpus":
+            raise InputError(
+                f"the recogniser {LETTERS!r} hears nothing: expected loss: latent: 0 and lip_reading: text: corpus with it"
+            )
+        return Letters()
 
     def _take_baseline(self, settings: BaselineConfig, clips: Sequence[PreparedClip], spread: Array) -> None:
         """Make the baseline and show it some of the training motion."""

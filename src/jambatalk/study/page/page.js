@@ -145,11 +145,14 @@ async function join() {
   next();
 }
 
+// Leaving before the sound's end breaks off its start, which is no fault.
+const start = (sound) => sound.play().catch((error) => { if (error.name !== "AbortError") throw error; });
+
 function volume(then) {
   const sound = new Audio();
   const play = make("button", { type: "button", id: "noise", text: "▶ Play the noise", disabled: true });
   const done = make("button", { class: "main", type: "button", id: "volume-done", text: "Continue", disabled: true });
-  play.addEventListener("click", () => { sound.currentTime = 0; sound.play(); done.disabled = false; });
+  play.addEventListener("click", () => { sound.currentTime = 0; start(sound); done.disabled = false; });
   done.addEventListener("click", () => { sound.pause(); then(); });
   fetched(study.volume).then((address) => { sound.src = address; play.disabled = false; });
   show(make("section", { class: "card narrow" },
@@ -166,7 +169,7 @@ function listen(trial) {
   const go = make("button", { class: "main", type: "button", id: "next", text: "Next", disabled: true });
   const asked = question("tone", "Which of the three tones was the quietest?", [1, 2, 3], () => { go.disabled = false; });
   asked.disabled = true;
-  play.addEventListener("click", () => { plays += 1; sound.currentTime = 0; sound.play(); });
+  play.addEventListener("click", () => { plays += 1; sound.currentTime = 0; start(sound); });
   sound.addEventListener("ended", () => { asked.disabled = false; play.className = ""; play.textContent = "↻ Play again"; });
   go.addEventListener("click", () => { sound.pause(); answer(trial, { tone: asked.value() }, began, plays); });
   fetched(trial.media[0]).then((address) => { sound.src = address; play.disabled = false; });
