@@ -28,7 +28,7 @@ from jambatalk.errors import InputError
 from jambatalk.evaluation.entries import Entry, open_entry
 from jambatalk.evaluation.evaluate import Scored, evaluate
 from jambatalk.evaluation.regions import Regions
-from jambatalk.evaluation.statistics import bootstrap_interval, compare_paired, corrected, over_seeds
+from jambatalk.evaluation.statistics import bootstrap_interval, compare_paired, corrected, over_seeds, units_of
 from jambatalk.evaluation.test_set import load_test_set
 from jambatalk.files import replacing
 
@@ -124,11 +124,12 @@ def table(options: argparse.Namespace) -> int:
     for name in ("truth", "static", "mean"):
         groups[name] = [open_entry(name, tests)]
     found: dict[str, Any] = {}
+    subjects = {clip.name: clip.subject for clip in tests.clips}
     text = []
     for split in SPLITS:
         by_name = {one.system: one for one in scored if one.split == split}
         seeds = {name: [by_name[entry.name] for entry in group] for name, group in groups.items()}
-        found[split] = numbers(seeds, trained, memory)
+        found[split] = numbers(seeds, trained, memory, subjects)
         text += markdown(split, found[split], next(iter(by_name.values())))
     out: Path = options.out or options.runs
     out.mkdir(parents=True, exist_ok=True)
@@ -154,9 +155,10 @@ def scores(seeds: Sequence[Scored], metric: str) -> np.ndarray:
 
 
 def numbers(
-    seeds: dict[str, list[Scored]], trained: dict[str, list[float]], memory: dict[str, Any], subject: dict[str, str]
+    seeds: dict[str, list[Scored]], trained: dict[str, list[float]], memory: dict[str, Any], subjects: dict[str, str]
 ) -> Any:
-    """Everything of one split by system."""
+    """Everything of one split by system. subjects: who speaks in each clip."""
+    units = units_of([subjects[clip] for clip in next(iter(seeds.values()))[0].rows])
     rows: dict[str, Any] = {}
     for name, group in seeds.items():
         info, factor = group[0].info, [one.info["real_time_factor"] for one in group if one.info["real_time_factor"]]
@@ -170,14 +172,15 @@ def numbers(
             totals = np.array([one.totals.get(metric, np.nan) for one in group], float)
             row[metric] = {"mean": float(totals.mean()), "deviation": float(totals.std(ddof=1)) if len(totals) > 1 else None}
         for metric in TESTED:
-            interval = bootstrap_interval(scores(group, metric))
+            interval = bootstrap_interval(scores(group, metric), units)
             row[metric] |= {"low": interval.low, "high": interval.high, "seeds": over_seeds(scores(group, metric)).seeds}
         rows[name] = row
     others = [name for name in seeds if name not in (REFERENCE, "truth", "static", "mean")]
     for reference in (name for name in (REFERENCE, f"{REFERENCE}-full") if name in seeds):
         for metric in TESTED:
             compared = [name for name in others if name != reference]
-            apart = corrected([compare_paired(scores(seeds[n], metric), scores(seeds[reference], metric)) for n in compared])
+            base = scores(seeds[reference], metric)
+            apart = corrected([compare_paired(scores(seeds[n], metric), base, units) for n in compared])
             for name, one in zip(compared, apart):
                 rows[name][metric][f"against {reference}"] = {
                     "difference": one.mean, "low": one.low, "high": one.high, "p": one.adjusted_p, "real": one.real,

@@ -14,6 +14,7 @@ from jambatalk.face.landmarks import CHIN, CONTOURS, arc_fractions, find_chin, s
 FRAMES = 40
 FPS = 25
 LANDMARKS = 468
+BROWS = (105, 334)
 
 
 def head_as_landmarks(face: Face, weights: np.ndarray) -> np.ndarray:
@@ -58,6 +59,7 @@ def write_grid(folder: Path, face: Face, clips: tuple[tuple[str, str, str], ...]
     (folder / "clips.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     tracked = np.concatenate(positions)
     canonical = tracked[0] - 0.1  # some other face: offsets hold the speaker's shape too
+    canonical[BROWS, 1] += 2.0  # above the eyes
     offsets = (tracked - canonical).reshape(len(tracked), -1)
     mean = offsets.mean(0)
     _, scale, basis = np.linalg.svd(offsets - mean, full_matrices=False)

@@ -127,7 +127,7 @@ def test_rows_beyond_the_motion_and_missing_arrays_are_named(folder: Path, tmp_p
     (broken / "clips.jsonl").write_text(lines, encoding="utf-8")
     with pytest.raises(InputError, match="clip b1 ends at row 540 of 160"):
         load_clips(broken, "train")
-    np.savez(broken / "face468.npz", vertices=np.zeros((468, 3)))
+    np.savez(broken / "face468.npz", vertices=np.zeros((468, 3)), faces=np.zeros((1, 3), np.int32))
     with pytest.raises(InputError, match="should hold the array 'offset_mean'"):
         load_clips(broken, "train")
 

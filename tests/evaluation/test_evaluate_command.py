@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from conftest import SMALL
 from jambatalk.baselines.checkpoint import save_baseline
 from jambatalk.baselines.vertex_bigru import VertexBiGRU, VertexBiGRUConfig
+from jambatalk.baselines.visemes import VISEMES, Dominance, Visemes, save_visemes
 from jambatalk.checkpoint import save_weights
 from jambatalk.cli.main import app
 from jambatalk.data.prepare import prepare
@@ -31,6 +32,7 @@ from jambatalk.nn.encoder import EncoderConfig
 from jambatalk.nn.mel import MelConfig
 from jambatalk.nn.model import SpeechToMotion
 from tiny_corpora import V, write_facegood, write_layout
+from tiny_talk import write_talk
 
 CLIPS = [("F2", "e01"), ("F3", "e02"), ("F2", "e33"), ("F2", "e37"), ("F3", "e38"), ("F1", "e37")]
 REGIONS = Regions(np.array([1, 3, 4]), np.array([0, 2]), (4, 3), "made for tests", V)
@@ -177,6 +179,25 @@ def test_entries_of_every_kind(corpus: Path, test_set: TestSet, tmp_path: Path) 
         assert (entry.name, entry.runs, entry.stochastic, entry.path) == ("named", True, False, path)
         assert entry.parameters is not None
         assert entry.parameters > 1000
+
+
+def test_visemes_are_told_the_phones(tmp_path: Path) -> None:
+    write_talk(tmp_path / "told")
+    write_talk(tmp_path / "untold", phones=False)
+    told = load_test_set(tmp_path / "told", ["test"])
+    shapes = np.random.default_rng(0).standard_normal((len(VISEMES), 3 * told.vertices)).astype(np.float32)
+    visemes = Visemes(shapes, np.ones(len(VISEMES)), Dominance(), "centimetres", {})
+    save_visemes(tmp_path / "keyed.safetensors", visemes)
+    entry = open_entry(str(tmp_path / "keyed.safetensors"), told)
+    clip = told.clips[0]
+    keyed = visemes.animate_phones(clip.phones or (), clip.frames, clip.fps)
+    assert np.array_equal(entry.animate(clip, 0), keyed.reshape(clip.frames, -1, 3))
+    assert (entry.name, entry.look_ahead_ms, entry.parameters, entry.runs) == ("keyed", math.inf, shapes.size, False)
+    with pytest.raises(InputError, match=r"needs timed phones, but clip clip2 of .*untold has none"):
+        open_entry(str(tmp_path / "keyed.safetensors"), load_test_set(tmp_path / "untold", ["test"]))
+    save_visemes(tmp_path / "metres.safetensors", Visemes(shapes, np.ones(len(VISEMES)), Dominance(), "metres", {}))
+    with pytest.raises(InputError, match=r"was fitted in metres, but .*told is in centimetres"):
+        open_entry(str(tmp_path / "metres.safetensors"), told)
 
 
 def test_another_mesh_is_refused(test_set: TestSet, tmp_path: Path) -> None:

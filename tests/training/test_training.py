@@ -172,7 +172,7 @@ def test_shipped_settings_load_and_keep_their_promises() -> None:
         ("schedule: never", "schedule is 'never', expected one of cosine, constant"),
         ("{batch: 6, accumulate: 4}", "batch is 6, expected a multiple of accumulate, which is 4"),
         ("shapes: {sequence: 3}", "sequence is 3 frames"),
-        ("model: {decoder: {pattern: M X}}", "'M X'"),
+        ("model: {decoder: {pattern: M Q}}", "'M Q'"),
         ("model: {fps: 26}", "fps 26"),
         ("[1, 2]", "expected settings"),
         ("", "expected settings"),

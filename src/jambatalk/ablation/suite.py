@@ -24,7 +24,7 @@ from typing import Any
 
 from jambatalk.config import from_mapping, read_yaml
 from jambatalk.errors import InputError
-from jambatalk.training.config import TrainConfig, _change, train_config
+from jambatalk.training.config import TrainConfig, change_setting, train_config
 
 BASE = "base"
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,60}")
@@ -90,7 +90,7 @@ class Suite:
                 raise InputError(f"{where}: {key} is against {variant.against!r}, which is no variant of this suite")
             values = _laid_over(file.base, variant.change)
             for change in changes:
-                _change(values, change)
+                change_setting(values, change)
             self._values[key] = values
             self._configs[key] = train_config(values, f"{where}: {key}")
 

@@ -163,6 +163,15 @@ def save_visemes(path: str | Path, visemes: Visemes) -> None:
             raise InputError(f"cannot write {path}: {error}") from error
 
 
+def is_visemes(path: str | Path) -> bool:
+    """Whether a file says that it holds visemes; False for anything else."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
 def load_visemes(path: str | Path) -> Visemes:
     """The visemes in a file. InputError when it is missing, damaged or of another kind."""
     path = Path(path)

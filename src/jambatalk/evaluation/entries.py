@@ -41,8 +41,8 @@ class Entry:
 
 def open_entry(spec: str, test_set: TestSet) -> Entry:
     """What ``spec`` names: "truth", "static", "mean" (the mean training motion), "default" (the weights that ship), a file of
-    weights of jambatalk (with @STYLE behind it, in that way of speaking) or of a baseline, a folder of predictions
-    <clip>.npy of shape (T, V, 3) or (T, 3 V); with NAME= before it, under that name.
+    weights of jambatalk (with @STYLE behind it, in that way of speaking) or of a baseline, fitted visemes, a folder of
+    predictions <clip>.npy of shape (T, V, 3) or (T, 3 V); with NAME= before it, under that name.
 
     InputError when there is no such thing, or it moves another mesh than the test set's.
     """
@@ -60,8 +60,12 @@ def open_entry(spec: str, test_set: TestSet) -> Entry:
     if spec.partition("@")[0] != DEFAULT and path.is_file():
         from jambatalk.baselines.checkpoint import is_baseline
 
+        from jambatalk.baselines.visemes import is_visemes
+
         if is_baseline(path):
             return baseline_entry(path, test_set)
+        if is_visemes(path):
+            return viseme_entry(path, test_set)
     return talker_entry(spec, test_set)
 
 
@@ -130,6 +134,30 @@ def baseline_entry(path: Path, test_set: TestSet) -> Entry:
         stochastic=network.stochastic,
         notes=", ".join(f"{key} {value}" for key, value in notes.items() if isinstance(value, (str, int, float)))[:500],
         runs=True,
+    )
+
+
+def viseme_entry(path: Path, test_set: TestSet) -> Entry:
+    """Shapes keyed by each clip's own timed phones, which a person or an aligner wrote: it is told what others have to hear.
+
+    Pauses last from the end of a phone to the start of the next, so the whole text is known before. Errors as ``open_entry``;
+    InputError too for a clip without phones or a corpus in another unit.
+    """
+    from jambatalk.baselines.visemes import load_visemes
+    from jambatalk.checkpoint import file_sha256
+
+    visemes = load_visemes(path)
+    check_vertices(str(path), visemes.shapes.shape[1] // 3, test_set)
+    if visemes.unit != test_set.unit:
+        raise InputError(f"{path} was fitted in {visemes.unit}, but {test_set.folder} is in {test_set.unit}")
+    if untold := [clip.name for clip in test_set.clips if not clip.phones]:
+        raise InputError(f"{path} needs timed phones, but clip {untold[0]} of {test_set.folder} has none")
+
+    def animate(clip: TestClip, seed: int) -> Array:
+        return fitted_frames(visemes.animate_phones(clip.phones or (), clip.frames, clip.fps), clip, str(path))
+
+    return Entry(
+        path.stem, animate, math.inf, visemes.shapes.size, path, file_sha256(path), notes="told each clip's phones and times"
     )
 
 

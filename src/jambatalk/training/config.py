@@ -106,7 +106,7 @@ def load_train_config(path: str | Path, changes: Sequence[str] = ()) -> TrainCon
     if not values:
         raise InputError(f"{path} is empty, expected training settings")
     for change in changes:
-        _change(values, change)
+        change_setting(values, change)
     return train_config(values, f"{path} with {', '.join(changes)}" if changes else str(path))
 
 
@@ -117,7 +117,7 @@ def train_config(values: dict[str, Any], where: str) -> TrainConfig:
     return from_mapping(TrainConfig, values, where)
 
 
-def _change(values: dict[str, Any], change: str) -> None:
+def change_setting(values: dict[str, Any], change: str) -> None:
     """Set what one ``key=value`` says."""
     key, equals, text = change.partition("=")
     *outer, last = key.strip().split(".")

@@ -25,7 +25,7 @@ class Letters:
 
     def frames(self, samples: int) -> int:
         """Frames at 50 Hz of so many samples at 16 kHz."""
-        return samples * TEXT_RATE // 16_000
+        return int(samples * TEXT_RATE / 16_000)
 
     def spelled(self, text: str) -> list[int]:
         """A text as letters; what is none is left out, a space is the word mark."""
