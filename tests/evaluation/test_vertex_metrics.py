@@ -156,7 +156,7 @@ def test_torchmetrics_agrees_on_the_upper_face() -> None:
 
 
 def test_torchmetrics_example_of_the_upper_face() -> None:
-    """TorchMetrics' documentation gives this random example with its result, 1.0385; released versions up to 1.9.0 lack the class."""
+    """A random example of TorchMetrics' documentation with its result; released versions up to 1.9.0 lack the class itself."""
     drawn = [
         torch.randn(*shape, generator=torch.manual_seed(seed)).numpy().astype(np.float64)
         for shape, seed in (((10, 100, 3), 41), ((10, 100, 3), 42), ((100, 3), 43))

@@ -59,7 +59,6 @@ def open_entry(spec: str, test_set: TestSet) -> Entry:
         return folder_entry(path, test_set)
     if spec.partition("@")[0] != DEFAULT and path.is_file():
         from jambatalk.baselines.checkpoint import is_baseline
-
         from jambatalk.baselines.visemes import is_visemes
 
         if is_baseline(path):
