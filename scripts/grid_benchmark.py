@@ -43,13 +43,18 @@ COLUMNS = (
 )  # fmt: skip
 MEMORY = """
 import resource, sys
+from pathlib import Path
 from jambatalk.evaluation.entries import open_entry
 from jambatalk.evaluation.test_set import load_test_set
 from jambatalk.evaluation.speed import timing_clip
 tests = load_test_set(sys.argv[1], ["test_seen"])
 entry = open_entry(sys.argv[2], tests)
 entry.animate(timing_clip(tests), 0)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# On Linux getrusage also counts what the process was before exec: its parent.
+status = Path("/proc/self/status")
+lines = status.read_text().splitlines() if status.exists() else []
+own = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+print(own[0] if own else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 

@@ -142,7 +142,9 @@ def draw(found: dict[str, Any], out: Path) -> None:
         rows = sorted((row for row in found["cost"] if row["attention"] == attention), key=lambda row: row["frames"])
         lengths = [row["frames"] for row in rows]
         middle.plot(lengths, [1e6 * row["seconds"] / row["frames"] for row in rows], "o-", label=attention)
-        right.plot(lengths, [row["peak_mb"] - row["start_mb"] for row in rows], "o-", label=attention)
+        # A short call fits into what was needed before it: no point.
+        grown = [row["peak_mb"] - row["start_mb"] or math.nan for row in rows]
+        right.plot(lengths, grown, "o-", label=attention)
     for axes, label in ((middle, "decoder, µs a frame"), (right, "memory of one call, MB")):
         axes.set(xscale="log", yscale="log", xlabel="length, frames", ylabel=label)
         axes.legend()
@@ -170,6 +172,10 @@ def errors(axes: Any, points: Sequence[dict[str, Any]], key: str, label: str) ->
 
 
 def save(figure: Any, path: Path) -> None:
+    from matplotlib.ticker import NullFormatter
+
+    for axes in figure.axes:
+        axes.xaxis.set_minor_formatter(NullFormatter())
     for suffix in (".png", ".svg"):
         with replacing(path.with_suffix(suffix)) as temporary:
             figure.savefig(temporary, dpi=150)

@@ -41,7 +41,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     soundfile.write(here / "interviews" / "one.wav", speech[rate : int(1.6 * rate)], rate)
     torch.save(tiny_checkpoint(vertices=5023), here / "vocaset.pth")
     _write_template(here / "template.ply", 5023)
-    clips = (("a1", "s1", "train"), ("a2", "s1", "train"), ("a3", "s1", "train"), ("a4", "s1", "train"), ("b1", "s1", "val"))
+    clips = (
+        ("a1", "s1", "train"),
+        ("a2", "s1", "train"),
+        ("a3", "s1", "train"),
+        ("a4", "s1", "train"),
+        ("b1", "s1", "val"),
+        ("c1", "s1", "test_seen"),
+    )
     write_grid(base / "shared" / "data" / "grid", default_head(), clips)
     (here / "configs").mkdir()
     settings = (ROOT / "configs" / "base-grid.yaml").read_text()
@@ -87,6 +94,8 @@ def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "live.csv",
         "vocaset.safetensors",
         "vocaset.mp4",
+        "results/clips.csv",
+        "report.html",
     ):
         assert (folder / made).stat().st_size > 100, made
 
