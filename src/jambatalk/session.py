@@ -1,114 +1,419 @@
-"""One live stream of speech through a talker, in memory that does not grow."""
+"""One live conversation with a talker, in memory that does not grow."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections import deque
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soxr
 import torch
 from numpy.typing import NDArray
 
 from jambatalk.errors import InputError
 from jambatalk.nn.mel import RATE
+from jambatalk.nn.model import SpeechToMotion
+from jambatalk.streaming.frame_rate import FrameRate
+from jambatalk.streaming.packets import Losses, PacketOrder
+from jambatalk.streaming.resampler import Resampler
+from jambatalk.streaming.rest import Rest, eased, to_rest
+from jambatalk.streaming.saving import pack, tensors_of, unpack, with_tensors
 
 if TYPE_CHECKING:
+    from jambatalk.life import Life, LifeSettings
     from jambatalk.talker import Talker
 
 Array = NDArray[np.float32]
 
 # Hops that go through the network at once at most: bounds memory when someone pushes an hour in one piece.
 LARGEST_CHUNK = 256
+LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
+LONGEST_PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
 class Frame:
     """What the face does at one moment.
 
-    time: seconds since the first sample. weights: (K,) float32 in 0..1. names: the K shape names.
+    time: seconds since the first sample of the turn. weights: (K,) float32 in 0..1. names: the K shape names.
+    head_pose: (3,) float32 radians (pitch, yaw, roll), None without head motion. turn: how many turns ended before.
+    index: of the frame in its turn.
     """
 
     time: float
     weights: Array
     names: tuple[str, ...]
+    head_pose: Array | None = None
+    turn: int = 0
+    index: int = 0
 
     def __getitem__(self, name: str) -> float:
         """The weight of one shape: ``frame["jawOpen"]``."""
         return float(self.weights[self.names.index(name)])
 
 
+@dataclass(frozen=True)
+class Frames:
+    """Frames in a row: weights (n, K), pose (n, 3) or None, the index of the first in its turn, and the turn."""
+
+    first: int
+    weights: Array
+    pose: Array | None
+    turn: int
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+
+@dataclass
+class _Turn:
+    """Where a turn is: counts, and sound on its way to the network."""
+
+    pending: Array = field(default_factory=lambda: np.zeros(0, np.float32))  # at 16 kHz, not yet a whole hop or not yet run
+    missing: Array = field(default_factory=lambda: np.zeros(0, bool))  # of the same samples, whether they were concealed
+    heard: int = 0  # samples at 16 kHz
+    steps: int = 0  # hops that went through the network
+    ended: bool = False
+    delayed: deque[tuple[Array, float]] = field(default_factory=deque)  # (sound, gain) of hops whose frame is not out yet
+
+
 class Session:
     """Push sound in any pieces, get frames as soon as their look-ahead has been heard.
 
-    The frame at time t comes out once the sound up to t + look-ahead is in. ``flush`` ends the stream: the rest is
-    treated as followed by silence, and the session is ready for a new one.
+    The frame at time t comes out once the sound up to t + look-ahead is in. Speech comes in turns: ``flush`` ends one (the
+    rest is treated as followed by silence), ``interrupt`` breaks one off, and the next sound begins the next, at time 0.
+
+    rate: samples a second that are pushed. fps: frames a second that come out, None for the network's own. life: blinks,
+    gaze, head motion and breath over the speech (``jambatalk.life``), None for none. style: a way of speaking, None for the
+    talker's. patience: seconds of later sound that may wait for a packet that is out of order, where packets have indices.
     """
 
-    def __init__(self, talker: Talker, rate: int = RATE) -> None:
-        if rate < 1000:
-            raise InputError(f"sample rate is {rate}, expected at least 1000 Hz")
-        self.talker, self.rate = talker, rate
+    def __init__(
+        self, talker: Talker, rate: int = RATE, fps: float | None = None, life: LifeSettings | None = None,
+        style: str | None = None, patience: float = 0.06,
+    ) -> None:  # fmt: skip
+        if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+            raise InputError(f"sample rate is {rate}, expected {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+        if fps is not None and not 1 <= fps <= 240:
+            raise InputError(f"fps is {fps}, expected 1 to 240 frames a second")
+        if not 0 <= patience <= LONGEST_PATIENCE:
+            raise InputError(f"patience is {patience}, expected 0 to {LONGEST_PATIENCE:.0f} seconds")
+        self.talker, self.rate, self.patience = talker, int(rate), patience
+        self.fps = float(fps) if fps is not None else talker.fps
+        self.style = style
+        self._style = _style_index(talker, style)
+        self._packets = PacketOrder(self.rate, patience)
+        self._resampler = None if self.rate == RATE else Resampler(self.rate, RATE)
+        self._frame_rate = FrameRate(talker.fps, self.fps)
+        self._rest = Rest(talker.fps)
+        self.life_settings = life
+        self._life: Life | None = None
+        if life is not None and not life.off:
+            from jambatalk.life import Life
+
+            if not talker.names:
+                raise InputError("life moves shapes such as eyeBlinkLeft, but this network moves vertices: leave it off")
+            self._life = Life(life, talker.names, self.fps)
+        self.names = self._life.names if self._life is not None else talker.names
         self.reset()
 
-    def reset(self) -> None:
-        """Forget everything heard."""
-        self._state: Any = self.talker.model.init_state()
-        self._pending = np.zeros(0, np.float32)
-        self._heard = 0  # samples at 16 kHz
-        self._steps = 0  # hops that went through the network
-        self._resampler = None if self.rate == RATE else soxr.ResampleStream(self.rate, RATE, 1, dtype="float32")
+    @property
+    def look_ahead_ms(self) -> float:
+        """How much sound after a frame's own time must have been pushed before it comes out, at most, in milliseconds."""
+        resampling = self._resampler.delay if self._resampler is not None else 0.0
+        return self.talker.look_ahead_ms + 1000 * (resampling + self._frame_rate.delay)
 
-    def push(self, samples: NDArray[Any]) -> list[Frame]:
-        """samples (n,) mono in -1..1 at the session's rate (int16 is scaled) -> the frames that became ready."""
-        return self._frames(self.push_array(samples))
+    @property
+    def losses(self) -> Losses:
+        """Samples (at ``rate``) that were lost and concealed, came too late, or came twice, since the session began."""
+        return self._packets.losses
+
+    @property
+    def pending_seconds(self) -> float:
+        """Sound that waits for the network, in seconds."""
+        return len(self._turn.pending) / RATE
+
+    def reset(self) -> None:
+        """Forget everything heard: as new."""
+        self.turn = 0
+        self._packets.losses = Losses()
+        self._life_frames = self._life_samples = self._life_ahead = 0
+        if self._life is not None:
+            self._life.reset()
+        self._new_turn()
+
+    def _new_turn(self) -> None:
+        self.state: Any = self.talker.model.init_state()
+        self._turn = _Turn()
+        self._last: Array | None = None  # weights of the last frame that came out, without life
+        self._made = 0  # frames that came out in this turn
+        self._packets.reset()
+        if self._resampler is not None:
+            self._resampler.reset()
+        self._frame_rate.reset()
+        self._rest.reset()
+        # Sound of the last turn that went beyond its frames (less than one of them).
+        self._life_ahead = max(self._life_samples - math.ceil(self._life_frames / self.fps * RATE), 0)
+
+    # What most users call.
+
+    def push(self, samples: NDArray[Any], at: int | None = None) -> list[Frame]:
+        """samples (n,) mono in -1..1 at the session's rate (int16 is scaled) -> the frames that became ready.
+
+        at: index of the first sample on the sender's clock, where packets may be lost, late, out of order or twice (the
+        turn begins with the first packet); None: right after the last. What is missing is concealed, and the face comes to
+        rest if it stays away. InputError for samples or an index that cannot be.
+        """
+        self.take(samples, at)
+        return self.listed(self._run())
+
+    def advance(self, at: int) -> list[Frame]:
+        """The sound before index ``at`` of the sender's clock should be here by now: what is missing is concealed."""
+        self._sound(self._packets.advance(at))
+        return self.listed(self._run())
 
     def flush(self) -> list[Frame]:
-        """The frames that are still owed; then the session starts afresh."""
-        return self._frames(self.flush_array())
+        """The end of speech: the frames that are still owed; then a new turn begins."""
+        self.end()
+        return self.listed(self._run()) + self.listed(self.finish())
+
+    def interrupt(self) -> list[Frame]:
+        """Barge-in: drops what was not shown, gives the frames (160 ms) that bring the face to rest, and begins a new turn."""
+        return self.listed(self.break_off())
 
     def push_array(self, samples: NDArray[Any]) -> tuple[int, Array]:
         """As ``push``, but (index of the first frame, weights (n, K))."""
-        return self._run(self._resampled(_checked(samples), last=False), last=False)
+        self.take(samples)
+        frames = self._run()
+        return frames.first, frames.weights
 
     def flush_array(self) -> tuple[int, Array]:
         """As ``flush``, but (index of the first frame, weights (n, K))."""
-        result = self._run(self._resampled(np.zeros(0, np.float32), last=True), last=True)
-        self.reset()
-        return result
+        self.end()
+        frames = self._run()
+        return frames.first, np.concatenate([frames.weights, self.finish().weights])
 
-    def _resampled(self, samples: Array, last: bool) -> Array:
-        if self._resampler is None:
-            return samples
-        return np.asarray(self._resampler.resample_chunk(samples, last=last), np.float32)
+    # What runs many sessions through the network at once calls: take or end, then hops, network, give; then finish.
 
-    def _run(self, samples: Array, last: bool) -> tuple[int, Array]:
-        config = self.talker.model.config
-        hop, delay = config.hop, config.delay
-        self._heard += len(samples)
-        parts = [self._pending, samples]
-        total = -(-self._heard // hop)  # frames that this much sound owes in the end
-        if last and self._heard:
-            parts.append(np.zeros((total + delay) * hop - self._heard, np.float32))
-        pending = np.concatenate(parts)
-        usable = len(pending) // hop * hop
-        self._pending = pending[usable:].copy()
-        first = max(self._steps - delay, 0)
-        outputs = []
-        for start in range(0, usable, LARGEST_CHUNK * hop):
-            chunk = torch.from_numpy(pending[start : min(start + LARGEST_CHUNK * hop, usable)])[None]
+    def take(self, samples: NDArray[Any], at: int | None = None) -> None:
+        """As ``push``, without running the network."""
+        checked = _checked(samples)
+        if at is not None and not 0 <= at < 1 << 62:
+            raise InputError(f"a packet has the index {at}, expected a whole number from 0 on")
+        if self._turn.ended:
+            raise InputError("the turn has ended: finish it before more sound comes")
+        self._sound(self._packets.push(checked, at))
+
+    def end(self) -> None:
+        """No more sound comes in this turn: silence is added for the frames that are owed."""
+        if self._turn.ended:
+            return
+        self._sound(self._packets.end())
+        if self._resampler is not None:
+            self._add(self._resampler(np.zeros(0, np.float32), last=True), False)
+        turn, config = self._turn, self.talker.model.config
+        turn.ended = True
+        if turn.heard:
+            total = -(-turn.heard // config.hop)  # frames that this much sound owes
+            silence = np.zeros((total + config.delay) * config.hop - turn.heard, np.float32)
+            turn.pending = np.concatenate([turn.pending, silence])
+            turn.missing = np.concatenate([turn.missing, np.zeros(len(silence), bool)])
+
+    @property
+    def ended(self) -> bool:
+        """Whether the turn's speech is over."""
+        return self._turn.ended
+
+    @property
+    def ready(self) -> int:
+        """Hops of sound that the network can run."""
+        return len(self._turn.pending) // self.talker.model.config.hop
+
+    def hops(self, most: int) -> Array:
+        """The next hops to run, up to ``most``, as samples (n * hop,); ``give`` takes them off."""
+        count = min(self.ready, most)
+        return self._turn.pending[: count * self.talker.model.config.hop]
+
+    def style_index(self) -> int | None:
+        """Which of the network's styles speaks; None for the one that the talker has chosen."""
+        return self._style
+
+    def give(self, y: Array, state: Any) -> Frames:
+        """What the network made (n, K) of the next n hops, and its state after them -> the frames that became ready."""
+        turn, config = self._turn, self.talker.model.config
+        self.state = state
+        count = len(y)
+        used = count * config.hop
+        gains = []
+        for k in range(count):
+            part = slice(k * config.hop, (k + 1) * config.hop)
+            turn.delayed.append((turn.pending[part], self._rest.step(bool(turn.missing[part].all()))))
+        turn.pending, turn.missing = turn.pending[used:].copy(), turn.missing[used:].copy()
+        skip = min(max(config.delay - turn.steps, 0), count)
+        turn.steps += count
+        sounds = []
+        for _ in range(count - skip):
+            sound, gain = turn.delayed.popleft()
+            sounds.append(sound)
+            gains.append(gain)
+        values = y[skip:]
+        if self.talker.names:
+            values = np.clip(values, 0.0, 1.0)
+        if gains and min(gains) < 1.0:
+            values = values * np.array([eased(gain) for gain in gains], np.float32)[:, None]
+        return self._out(self._frame_rate(values), sounds)
+
+    def finish(self) -> Frames:
+        """After ``end``, once the network has run all hops: the last frames; then a new turn begins."""
+        if not self._turn.ended or self.ready:
+            raise RuntimeError("finish() comes after end(), once all hops have run")
+        frames = self._out(self._frame_rate(self._nothing(), last=True), [])
+        self._new_turn()
+        self.turn += 1
+        return frames
+
+    def break_off(self) -> Frames:
+        """As ``interrupt``, as one piece."""
+        last = self._last
+        frames = self._out(to_rest(last, self.fps) if last is not None else self._nothing(), [])
+        self._new_turn()
+        self.turn += 1
+        return frames
+
+    def listed(self, frames: Frames) -> list[Frame]:
+        """One object per frame."""
+        pose: Any = frames.pose if frames.pose is not None else [None] * len(frames)
+        return [
+            Frame((frames.first + i) / self.fps, row, self.names, pose[i], frames.turn, frames.first + i)
+            for i, row in enumerate(frames.weights)
+        ]
+
+    def _nothing(self) -> Array:
+        return np.zeros((0, self.talker.model.config.outputs), np.float32)
+
+    def _sound(self, pieces: list[tuple[Array, bool]]) -> None:
+        for samples, missing in pieces:
+            self._add(samples if self._resampler is None else self._resampler(samples), missing)
+
+    def _add(self, samples: Array, missing: bool) -> None:
+        turn = self._turn
+        turn.heard += len(samples)
+        turn.pending = np.concatenate([turn.pending, samples])
+        turn.missing = np.concatenate([turn.missing, np.full(len(samples), missing)])
+
+    def _run(self) -> Frames:
+        """All hops that are there through the network."""
+        model, first, parts = self.talker.model, self._made, []
+        style = {} if self._style is None else {"style": torch.tensor([self._style])}
+        while self.ready:
+            hops = torch.from_numpy(self.hops(LARGEST_CHUNK))[None]
             with torch.inference_mode():
-                y, self._state = self.talker.model(chunk.to(self.talker.device), self._state)
-            skip = max(delay - self._steps, 0)
-            self._steps += y.shape[1]
-            outputs.append(y[0, skip:].float().cpu().numpy())
-        values = np.concatenate(outputs) if outputs else np.zeros((0, config.outputs), np.float32)
-        return first, np.clip(values, 0.0, 1.0) if self.talker.names else values
+                y, state = model(hops.to(self.talker.device), self.state, **style)
+            parts.append(self.give(y[0].float().cpu().numpy(), state))
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return Frames(first, np.zeros((0, self._width), np.float32), None, self.turn)
+        poses = [part.pose for part in parts if part.pose is not None]
+        weights = np.concatenate([part.weights for part in parts])
+        return Frames(parts[0].first, weights, np.concatenate(poses) if poses else None, self.turn)
 
-    def _frames(self, indexed: tuple[int, Array]) -> list[Frame]:
-        first, weights = indexed
-        fps, names = self.talker.fps, self.talker.names
-        return [Frame((first + i) / fps, row, names) for i, row in enumerate(weights)]
+    @property
+    def _width(self) -> int:
+        return len(self.names) if self.names else self.talker.model.config.outputs
+
+    def _out(self, values: Array, sounds: list[Array]) -> Frames:
+        """Frames at the output rate, with life over them; ``sounds``: the sound at their times, for what moves with it."""
+        first, pose = self._made, None
+        self._made += len(values)
+        if len(values):
+            self._last = values[-1]
+        if self._life is not None:
+            self._life_frames += len(values)
+            self._hear(sounds)
+            values, pose = self._life.apply(values)
+        return Frames(first, values, pose, self.turn)
+
+    def _hear(self, sounds: list[Array]) -> None:
+        """Life hears the sound of the frames, which go on through turns while the sound's clock starts anew in each."""
+        assert self._life is not None
+        for sound in sounds:
+            skipped = min(self._life_ahead, len(sound))
+            self._life_ahead -= skipped
+            self._life.hear(sound[skipped:])
+            self._life_samples += len(sound) - skipped
+        # A turn's last frames and an interruption's have no sound of their own.
+        short = math.ceil(self._life_frames / self.fps * RATE) - self._life_samples
+        if short > 0:
+            self._life.hear(np.zeros(short, np.float32))
+            self._life_samples += short
+
+    # Storing a session.
+
+    def save(self) -> bytes:
+        """All that the session knows, as a safetensors file's bytes: ``Talker.restore`` goes on from it, to the bit."""
+        turn = self._turn
+        return pack({
+            "format": 1, "weights": self.talker.weights_sha256, "rate": self.rate, "fps": self.fps, "style": self.style,
+            "patience": self.patience, "life_settings": None if self.life_settings is None else asdict(self.life_settings),
+            "turn": self.turn, "made": self._made, "last": self._last,
+            "network": {name: tensor.cpu().numpy() for name, tensor in tensors_of(self.state).items()},
+            "pending": turn.pending, "missing": turn.missing, "heard": turn.heard, "steps": turn.steps, "ended": turn.ended,
+            "delayed": [{"sound": sound, "gain": gain} for sound, gain in turn.delayed],
+            "rest": {"gain": self._rest.gain, "missing": self._rest.missing},
+            "packets": self._packets.state(), "frame_rate": self._frame_rate.state(),
+            "resampler": None if self._resampler is None else self._resampler.state(),
+            "life": None if self._life is None else self._life.state(),
+            "life_frames": self._life_frames, "life_samples": self._life_samples, "life_ahead": self._life_ahead,
+        })  # fmt: skip
+
+    @classmethod
+    def restore(cls, talker: Talker, data: bytes) -> Session:
+        """The session that ``save`` stored. InputError when it is damaged, or of other weights than the talker's."""
+        tree = unpack(data)
+        if tree.get("format") != 1 or tree.get("weights") != talker.weights_sha256:
+            raise InputError(
+                f"the session was saved with weights {str(tree.get('weights'))[:12]}, expected those of this talker "
+                f"({talker.weights_sha256[:12]})"
+            )
+        try:
+            life = tree["life_settings"]
+            if life is not None:
+                from jambatalk.life import LifeSettings
+
+                life = LifeSettings(**life)
+            session = cls(talker, tree["rate"], tree["fps"], life, tree["style"], tree["patience"])
+            session._load(tree)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise InputError(f"the saved session is damaged ({type(error).__name__}: {error})") from error
+        return session
+
+    def _load(self, tree: dict[str, Any]) -> None:
+        self.turn, self._made = tree["turn"], tree["made"]
+        self._last = tree["last"]
+        self.state = with_tensors(self.state, {name: torch.from_numpy(a) for name, a in tree["network"].items()})
+        delayed = deque((one["sound"], one["gain"]) for one in tree["delayed"])
+        self._turn = _Turn(tree["pending"], tree["missing"], tree["heard"], tree["steps"], tree["ended"], delayed)
+        self._rest.gain, self._rest.missing = tree["rest"]["gain"], tree["rest"]["missing"]
+        self._packets.load_state(tree["packets"])
+        self._frame_rate.load_state(tree["frame_rate"])
+        if self._resampler is not None:
+            self._resampler.load_state(tree["resampler"])
+        if self._life is not None:
+            self._life.load_state(tree["life"])
+        self._life_frames, self._life_samples, self._life_ahead = (tree[f"life_{n}"] for n in ("frames", "samples", "ahead"))
+
+
+def _style_index(talker: Talker, style: str | None) -> int | None:
+    if style is None:
+        return None
+    if style not in talker.styles:
+        there = f"choose from {', '.join(talker.styles)}" if talker.styles else "this network has one way of speaking"
+        raise InputError(f"no style {style!r}: {there}")
+    if not isinstance(talker.model, SpeechToMotion):
+        raise InputError(f"{talker.path} speaks in the style that it was exported with")
+    return talker.styles.index(style)
 
 
 def _checked(samples: NDArray[Any]) -> Array:

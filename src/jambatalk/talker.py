@@ -24,6 +24,7 @@ from jambatalk.session import Session
 
 if TYPE_CHECKING:
     from jambatalk.deploy.stepped import SteppedModel
+    from jambatalk.life import LifeSettings
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "assets" / "base.safetensors"
 
@@ -83,11 +84,25 @@ class Talker:
         face.columns(self.names)
         return face
 
-    def stream(self, rate: int = RATE) -> Session:
-        """A live session for sound at ``rate`` Hz. InputError when the network must hear the whole clip first."""
+    def stream(
+        self, rate: int = RATE, fps: float | None = None, life: LifeSettings | None = None, style: str | None = None,
+        patience: float = 0.06,
+    ) -> Session:  # fmt: skip
+        """A live session for sound at ``rate`` Hz; see ``Session`` for the rest.
+
+        InputError when the network must hear the whole clip first.
+        """
+        self._check_streaming()
+        return Session(self, rate, fps, life, style, patience)
+
+    def restore(self, data: bytes) -> Session:
+        """The session that ``Session.save`` stored, on the same weights. InputError when it is damaged or of others."""
+        self._check_streaming()
+        return Session.restore(self, data)
+
+    def _check_streaming(self) -> None:
         if not self.model.config.streaming:
             raise InputError("this network hears the whole recording before it moves (look_ahead: full): animate() runs it")
-        return Session(self, rate)
 
     def animate(self, source: Any, fps: float | None = None) -> Motion:
         """The motion for a whole recording (anything that ``Speech.load`` reads, or a Speech).

@@ -147,11 +147,15 @@ class SpeechToMotion(nn.Module):
             self.decoder.init_state(batch, position),
         )  # fmt: skip
 
-    def forward(self, samples: Tensor, state: ModelState) -> tuple[Tensor, ModelState]:
-        """samples (B, T * hop) at 16 kHz -> (B, T, outputs); step k belongs to the frame k - delay."""
+    def forward(self, samples: Tensor, state: ModelState, style: Tensor | None = None) -> tuple[Tensor, ModelState]:
+        """samples (B, T * hop) at 16 kHz -> (B, T, outputs); step k belongs to the frame k - delay.
+
+        style: (B,) indices into ``config.styles``; None is the chosen one for all.
+        """
         mel, tail = self.mel(samples, state.samples)
         normal, norm = self.norm(mel, state.norm)
-        y, encoder, decoder, _ = self.decode(normal, state)
+        x, encoder, decoder, _ = self.understood(normal, state, style)
+        y = self.moved(x)
         return y, ModelState(tail, norm, encoder, decoder)
 
     def whole(self, samples: Tensor, frames: int | None = None) -> tuple[Tensor, list[RouterStats]]:
