@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from jambatalk.streaming.rest import Rest, eased, to_rest
 from jambatalk.streaming.saving import pack, tensors_of, unpack, with_tensors
 
 if TYPE_CHECKING:
-    from jambatalk.life import Life, LifeSettings
+    from jambatalk.streaming.layer import Layer
     from jambatalk.talker import Talker
 
 Array = NDArray[np.float32]
@@ -84,13 +84,13 @@ class Session:
     The frame at time t comes out once the sound up to t + look-ahead is in. Speech comes in turns: ``flush`` ends one (the
     rest is treated as followed by silence), ``interrupt`` breaks one off, and the next sound begins the next, at time 0.
 
-    rate: samples a second that are pushed. fps: frames a second that come out, None for the network's own. life: blinks,
-    gaze, head motion and breath over the speech (``jambatalk.life``), None for none. style: a way of speaking, None for the
-    talker's. patience: seconds of later sound that may wait for a packet that is out of order, where packets have indices.
+    rate: samples a second that are pushed. fps: frames a second that come out, None for the network's own. life: a
+    layer of blinks, gaze or head motion over the speech (``streaming.layer``), None for none. style: a way of speaking, None for
+    the talker's. patience: seconds of later sound that may wait for a packet that is out of order, where packets have indices.
     """
 
     def __init__(
-        self, talker: Talker, rate: int = RATE, fps: float | None = None, life: LifeSettings | None = None,
+        self, talker: Talker, rate: int = RATE, fps: float | None = None, life: Layer | None = None,
         style: str | None = None, patience: float = 0.06,
     ) -> None:  # fmt: skip
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
@@ -107,14 +107,9 @@ class Session:
         self._resampler = None if self.rate == RATE else Resampler(self.rate, RATE)
         self._frame_rate = FrameRate(talker.fps, self.fps)
         self._rest = Rest(talker.fps)
-        self.life_settings = life
-        self._life: Life | None = None
-        if life is not None and not life.off:
-            from jambatalk.life import Life
-
-            if not talker.names:
-                raise InputError("life moves shapes such as eyeBlinkLeft, but this network moves vertices: leave it off")
-            self._life = Life(life, talker.names, self.fps)
+        if life is not None and not talker.names:
+            raise InputError("a layer moves shapes such as eyeBlinkLeft, but this network moves vertices: leave it off")
+        self._life = life
         self.names = self._life.names if self._life is not None else talker.names
         self.reset()
 
@@ -170,7 +165,7 @@ class Session:
 
     def advance(self, at: int) -> list[Frame]:
         """The sound before index ``at`` of the sender's clock should be here by now: what is missing is concealed."""
-        self._sound(self._packets.advance(at))
+        self.conceal(at)
         return self.listed(self._run())
 
     def flush(self) -> list[Frame]:
@@ -204,6 +199,10 @@ class Session:
         if self._turn.ended:
             raise InputError("the turn has ended: finish it before more sound comes")
         self._sound(self._packets.push(checked, at))
+
+    def conceal(self, at: int) -> None:
+        """As ``advance``, without running the network."""
+        self._sound(self._packets.advance(at))
 
     def end(self) -> None:
         """No more sound comes in this turn: silence is added for the frames that are owed."""
@@ -356,7 +355,7 @@ class Session:
         turn = self._turn
         return pack({
             "format": 1, "weights": self.talker.weights_sha256, "rate": self.rate, "fps": self.fps, "style": self.style,
-            "patience": self.patience, "life_settings": None if self.life_settings is None else asdict(self.life_settings),
+            "patience": self.patience,
             "turn": self.turn, "made": self._made, "last": self._last,
             "network": {name: tensor.cpu().numpy() for name, tensor in tensors_of(self.state).items()},
             "pending": turn.pending, "missing": turn.missing, "heard": turn.heard, "steps": turn.steps, "ended": turn.ended,
@@ -369,8 +368,11 @@ class Session:
         })  # fmt: skip
 
     @classmethod
-    def restore(cls, talker: Talker, data: bytes) -> Session:
-        """The session that ``save`` stored. InputError when it is damaged, or of other weights than the talker's."""
+    def restore(cls, talker: Talker, data: bytes, life: Layer | None = None) -> Session:
+        """The session that ``save`` stored; ``life``: a layer of the kind that it had, which takes over its state.
+
+        InputError when it is damaged, of other weights than the talker's, or had a layer and gets none.
+        """
         tree = unpack(data)
         if tree.get("format") != 1 or tree.get("weights") != talker.weights_sha256:
             raise InputError(
@@ -378,11 +380,8 @@ class Session:
                 f"({talker.weights_sha256[:12]})"
             )
         try:
-            life = tree["life_settings"]
-            if life is not None:
-                from jambatalk.life import LifeSettings
-
-                life = LifeSettings(**life)
+            if (tree["life"] is None) != (life is None):
+                raise InputError("the session was saved with a layer and gets none, or the other way round")
             session = cls(talker, tree["rate"], tree["fps"], life, tree["style"], tree["patience"])
             session._load(tree)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:

@@ -24,7 +24,7 @@ from jambatalk.session import Session
 
 if TYPE_CHECKING:
     from jambatalk.deploy.stepped import SteppedModel
-    from jambatalk.life import LifeSettings
+    from jambatalk.streaming.layer import Layer
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "assets" / "base.safetensors"
 
@@ -85,7 +85,7 @@ class Talker:
         return face
 
     def stream(
-        self, rate: int = RATE, fps: float | None = None, life: LifeSettings | None = None, style: str | None = None,
+        self, rate: int = RATE, fps: float | None = None, life: Layer | None = None, style: str | None = None,
         patience: float = 0.06,
     ) -> Session:  # fmt: skip
         """A live session for sound at ``rate`` Hz; see ``Session`` for the rest.
@@ -95,10 +95,10 @@ class Talker:
         self._check_streaming()
         return Session(self, rate, fps, life, style, patience)
 
-    def restore(self, data: bytes) -> Session:
-        """The session that ``Session.save`` stored, on the same weights. InputError when it is damaged or of others."""
+    def restore(self, data: bytes, life: Layer | None = None) -> Session:
+        """The session that ``Session.save`` stored, on the same weights; see ``Session.restore``."""
         self._check_streaming()
-        return Session.restore(self, data)
+        return Session.restore(self, data, life)
 
     def _check_streaming(self) -> None:
         if not self.model.config.streaming:

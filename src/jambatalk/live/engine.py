@@ -1,0 +1,340 @@
+"""Many live sessions through one network: what is ready goes through it together.
+
+One thread owns the network and all sessions. It takes one hop of every session that has one, runs them as one batch, and hands
+the frames on. A batch of twenty costs little more than one hop alone, so no session waits for the others to have their turns,
+and one that brings a minute of sound at once does not hold up those that are live.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jambatalk.errors import InputError
+from jambatalk.nn.step import rebuilt_state
+from jambatalk.session import Frames, Session
+from jambatalk.streaming.saving import tensors_of
+from jambatalk.talker import Talker
+
+# Sessions that go through the network at once at most, and hops of one that is alone.
+LARGEST_BATCH, HOPS_ALONE = 64, 8
+# Seconds from one batch's beginning to the next one's at least: hops that come at odd moments share a batch.
+GATHER = 0.004
+# Seconds that a hop waits for the network beyond which new sessions are turned away.
+BEHIND = 0.25
+# Frames that a listener may leave unread before its session stands still.
+UNREAD = 512
+
+
+class Overloaded(Exception):
+    """No session can be opened now; the message says why."""
+
+
+class Metrics(Protocol):
+    """What counts the engine's work; all calls come from its thread or from the one that opens sessions."""
+
+    def frames(self, count: int) -> None:
+        """Frames that came out."""
+
+    def batch(self, size: int, seconds: float) -> None:
+        """A batch went through the network."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Frames of a session; arrived: when the last sound that they needed was pushed (``time.perf_counter``), of each."""
+
+    frames: Frames
+    arrived: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A turn is over: how, which, and how many frames it had."""
+
+    how: str  # ended or interrupted
+    turn: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The session cannot go on: one sentence."""
+
+    reason: str
+
+
+Event = Made | Ended | Failed
+
+
+class Line:
+    """One session in an engine. Sound and wishes go in from any thread; ``listen`` is called with events in the engine's."""
+
+    def __init__(self, engine: Engine, session: Session, listen: Callable[[Event], None]) -> None:
+        self.engine, self.session, self.listen = engine, session, listen
+        self._wishes: deque[tuple[str, Any, int | None, float]] = deque()
+        self._arrived: deque[float] = deque()  # when the hops that wait for the network became whole
+        self._frames = 0  # of this turn
+        self._waiting = 0  # samples in wishes
+        self._unread = 0
+        self.closed = False
+
+    def push(self, samples: NDArray[Any], at: int | None = None) -> None:
+        """As ``Session.push``; frames come to ``listen``."""
+        self._wish("sound", samples, at)
+
+    def advance(self, at: int) -> None:
+        """As ``Session.advance``."""
+        self._wish("advance", None, at)
+
+    def end(self) -> None:
+        """As ``Session.flush``; after the frames comes ``Ended``."""
+        self._wish("end")
+
+    def interrupt(self) -> None:
+        """As ``Session.interrupt``, at once: sound that waits is dropped."""
+        self._wish("interrupt")
+
+    def read(self, frames: int) -> None:
+        """So many frames were taken by whoever listens."""
+        with self.engine.changed:
+            self._unread -= frames
+            self.engine.changed.notify()
+
+    def close(self) -> None:
+        """Gone; nothing more is heard of it."""
+        with self.engine.changed:
+            self.closed = True
+            self._wishes.clear()
+            self.engine.lines.discard(self)
+            self.engine.changed.notify()
+
+    @property
+    def pending_seconds(self) -> float:
+        """Sound that waits to be heard by the network."""
+        return self.session.pending_seconds + self._waiting / self.session.rate
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether it waits for its listener to read."""
+        return self._unread >= UNREAD
+
+    def _wish(self, what: str, samples: Any = None, at: int | None = None) -> None:
+        now = time.perf_counter()
+        with self.engine.changed:
+            if self.closed:
+                return
+            if what == "interrupt":
+                # What was said before the interruption is not to be heard any more; ends of turns still count.
+                kept = [wish for wish in self._wishes if wish[0] == "end"]
+                self._wishes = deque(kept)
+                self._waiting = 0
+            self._wishes.append((what, samples, at, now))
+            self._waiting += 0 if samples is None else len(samples)
+            self.engine.changed.notify()
+
+    # In the engine's thread from here on.
+
+    def has_work(self) -> bool:
+        return not self.stands_still and (bool(self._wishes) or self.session.ready > 0 or self.session.ended)
+
+    def obey(self) -> None:
+        """Do what was wished, up to the end of a turn that the network has not run to its end."""
+        while self._wishes and (not self.session.ended or self._wishes[0][0] == "interrupt"):
+            with self.engine.changed:
+                if not self._wishes:
+                    return
+                what, samples, at, when = self._wishes.popleft()
+                self._waiting -= 0 if samples is None else len(samples)
+            before = self.session.ready
+            if what == "sound":
+                self.session.take(samples, at)
+            elif what == "advance":
+                self.session.conceal(at)  # type: ignore[arg-type]
+            elif what == "end":
+                self.session.end()
+            else:
+                frames = self.session.break_off()
+                self._arrived.clear()
+                self.tell(Made(frames, (when,) * len(frames)))
+                self._over("interrupted", frames.turn)
+                continue
+            self._arrived.extend([when] * (self.session.ready - before))
+
+    def give(self, y: NDArray[np.float32], state: Any) -> None:
+        """What the network made of the next hops."""
+        when = [self._arrived.popleft() for _ in range(len(y))][-1]
+        frames = self.session.give(y, state)
+        self.tell(Made(frames, (when,) * len(frames)))
+
+    def finish_turn(self) -> None:
+        """The turn's end, once all its hops have run."""
+        frames = self.session.finish()
+        self.tell(Made(frames, (time.perf_counter(),) * len(frames)))
+        self._over("ended", frames.turn)
+
+    def tell(self, event: Event) -> None:
+        if isinstance(event, Made):
+            if not len(event.frames):
+                return
+            self._frames += len(event.frames)
+            with self.engine.changed:
+                self._unread += len(event.frames)
+            if self.engine.metrics is not None:
+                self.engine.metrics.frames(len(event.frames))
+        if not self.closed:
+            self.listen(event)
+
+    def _over(self, how: str, turn: int) -> None:
+        self.tell(Ended(how, turn, self._frames))
+        self._frames = 0
+
+
+class Engine:
+    """Runs the sessions of one talker. Open it as a context, or ``close`` it.
+
+    most: sessions at the same time. gather: seconds between the beginnings of two batches at least. largest: sessions that go
+    through the network together.
+    """
+
+    def __init__(self, talker: Talker, most: int = 64, gather: float = GATHER, largest: int = LARGEST_BATCH) -> None:
+        self.talker, self.most, self.gather = talker, most, gather
+        self.metrics: Metrics | None = None
+        self.changed = threading.Condition()
+        self.lines: set[Line] = set()
+        self._closing = False
+        # A network of steps (an ONNX file) takes as many streams at once as it was exported for.
+        self._largest = largest if hasattr(talker.model, "decoder") else 1
+        self._first = talker.stream()  # InputError here when the network cannot follow a stream
+        self._thread = threading.Thread(target=self._work, name="jambatalk-engine", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread; sessions that are open hear nothing more."""
+        with self.changed:
+            self._closing = True
+            self.changed.notify()
+        self._thread.join()
+
+    @property
+    def open_sessions(self) -> int:
+        """Sessions that are open."""
+        return len(self.lines)
+
+    @property
+    def behind(self) -> float:
+        """Seconds that the longest waiting hop has waited for the network. Sessions that stand still do not count."""
+        now, first = time.perf_counter(), []
+        with self.changed:
+            for line in self.lines:
+                # Sound that was brought ahead of time waits for itself, not for the engine.
+                if line._arrived and not line.stands_still and line.session.ready <= 2:
+                    first.append(line._arrived[0])
+        return now - min(first) if first else 0.0
+
+    def open(self, listen: Callable[[Event], None], **options: Any) -> Line:
+        """A new session with ``Talker.stream``'s options. Overloaded when there are too many or the network is behind."""
+        if len(self.lines) >= self.most:
+            raise Overloaded(f"all {self.most} sessions are taken: try again later")
+        if (behind := self.behind) > BEHIND:
+            raise Overloaded(f"the network is {1000 * behind:.0f} ms behind the sound of its sessions: try again later")
+        line = Line(self, self.talker.stream(**options), listen)
+        with self.changed:
+            if self._closing:
+                raise Overloaded("the server is ending")
+            if len(self.lines) >= self.most:
+                raise Overloaded(f"all {self.most} sessions are taken: try again later")
+            self.lines.add(line)
+        return line
+
+    def _work(self) -> None:
+        began = 0.0
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: self._closing or any(line.has_work() for line in self.lines))
+                if self._closing:
+                    return
+            wait = began + self.gather - time.perf_counter()
+            if wait > 0:
+                time.sleep(wait)
+            began = time.perf_counter()
+            with self.changed:
+                busy = [line for line in self.lines if line.has_work()]
+            ready = []
+            for line in busy:
+                if self._safely(line, line.obey) and line.session.ready:
+                    ready.append(line)
+            for lines in self._batches(ready):
+                self._run(lines)
+            for line in busy:
+                if not line.closed and line.session.ended and not line.session.ready:
+                    self._safely(line, line.finish_turn)
+
+    def _batches(self, ready: list[Line]) -> list[list[Line]]:
+        """Sessions that go through together: with a style of their own, or with the talker's."""
+        own = [line for line in ready if line.session.style_index() is not None]
+        common = [line for line in ready if line.session.style_index() is None]
+        return [part[i : i + self._largest] for part in (common, own) for i in range(0, len(part), self._largest)]
+
+    def _run(self, lines: list[Line]) -> None:
+        """One hop of each through the network; of one that is alone, some."""
+        began = time.perf_counter()
+        sounds = [line.session.hops(HOPS_ALONE if len(lines) == 1 else 1) for line in lines]
+        styles = [line.session.style_index() for line in lines]
+        style = {} if styles[0] is None else {"style": torch.tensor(styles)}
+        states = [line.session.state for line in lines]
+        device = self.talker.device
+        with torch.inference_mode():
+            samples = torch.from_numpy(np.stack(sounds)).to(device)
+            y, state = self.talker.model(samples, joined(states), **style)
+            values = y.float().cpu().numpy()
+            parts = split(state, len(lines))
+        if self.metrics is not None:
+            self.metrics.batch(len(lines), time.perf_counter() - began)
+        for line, rows, part in zip(lines, values, parts, strict=True):
+            self._safely(line, lambda line=line, rows=rows, part=part: line.give(rows, part))  # type: ignore[misc]
+
+    def _safely(self, line: Line, action: Callable[[], None]) -> bool:
+        """Whether it went well; a session's failure is its own."""
+        try:
+            action()
+            return not line.closed
+        except InputError as error:
+            line.tell(Failed(str(error)))
+        except Exception as error:
+            # A mistake of ours in one session must not end all the others.
+            logging.getLogger("jambatalk").exception("a session failed")
+            line.tell(Failed(f"the session failed ({type(error).__name__})"))
+        line.close()
+        return False
+
+
+def joined(states: list[Any]) -> Any:
+    """The states of single streams as one of a batch."""
+    if len(states) == 1:
+        return states[0]
+    columns = zip(*(tensors_of(state).values() for state in states), strict=True)
+    return rebuilt_state(states[0], [torch.cat(column) for column in columns])
+
+
+def split(state: Any, count: int) -> list[Any]:
+    """The state of a batch as those of its streams, none of which keeps the others' memory alive."""
+    if count == 1:
+        return [state]
+    tensors = list(tensors_of(state).values())
+    return [rebuilt_state(state, [tensor[i : i + 1].clone() for tensor in tensors]) for i in range(count)]

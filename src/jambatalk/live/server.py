@@ -1,0 +1,47 @@
+"""Running the live server."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from jambatalk.live.engine import LARGEST_BATCH, Engine
+from jambatalk.live.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from jambatalk.talker import Talker
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# Seconds for which one thread may keep the interpreter while another waits: the default of 5 ms is a tenth of a frame.
+SWITCH_INTERVAL = 0.001
+
+
+def run(talker: Talker, settings: ServerSettings, listening: socket.socket, largest: int = LARGEST_BATCH) -> None:
+    """Serve until interrupted; connections that are open are told 1001. largest: see ``Engine``."""
+    import uvicorn
+
+    from jambatalk.live.app import create_app
+
+    before = sys.getswitchinterval()
+    with Engine(talker, settings.max_sessions, largest=largest) as engine:
+        app = create_app(engine, settings)
+        # Access logs would hold addresses. Compressing a frame costs more than it saves.
+        config = uvicorn.Config(
+            app, access_log=False, log_level="warning", server_header=False, proxy_headers=False, lifespan="off",
+            ws="websockets-sansio", ws_max_size=settings.message_bytes, ws_per_message_deflate=False, ws_ping_interval=20.0,
+            timeout_graceful_shutdown=3,
+        )  # fmt: skip
+        # What was loaded stays: the collector need not look at it again in the middle of a frame.
+        gc.collect()
+        gc.freeze()
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        try:
+            # uvicorn ends in good order on Ctrl-C and then passes it on.
+            with suppress(KeyboardInterrupt):
+                uvicorn.Server(config).run(sockets=[listening])
+        finally:
+            sys.setswitchinterval(before)
+            gc.unfreeze()

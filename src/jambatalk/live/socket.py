@@ -1,0 +1,276 @@
+"""The WebSocket of a live session: sound in, frames out. The protocol is docs/live.md."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jambatalk.errors import InputError
+from jambatalk.live.engine import Ended, Engine, Event, Failed, Line, Made, Overloaded
+from jambatalk.live.frames import frame_bytes, frame_json
+from jambatalk.live.greeting import Greeting, read_greeting
+from jambatalk.live.sound import SoundReader
+
+if TYPE_CHECKING:
+    from starlette.websockets import WebSocket
+
+# Close codes (RFC 6455, 7.4; 4000 and above are ours).
+BAD_DATA, POLICY, TOO_LARGE, GOING_AWAY, TRY_AGAIN, TOO_SLOW = 1003, 1008, 1009, 1001, 1013, 4000
+# Sound that may wait for the network before no more is read: the sender is slowed down, as by a full pipe.
+MOST_PENDING = 10.0
+
+
+@dataclass(frozen=True)
+class SocketLimits:
+    """What one connection may do. Seconds, bytes."""
+
+    token: str | None = None
+    message_bytes: int = 1 << 20
+    start_timeout: float = 10.0  # until the start message
+    idle_timeout: float = 300.0  # without any message
+    send_timeout: float = 10.0  # for a reader that takes nothing
+    longest: float = 4 * 3600.0
+
+
+class Refused(Exception):
+    """The connection ends: (close code, code of the error message, one sentence)."""
+
+    def __init__(self, close: int, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.close, self.code = close, code
+
+
+class Counts:
+    """What one connection did, for ``stats`` and for the server's metrics; the server passes a subclass."""
+
+    def __init__(self) -> None:
+        self.frames, self.latencies = 0, [0.0] * 256
+
+    def latency(self, seconds: float) -> None:
+        """A frame is on the wire so long after the last sound that it needed."""
+        self.latencies[self.frames % len(self.latencies)] = seconds
+        self.frames += 1
+
+    def percentile(self, share: float) -> float:
+        """Of the latest latencies."""
+        known = sorted(self.latencies[: min(self.frames, len(self.latencies))])
+        return known[min(int(share * len(known)), len(known) - 1)] if known else 0.0
+
+
+async def serve_stream(websocket: WebSocket, engine: Engine, limits: SocketLimits, metrics: Any = None) -> None:
+    """One connection from its start message to its end. metrics: see ``live.metrics``; None counts nothing."""
+    from starlette.websockets import WebSocketDisconnect
+
+    await websocket.accept()
+    reason = "closed"
+    try:
+        await _Connection(websocket, engine, limits, metrics).run()
+    except Refused as refused:
+        reason = refused.code
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(
+                websocket.send_text(json.dumps({"type": "error", "code": refused.code, "message": str(refused)})), 1.0
+            )
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(websocket.close(refused.close, refused.code), 1.0)
+    except (WebSocketDisconnect, RuntimeError, OSError):
+        reason = "gone"
+    finally:
+        if metrics is not None:
+            metrics.session_closed(reason)
+
+
+class _Connection:
+    def __init__(self, websocket: WebSocket, engine: Engine, limits: SocketLimits, metrics: Any) -> None:
+        self.websocket, self.engine, self.limits, self.metrics = websocket, engine, limits, metrics
+        self.counts = Counts()
+        self.events: asyncio.Queue[Event] = asyncio.Queue()
+        self.drained = asyncio.Event()
+        self.last_sound = time.monotonic()
+        self.next_index: int | None = None
+
+    async def run(self) -> None:
+        """InputErrors become refusals."""
+        greeting = await self._greeting()
+        loop = asyncio.get_running_loop()
+
+        def listen(event: Event) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._heard, event)
+
+        try:
+            reader = SoundReader(greeting.encoding, greeting.timestamps)
+            line = await asyncio.to_thread(self.engine.open, listen, rate=greeting.rate, fps=greeting.fps, style=greeting.style)
+        except InputError as error:
+            raise Refused(BAD_DATA, "bad_message", str(error)) from error
+        except Overloaded as error:
+            raise Refused(TRY_AGAIN, "overloaded", str(error)) from error
+        if self.metrics is not None:
+            self.metrics.session_opened()
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._send({
+                "type": "ready", "version": 1, "session": secrets.token_hex(8), "names": list(line.session.names),
+                "fps": line.session.fps, "look_ahead_ms": round(line.session.look_ahead_ms, 3),
+                "hop_ms": 1000.0 / self.engine.talker.fps, "encoding": greeting.encoding, "rate": greeting.rate,
+                "style": greeting.style or next(iter(self.engine.talker.styles), None),
+            })  # fmt: skip
+            works = [self._receive(line, reader), self._deliver(line, greeting)]
+            if greeting.realtime:
+                works.append(self._keep_time(line, greeting))
+            tasks = [asyncio.create_task(work) for work in works]
+            done, _ = await asyncio.wait(tasks, timeout=self.limits.longest, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                raise Refused(POLICY, "too_long", f"a session lasts at most {self.limits.longest:.0f} s: connect again")
+            for task in done:
+                task.result()
+        finally:
+            line.close()
+            if self.metrics is not None:
+                self.metrics.losses(line.session.losses, line.session.rate)
+                self.metrics.session_ended()
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            for task in tasks:
+                if not task.cancelled():
+                    task.exception()  # looked at: the first one's has been raised
+
+    def _heard(self, event: Event) -> None:
+        self.events.put_nowait(event)
+        self.drained.set()
+
+    async def _greeting(self) -> Greeting:
+        try:
+            message = await asyncio.wait_for(self.websocket.receive(), self.limits.start_timeout)
+        except asyncio.TimeoutError:
+            raise Refused(POLICY, "too_slow", f"no start message within {self.limits.start_timeout:.0f} s") from None
+        self._check_connected(message)
+        found = self._object(message)
+        token = found.get("token")
+        if self.limits.token is not None:
+            given = token.encode("utf-8", "replace") if isinstance(token, str) else b""
+            if not hmac.compare_digest(given, self.limits.token.encode()):
+                raise Refused(POLICY, "bad_token", "this server needs its token in the start message")
+        try:
+            return read_greeting(found)
+        except InputError as error:
+            raise Refused(BAD_DATA, "bad_message", str(error)) from error
+
+    def _object(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        text = message.get("text")
+        if text is None:
+            raise Refused(BAD_DATA, "bad_message", 'the first message is binary, expected the text {"type": "start", ...}')
+        self._check_size(len(text))
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            raise Refused(BAD_DATA, "bad_message", "a text message is no JSON") from None
+        if not isinstance(found, dict):
+            raise Refused(BAD_DATA, "bad_message", "a text message is JSON, but no object")
+        return found
+
+    def _check_size(self, size: int) -> None:
+        if size > self.limits.message_bytes:
+            raise Refused(TOO_LARGE, "too_large", f"a message has {size:,} bytes, expected at most {self.limits.message_bytes:,}")
+
+    def _check_connected(self, message: Mapping[str, Any]) -> None:
+        from starlette.websockets import WebSocketDisconnect
+
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+
+    async def _receive(self, line: Line, reader: SoundReader) -> None:
+        while True:
+            try:
+                message = await asyncio.wait_for(self.websocket.receive(), self.limits.idle_timeout)
+            except asyncio.TimeoutError:
+                raise Refused(POLICY, "idle", f"nothing came for {self.limits.idle_timeout:.0f} s") from None
+            self._check_connected(message)
+            sound = message.get("bytes")
+            if sound is not None:
+                self._check_size(len(sound))
+                try:
+                    samples, at = reader(sound)
+                except InputError as error:
+                    raise Refused(BAD_DATA, "bad_message", str(error)) from error
+                if len(samples):
+                    line.push(samples, at)
+                self.last_sound = time.monotonic()
+                self.next_index = None if at is None else at + len(samples)
+                while line.pending_seconds > MOST_PENDING:
+                    self.drained.clear()
+                    with contextlib.suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(self.drained.wait(), 0.25)
+                continue
+            await self._obey(line, self._object(message))
+
+    async def _obey(self, line: Line, message: dict[str, Any]) -> None:
+        kind = message.get("type")
+        if kind == "end":
+            line.end()
+            self.next_index = None
+        elif kind == "interrupt":
+            line.interrupt()
+            self.next_index = None
+        elif kind == "ping":
+            await self._send({"type": "pong", "id": message.get("id")})
+        elif kind == "stats":
+            losses, rate = line.session.losses, line.session.rate
+            await self._send({
+                "type": "stats", "frames": self.counts.frames, "lost_ms": 1000 * losses.lost / rate,
+                "late_ms": 1000 * losses.late / rate, "repeated_ms": 1000 * losses.repeated / rate,
+                "pending_ms": 1000 * line.pending_seconds,
+                "latency_ms": {f"p{p}": 1000 * self.counts.percentile(p / 100) for p in (50, 95, 99)},
+            })  # fmt: skip
+        else:
+            raise Refused(
+                BAD_DATA, "bad_message",
+                f"a message has the type {str(kind)[:40]!r}, expected end, interrupt, ping, stats, or binary sound",
+            )  # fmt: skip
+
+    async def _deliver(self, line: Line, greeting: Greeting) -> None:
+        write = self.websocket.send_bytes if greeting.frames == "binary" else self.websocket.send_text
+        form: Any = frame_bytes if greeting.frames == "binary" else frame_json
+        while True:
+            event = await self.events.get()
+            if isinstance(event, Failed):
+                raise Refused(BAD_DATA, "bad_message", event.reason)
+            if isinstance(event, Ended):
+                await self._send({"type": event.how, "turn": event.turn, "frames": event.frames})
+                continue
+            assert isinstance(event, Made)
+            for frame, arrived in zip(line.session.listed(event.frames), event.arrived, strict=True):
+                await self._timed(write(form(frame)))
+                seconds = time.perf_counter() - arrived
+                self.counts.latency(seconds)
+                if self.metrics is not None:
+                    self.metrics.latency(seconds)
+            line.read(len(event.frames))
+
+    async def _keep_time(self, line: Line, greeting: Greeting) -> None:
+        """Where sound should come in real time and does not, it is concealed, until the face is at rest."""
+        while True:
+            await asyncio.sleep(0.04)
+            missing = time.monotonic() - self.last_sound
+            if self.next_index is not None and 0.2 < missing < 2.0:
+                line.advance(self.next_index + int((missing - 0.2) * greeting.rate))
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._timed(self.websocket.send_text(json.dumps(message)))
+
+    async def _timed(self, sending: Any) -> None:
+        try:
+            await asyncio.wait_for(sending, self.limits.send_timeout)
+        except asyncio.TimeoutError:
+            raise Refused(
+                TOO_SLOW, "too_slow", f"nothing was read for {self.limits.send_timeout:.0f} s, expected a reader that keeps up"
+            ) from None

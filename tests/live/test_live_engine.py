@@ -1,0 +1,179 @@
+"""Many sessions through one network: the same frames as alone, fair, and each one's trouble its own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jambatalk
+from conftest import speechlike
+from jambatalk.audio import Speech
+from jambatalk.live.engine import UNREAD, Ended, Engine, Event, Failed, Line, Made, Overloaded, joined, split
+from jambatalk.streaming.saving import tensors_of
+from jambatalk.talker import Talker
+
+
+@pytest.fixture(scope="module")
+def talker(small_weights: Path) -> Talker:
+    return jambatalk.load(small_weights)
+
+
+class Ear:
+    """Gathers a line's events; reads as told."""
+
+    def __init__(self, reads: bool = True) -> None:
+        self.events: queue.Queue[Event] = queue.Queue()
+        self.line: Line | None = None
+        self.reads = reads
+
+    def __call__(self, event: Event) -> None:
+        self.events.put(event)
+        if self.reads and isinstance(event, Made) and self.line is not None:
+            self.line.read(len(event.frames))
+
+    def until(self, kind: type) -> tuple[np.ndarray, Any]:
+        rows: list[np.ndarray] = []
+        while True:
+            event = self.events.get(timeout=60)
+            if isinstance(event, kind) and kind is not Made:
+                return np.concatenate(rows) if rows else np.zeros((0, 52)), event
+            assert isinstance(event, Made), event
+            rows.append(event.frames.weights)
+            if kind is Made:
+                return rows[0], event
+
+
+def opened(engine: Engine, reads: bool = True, **options: Any) -> tuple[Line, Ear]:
+    ear = Ear(reads)
+    ear.line = engine.open(ear, **options)
+    return ear.line, ear
+
+
+def test_many_sessions_get_the_frames_that_they_get_alone(talker: Talker) -> None:
+    sounds = [speechlike(1.0 + 0.3 * i, seed=i) for i in range(9)]
+    with Engine(talker) as engine:
+        lines = [opened(engine, rate=16000) for _ in sounds]
+        for start in range(0, 64000, 500):  # pieces that are no whole hops, in turns
+            for (line, _), sound in zip(lines, sounds, strict=True):
+                if start < len(sound):
+                    line.push(sound[start : start + 500])
+        for line, _ in lines:
+            line.end()
+        for (_, ear), sound in zip(lines, sounds, strict=True):
+            rows, end = ear.until(Ended)
+            wanted = talker.animate(Speech(sound)).weights
+            np.testing.assert_allclose(rows, wanted, atol=1e-4)
+            assert (end.how, end.turn, end.frames) == ("ended", 0, len(rows))
+
+
+def test_turns_follow_each_other_while_the_first_still_runs(talker: Talker) -> None:
+    with Engine(talker) as engine:
+        line, ear = opened(engine)
+        for turn in range(3):
+            line.push(speechlike(2.0, seed=turn))
+            line.end()
+        for turn in range(3):
+            rows, end = ear.until(Ended)
+            assert (end.turn, len(rows)) == (turn, 50)
+            np.testing.assert_allclose(rows, talker.animate(Speech(speechlike(2.0, seed=turn))).weights, atol=1e-4)
+
+
+def test_an_interruption_overtakes_the_sound_that_waits(talker: Talker) -> None:
+    with Engine(talker) as engine:
+        line, ear = opened(engine)
+        line.push(speechlike(1.0))
+        ear.until(Made)
+        for _ in range(20):
+            line.push(speechlike(20.0))
+        line.interrupt()
+        rows, end = ear.until(Ended)
+        assert end.how == "interrupted"
+        assert end.frames < 20 * 500
+        assert not rows[-1].any()
+        line.push(speechlike(1.0))
+        line.end()
+        rows, end = ear.until(Ended)
+        assert (end.turn, len(rows)) == (1, 25)
+
+
+def test_who_does_not_read_stands_still_and_others_go_on(talker: Talker) -> None:
+    with Engine(talker) as engine:
+        deaf, deaf_ear = opened(engine, reads=False)
+        line, ear = opened(engine)
+        deaf.push(speechlike(60.0))
+        line.push(speechlike(2.0))
+        line.end()
+        assert len(ear.until(Ended)[0]) == 50
+        line.push(speechlike(40.0))
+        line.end()
+        assert len(ear.until(Ended)[0]) == 1000
+        count = sum(len(event.frames) for event in list(deaf_ear.events.queue) if isinstance(event, Made))
+        assert count <= UNREAD + 8
+        deaf.read(count)
+        deaf_ear.reads = True
+        deaf.end()
+        rows, _ = deaf_ear.until(Ended)
+        assert len(rows) == 1500
+
+
+def test_one_sessions_trouble_is_its_own(talker: Talker) -> None:
+    with Engine(talker) as engine:
+        bad, bad_ear = opened(engine)
+        good, ear = opened(engine)
+        bad.push(np.array([np.nan], np.float32))
+        _, failed = bad_ear.until(Failed)
+        assert "NaN" in failed.reason
+        good.push(speechlike(1.0))
+        good.end()
+        assert len(ear.until(Ended)[0]) == 25
+        assert engine.open_sessions == 1
+
+
+def test_too_many_are_turned_away(talker: Talker) -> None:
+    with Engine(talker, most=2) as engine:
+        first, _ = opened(engine)
+        opened(engine)
+        with pytest.raises(Overloaded, match="all 2 sessions"):
+            opened(engine)
+        first.close()
+        opened(engine)
+
+
+def test_styles_share_the_network() -> None:
+    talker = jambatalk.load()
+    sound = speechlike(1.5)
+    with Engine(talker) as engine:
+        lines = [opened(engine, style=style) for style in (None, *talker.styles, None, *talker.styles)]
+        for line, _ in lines:
+            line.push(sound)
+            line.end()
+        for (_, ear), style in zip(lines, (None, *talker.styles) * 2, strict=True):
+            wanted = jambatalk.load(style=style).animate(Speech(sound)).weights
+            np.testing.assert_allclose(ear.until(Ended)[0], wanted, atol=1e-4)
+
+
+def test_the_engine_ends(talker: Talker) -> None:
+    before = threading.active_count()
+    engine = Engine(talker)
+    line, _ = opened(engine)
+    line.push(speechlike(30.0))
+    engine.close()
+    assert threading.active_count() == before
+    with pytest.raises(Overloaded, match="ending"):
+        engine.open(Ear())
+
+
+def test_states_join_and_part_to_the_bit(talker: Talker) -> None:
+    states = []
+    for seed in range(3):
+        session = talker.stream()
+        session.push(speechlike(0.5 + seed, seed=seed))
+        states.append(session.state)
+    for one, again in zip(states, split(joined(states), 3), strict=True):
+        for name, tensor in tensors_of(one).items():
+            np.testing.assert_array_equal(tensors_of(again)[name].numpy(), tensor.numpy())
