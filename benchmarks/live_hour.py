@@ -74,9 +74,8 @@ def main() -> None:
     sound = sound[: len(sound) // PACKET * PACKET]
     packets, period = int(options.minutes * 60 * 25), len(sound) // PACKET
     rows, whole = {}, np.zeros(0)
-    print(
-        f"{'':12} {'frames':>8} {'owed':>8} {'MB after 1 min':>15} {'at the end':>11} {'drift ms':>9} {'lost s':>8} {'late s':>8} {'r':>7}"
-    )
+    columns = ("frames", "owed", "MB at 1 min", "MB at end", "drift ms", "lost s", "late s", "r")
+    print(f"{'':12}" + "".join(f"{column:>12}" for column in columns))
     for name, damaged in (("whole", False), ("damaged", True)):
         jaw, early, late, losses = streamed(talker, sound, packets, damaged)
         minute = 60 * 25
