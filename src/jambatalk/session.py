@@ -21,6 +21,7 @@ from jambatalk.streaming.rest import Rest, eased, to_rest
 from jambatalk.streaming.saving import pack, tensors_of, unpack, with_tensors
 
 if TYPE_CHECKING:
+    from jambatalk.life import LifeSettings
     from jambatalk.streaming.layer import Layer
     from jambatalk.talker import Talker
 
@@ -84,13 +85,14 @@ class Session:
     The frame at time t comes out once the sound up to t + look-ahead is in. Speech comes in turns: ``flush`` ends one (the
     rest is treated as followed by silence), ``interrupt`` breaks one off, and the next sound begins the next, at time 0.
 
-    rate: samples a second that are pushed. fps: frames a second that come out, None for the network's own. life: a
-    layer of blinks, gaze or head motion over the speech (``streaming.layer``), None for none. style: a way of speaking, None for
-    the talker's. patience: seconds of later sound that may wait for a packet that is out of order, where packets have indices.
+    rate: samples a second that are pushed. fps: frames a second that come out, None for the network's own. life: blinks,
+    gaze, head motion and breath over the speech, or a layer of one's own (``streaming.layer``), None for none. style: a way of
+    speaking, None for the talker's. patience: seconds of later sound that may wait for a packet that is out of order, where
+    packets have indices.
     """
 
     def __init__(
-        self, talker: Talker, rate: int = RATE, fps: float | None = None, life: Layer | None = None,
+        self, talker: Talker, rate: int = RATE, fps: float | None = None, life: LifeSettings | Layer | None = None,
         style: str | None = None, patience: float = 0.06,
     ) -> None:  # fmt: skip
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
@@ -109,7 +111,7 @@ class Session:
         self._rest = Rest(talker.fps)
         if life is not None and not talker.names:
             raise InputError("a layer moves shapes such as eyeBlinkLeft, but this network moves vertices: leave it off")
-        self._life = life
+        self._life = _layer(life, talker.names, self.fps)
         self.names = self._life.names if self._life is not None else talker.names
         self.reset()
 
@@ -368,10 +370,11 @@ class Session:
         })  # fmt: skip
 
     @classmethod
-    def restore(cls, talker: Talker, data: bytes, life: Layer | None = None) -> Session:
-        """The session that ``save`` stored; ``life``: a layer of the kind that it had, which takes over its state.
+    def restore(cls, talker: Talker, data: bytes, life: LifeSettings | Layer | None = None) -> Session:
+        """The session that ``save`` stored, with the life that it had; ``life``: where that was a layer of one's own, one of its
+        kind, which takes over its state.
 
-        InputError when it is damaged, of other weights than the talker's, or had a layer and gets none.
+        InputError when it is damaged, of other weights than the talker's, or had a layer of one's own and gets none.
         """
         tree = unpack(data)
         if tree.get("format") != 1 or tree.get("weights") != talker.weights_sha256:
@@ -380,6 +383,8 @@ class Session:
                 f"({talker.weights_sha256[:12]})"
             )
         try:
+            if life is None and tree["life"] is not None and "settings" in tree["life"]:
+                life = _settings_of(tree["life"])
             if (tree["life"] is None) != (life is None):
                 raise InputError("the session was saved with a layer and gets none, or the other way round")
             session = cls(talker, tree["rate"], tree["fps"], life, tree["style"], tree["patience"])
@@ -402,6 +407,20 @@ class Session:
         if self._life is not None:
             self._life.load_state(tree["life"])
         self._life_frames, self._life_samples, self._life_ahead = (tree[f"life_{n}"] for n in ("frames", "samples", "ahead"))
+
+
+def _settings_of(state: dict[str, Any]) -> LifeSettings:
+    from jambatalk.life import LifeSettings
+
+    return LifeSettings.from_dict(state["settings"])
+
+
+def _layer(life: LifeSettings | Layer | None, names: tuple[str, ...], fps: float) -> Layer | None:
+    from jambatalk.life import Life, LifeSettings
+
+    if isinstance(life, LifeSettings):
+        return None if life.off else Life(life, names, fps)
+    return life
 
 
 def _style_index(talker: Talker, style: str | None) -> int | None:

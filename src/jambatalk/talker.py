@@ -24,6 +24,7 @@ from jambatalk.session import Session
 
 if TYPE_CHECKING:
     from jambatalk.deploy.stepped import SteppedModel
+    from jambatalk.life import LifeSettings
     from jambatalk.streaming.layer import Layer
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "assets" / "base.safetensors"
@@ -85,7 +86,7 @@ class Talker:
         return face
 
     def stream(
-        self, rate: int = RATE, fps: float | None = None, life: Layer | None = None, style: str | None = None,
+        self, rate: int = RATE, fps: float | None = None, life: LifeSettings | Layer | None = None, style: str | None = None,
         patience: float = 0.06,
     ) -> Session:  # fmt: skip
         """A live session for sound at ``rate`` Hz; see ``Session`` for the rest.
@@ -95,7 +96,7 @@ class Talker:
         self._check_streaming()
         return Session(self, rate, fps, life, style, patience)
 
-    def restore(self, data: bytes, life: Layer | None = None) -> Session:
+    def restore(self, data: bytes, life: LifeSettings | Layer | None = None) -> Session:
         """The session that ``Session.save`` stored, on the same weights; see ``Session.restore``."""
         self._check_streaming()
         return Session.restore(self, data, life)
@@ -104,14 +105,20 @@ class Talker:
         if not self.model.config.streaming:
             raise InputError("this network hears the whole recording before it moves (look_ahead: full): animate() runs it")
 
-    def animate(self, source: Any, fps: float | None = None) -> Motion:
+    def animate(self, source: Any, fps: float | None = None, life: LifeSettings | None = None) -> Motion:
         """The motion for a whole recording (anything that ``Speech.load`` reads, or a Speech).
 
         The same path as ``stream``, fed block by block. ``fps`` resamples the motion; None keeps the network's own rate.
+        life: blinks, gaze, head motion and breath over it; None for none.
         """
         speech = source if isinstance(source, Speech) else Speech.load(source)
         motion = self.animate_blocks(speech.blocks(), speech)
-        return motion if fps is None else motion.resampled(fps)
+        motion = motion if fps is None else motion.resampled(fps)
+        if life is None:
+            return motion
+        from jambatalk.life import enliven
+
+        return enliven(motion, life)
 
     def animate_blocks(self, blocks: Iterable[NDArray[np.float32]], speech: Speech | None = None) -> Motion:
         """The motion for 16 kHz mono sound that comes in blocks; ``speech`` is attached to the motion when given.

@@ -180,7 +180,7 @@ def test_barge_in_and_ping(client: TestClient) -> None:
         ('{"type":"start","style":5}', "style is 5"),
         ('{"type":"start","timestamps":"yes"}', "timestamps is yes"),
         ('{"type":"start","realtime":true}', "needs timestamps"),
-        ('{"type":"start","life":true}', "unknown field 'life'"),
+        ('{"type":"start","life":{"blinks":3}}', "life's blinks is 3, expected a strength from 0 to 2"),
         ('{"type":"start","colour":1}', "unknown field 'colour'"),
     ],
 )  # fmt: skip

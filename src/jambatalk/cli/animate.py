@@ -18,6 +18,7 @@ from jambatalk.errors import InputError
 if TYPE_CHECKING:
     from jambatalk.cli.jobs import Job
     from jambatalk.cli.screen import Screen
+    from jambatalk.life import LifeSettings
     from jambatalk.motion import Motion
     from jambatalk.talker import Talker
 
@@ -45,6 +46,9 @@ def animate(
     style: Annotated[
         str | None, Option(metavar="NAME", help="Way of speaking, one of the weights' (jambatalk network lists them).")
     ] = None,
+    life: Annotated[
+        str, Option(metavar="LAYERS", help="Blinks, gaze, head motion, breath: on, off, or such as blinks=0.5,head=0,seed=7.")
+    ] = "off",
     precision: Annotated[str, Option(metavar="NAME", help="float32; bfloat16 or float16 on a GPU.")] = "float32",
     overwrite: Annotated[bool, Option("--overwrite", help="Of many inputs, also make those that are done.")] = False,
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON on standard output.")] = False,
@@ -56,12 +60,14 @@ def animate(
     """
     from jambatalk.cli.jobs import plan
     from jambatalk.cli.screen import screen
+    from jambatalk.life import LifeSettings
 
-    pixels, rate = parse_size(size), parse_fps(fps)
+    pixels, rate, layers = parse_size(size), parse_fps(fps), LifeSettings.parse(life)
     check_identity(identity)
     planned = plan(inputs, out or [], out_dir, format)
     with screen() as shown:
-        worker = _Worker(shown, Network(model, device, precision, face, style), rate, {"size": pixels, "identity": identity})
+        options = {"size": pixels, "identity": identity}
+        worker = _Worker(shown, Network(model, device, precision, face, style), rate, options, layers)
         results = []
         for job in planned.jobs:
             if planned.batch and not overwrite and job.is_done():
@@ -92,15 +98,20 @@ class _Worker:
     network: Network
     fps: float | None
     options: dict[str, Any]
+    life: LifeSettings
     talker: Talker | None = field(default=None)
 
     def run(self, job: Job) -> dict[str, Any]:
         """Do a job; gives what happened. Raises InputError or OSError."""
+        from jambatalk.life import enliven
+
         started = time.perf_counter()
         times: dict[str, float] = {}
         motion = self._loaded(job) if job.is_motion else self._animated(job, times)
         if self.fps is not None:
             motion = motion.resampled(self.fps)
+        if not self.life.off:
+            motion = enliven(motion, self.life)
         for output in job.outputs:
             began = time.perf_counter()
             with self.screen.step(f"writing {output.name}") as report:
@@ -152,7 +163,7 @@ class _Worker:
                 self.talker = ready_talker(self.network)
             times["load"] = time.perf_counter() - began
             self.screen.line(f"look-ahead {look_ahead(self.talker)}, weights {self.talker.weights_sha256[:12]}")
-        _check_outputs(self.talker, job)
+        _check_outputs(self.talker, job, self.life)
         began = time.perf_counter()
         with self.screen.step(f"animating {job.source}") as report:
             # Block by block: hours of sound pass through without ever being in memory at once.
@@ -168,10 +179,12 @@ class _Worker:
         return f" (speech to motion {times['animate']:.2f} s, {motion.seconds / times['animate']:.0f} times real time)"
 
 
-def _check_outputs(talker: Talker, job: Job) -> None:
+def _check_outputs(talker: Talker, job: Job, life: LifeSettings) -> None:
     """InputError, before the long work, if what a network of vertices makes cannot be written as asked."""
     if talker.names:
         return
+    if not life.off:
+        raise InputError("--life moves shapes such as eyeBlinkLeft, but this network moves vertices: leave it off")
     count = talker.model.config.outputs // 3
     for output in job.outputs:
         suffix = output.suffix.lower()

@@ -34,6 +34,7 @@ def live(
     play: Annotated[bool, Option("--play", help="Also let the file be heard here.")] = False,
     fps: Annotated[str | None, Option(metavar="N", help="Frames per second.  [default: the network's own]")] = None,
     style: Annotated[str | None, Option(metavar="NAME", help="Way of speaking, one of the weights'.")] = None,
+    life: Annotated[str, Option(metavar="LAYERS", help="Blinks, gaze, head, breath: on, off, or blinks=0.5,head=0.")] = "off",
     device_name: Annotated[str | None, Option(metavar="NAME", help="Microphone, by name or number.")] = None,
     list_devices: Annotated[bool, Option("--list-devices", help="List the microphones and end.")] = False,
     seconds: Annotated[float | None, Option(metavar="N", help="End after so many seconds of sound.")] = None,
@@ -56,17 +57,18 @@ def live(
         raise InputError(f"--seconds is {seconds}, expected more than 0")
     from jambatalk.audio import Speech
     from jambatalk.cli.screen import screen
+    from jambatalk.life import LifeSettings
     from jambatalk.live.links import open_link
     from jambatalk.live.microphone import Microphone
     from jambatalk.live.pacing import Pacer
 
-    frame_rate = parse_fps(fps)
+    frame_rate, layers = parse_fps(fps), LifeSettings.parse(life)
     with screen() as shown, ExitStack() as stack:
         speech = Speech.load(file) if file is not None else None
         microphone = Microphone(device_name) if mic else None
         with shown.step("loading the network"):
             talker: Talker = ready_talker(Network(model, device, style=style))
-        session = talker.stream(microphone.rate if microphone is not None else 16000, fps=frame_rate)
+        session = talker.stream(microphone.rate if microphone is not None else 16000, fps=frame_rate, life=layers)
         rate = session.fps
         links = []
         for url in to:

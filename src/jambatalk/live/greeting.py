@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from jambatalk.errors import InputError
+from jambatalk.life import LifeSettings
 from jambatalk.live.sound import ENCODINGS, OPUS_RATE
 
 LOWEST_RATE, HIGHEST_RATE = 8000, 192_000
 FRAMES = ("json", "binary")
-KNOWN = ("type", "rate", "encoding", "fps", "frames", "style", "timestamps", "realtime", "token")
+KNOWN = ("type", "rate", "encoding", "fps", "frames", "style", "life", "timestamps", "realtime", "token")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Greeting:
     fps: float | None = None
     frames: str = "json"
     style: str | None = None
+    life: LifeSettings | None = None
     timestamps: bool = False
     realtime: bool = False
 
@@ -49,7 +51,7 @@ def read_greeting(message: Mapping[str, Any]) -> Greeting:
     timestamps, realtime = _flag(message, "timestamps"), _flag(message, "realtime")
     if realtime and not timestamps:
         raise InputError("realtime needs timestamps: true, so that late sound is known from new")
-    return Greeting(rate, encoding, fps, _one_of(message, "frames", FRAMES, "json"), style, timestamps, realtime)
+    return Greeting(rate, encoding, fps, _one_of(message, "frames", FRAMES, "json"), style, _life(message), timestamps, realtime)
 
 
 def _one_of(message: Mapping[str, Any], name: str, choices: tuple[str, ...], default: str) -> str:
@@ -57,6 +59,18 @@ def _one_of(message: Mapping[str, Any], name: str, choices: tuple[str, ...], def
     if value not in choices:
         raise InputError(f"{name} is {str(value)[:40]!r}, expected one of {', '.join(choices)}")
     return str(value)
+
+
+def _life(message: Mapping[str, Any]) -> LifeSettings | None:
+    value = message.get("life")
+    if value is None or value is False:
+        return None
+    if value is True:
+        return LifeSettings()
+    if not isinstance(value, dict):
+        raise InputError(f'life is {str(value)[:40]!r}, expected true, false, or an object such as {{"blinks": 0.5}}')
+    settings = LifeSettings.from_dict(value)
+    return None if settings.off else settings
 
 
 def _flag(message: Mapping[str, Any], name: str) -> bool:

@@ -107,7 +107,9 @@ class _Connection:
 
         try:
             reader = SoundReader(greeting.encoding, greeting.timestamps)
-            line = await asyncio.to_thread(self.engine.open, listen, rate=greeting.rate, fps=greeting.fps, style=greeting.style)
+            line = await asyncio.to_thread(
+                self.engine.open, listen, rate=greeting.rate, fps=greeting.fps, style=greeting.style, life=greeting.life
+            )
         except InputError as error:
             raise Refused(BAD_DATA, "bad_message", str(error)) from error
         except Overloaded as error:
