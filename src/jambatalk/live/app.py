@@ -6,28 +6,32 @@ import hmac
 import pathlib
 import tempfile
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Header, HTTPException, Path, WebSocket
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.websockets import WebSocketClose
 
+from jambatalk.live.asyncapi import document
 from jambatalk.live.engine import Engine
 from jambatalk.live.metrics import ServerMetrics
 from jambatalk.live.settings import ServerSettings
 from jambatalk.live.socket import SocketLimits, serve_stream
 from jambatalk.version import __version__
 
+if TYPE_CHECKING:
+    from jambatalk.live.jobs import Runner
+
 Authorization = Annotated[str | None, Header()]
 
 HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
 
 
-def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
-    """The application around an engine, whose ``metrics`` it sets."""
+def create_app(engine: Engine, settings: ServerSettings, runner: Runner | None = None) -> FastAPI:
+    """The application around an engine and the workers of jobs, whose ``metrics`` it sets; without workers there are no jobs."""
     metrics = ServerMetrics()
     engine.metrics = metrics
     limits = SocketLimits(
@@ -39,8 +43,9 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
         description="Speech in, frames of a talking face out. The live part is the WebSocket /v1/stream, see docs/live.md.",
     )  # fmt: skip
     app.state.metrics = metrics
+    jobs: dict[str, Any] | None = None
     said = {"description": "One sentence says why.", "content": {"application/json": {"example": {"error": "..."}}}}
-    refusals: dict[int | str, dict[str, Any]] = {401: said, 404: said}
+    refusals: dict[int | str, dict[str, Any]] = {401: said, 403: said, 404: said, 422: said}
 
     @app.exception_handler(AnyHTTPException)
     async def one_sentence(request: Any, error: AnyHTTPException) -> JSONResponse:
@@ -64,7 +69,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
         behind = engine.behind
         return JSONResponse({"ok": True, "sessions": engine.open_sessions, "behind_ms": round(1000 * behind, 1)}, headers=HEADERS)
 
-    @app.get("/metrics", summary="Counters for Prometheus", responses=refusals)
+    @app.get("/metrics", summary="Counters for Prometheus", response_class=PlainTextResponse, responses=refusals)
     async def counters(authorization: Authorization = None) -> Response:
         check(authorization)
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8", headers=HEADERS)
@@ -82,6 +87,7 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
                     "sessions": settings.max_sessions, "message_bytes": settings.message_bytes,
                     "session_seconds": settings.longest_session, "idle_seconds": settings.idle_timeout,
                 },
+                "jobs": jobs,
             },
             headers=HEADERS,
         )  # fmt: skip
@@ -96,10 +102,24 @@ def create_app(engine: Engine, settings: ServerSettings) -> FastAPI:
             raise HTTPException(404, f"there is no such face, choose from {', '.join(identities())}")
         return Response(head_glb(name), media_type="model/gltf-binary", headers=HEADERS | {"Cache-Control": "max-age=3600"})
 
+    @app.get("/asyncapi.json", summary="The WebSocket /v1/stream as an AsyncAPI document")
+    async def protocol() -> JSONResponse:
+        return JSONResponse(document(), headers=HEADERS)
+
     @app.websocket("/v1/stream")
     async def stream(websocket: WebSocket) -> None:
         await serve_stream(websocket, engine, limits, metrics)
 
+    if runner is not None:
+        from jambatalk.live.jobs.job import KINDS
+        from jambatalk.live.jobs.routes import add_jobs
+
+        runner.metrics = metrics
+        jobs = {
+            "formats": list(KINDS), "upload_bytes": settings.upload_bytes, "sound_seconds": settings.longest_sound,
+            "waiting": runner.store.most, "keep_seconds": runner.store.keep,
+        }  # fmt: skip
+        add_jobs(app, runner, settings, identities(), list(engine.talker.styles), check, HEADERS)
     app.add_middleware(SameOrigin, hosts=settings.hosts)
     return app
 

@@ -33,6 +33,8 @@ class ServerMetrics:
         self._busy = Counter("network_busy_seconds", "Time in the network", **common)
         self._lost = Counter("sound_lost_seconds", "Sound that never came and was concealed", **common)
         self._late = Counter("sound_late_seconds", "Sound that came too late", **common)
+        self._jobs = Counter("jobs", "Jobs that ended, by status", ["status"], **common)
+        self._job_sound = Counter("jobs_sound_seconds", "Sound of jobs that are done", **common)
         Info("build", "Version", **common).info({"version": __version__})
 
     def session_opened(self) -> None:
@@ -64,6 +66,11 @@ class ServerMetrics:
         """What a session that ended had lost."""
         self._lost.inc(losses.lost / rate)
         self._late.inc(losses.late / rate)
+
+    def job_ended(self, status: str, seconds: float) -> None:
+        """A job is done or failed; seconds of its sound."""
+        self._jobs.labels(status).inc()
+        self._job_sound.inc(seconds)
 
     def text(self) -> bytes:
         """The exposition format."""

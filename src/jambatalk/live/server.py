@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import socket
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from jambatalk.live.engine import LARGEST_BATCH, Engine
 from jambatalk.live.settings import ServerSettings
 
 if TYPE_CHECKING:
+    from jambatalk.live.jobs import Runner
     from jambatalk.talker import Talker
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -19,15 +20,17 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SWITCH_INTERVAL = 0.001
 
 
-def run(talker: Talker, settings: ServerSettings, listening: socket.socket, largest: int = LARGEST_BATCH) -> None:
-    """Serve until interrupted; connections that are open are told 1001. largest: see ``Engine``."""
+def run(
+    talker: Talker, settings: ServerSettings, listening: socket.socket, largest: int = LARGEST_BATCH, runner: Runner | None = None
+) -> None:
+    """Serve until interrupted; connections that are open are told 1001. largest: see ``Engine``. runner: of jobs, if any."""
     import uvicorn
 
     from jambatalk.live.app import create_app
 
     before = sys.getswitchinterval()
-    with Engine(talker, settings.max_sessions, largest=largest) as engine:
-        app = create_app(engine, settings)
+    with Engine(talker, settings.max_sessions, largest=largest) as engine, runner or nullcontext():
+        app = create_app(engine, settings, runner)
         # Access logs would hold addresses. Compressing a frame costs more than it saves.
         config = uvicorn.Config(
             app, access_log=False, log_level="warning", server_header=False, proxy_headers=False, lifespan="off",

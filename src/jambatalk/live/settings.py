@@ -12,7 +12,8 @@ class ServerSettings:
     """Limits and secrets of a server. Times in seconds.
 
     token: what clients must bring, None for none. hosts: names that the ``Host`` header may have, None for any: against pages
-    elsewhere whose name was made to point here (DNS rebinding).
+    elsewhere whose name was made to point here (DNS rebinding). upload_bytes, longest_sound (seconds): of a job; upload_timeout:
+    how long nothing may come of one.
     """
 
     token: str | None = None
@@ -23,6 +24,9 @@ class ServerSettings:
     idle_timeout: float = 300.0
     send_timeout: float = 10.0
     longest_session: float = 4 * 3600.0
+    upload_bytes: int = 200 << 20
+    upload_timeout: float = 30.0
+    longest_sound: float = 2 * 3600.0
 
     def __post_init__(self) -> None:
         token = self.token
@@ -30,3 +34,5 @@ class ServerSettings:
             raise InputError("the token has blanks, other than ASCII characters, or not 8 to 200 of them")
         if not 1 <= self.max_sessions <= 1000:
             raise InputError(f"max_sessions is {self.max_sessions}, expected 1 to 1000")
+        if not 1 <= self.upload_bytes <= 1 << 40:
+            raise InputError(f"upload_bytes is {self.upload_bytes}, expected 1 to 2**40")
