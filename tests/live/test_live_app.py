@@ -61,7 +61,10 @@ def test_what_the_server_tells(client: TestClient, talker: Talker) -> None:
     assert info["weights_sha256"] == talker.weights_sha256
     assert "mei" in info["identities"]
     spec = client.get("/openapi.json").json()
-    assert set(spec["paths"]) == {"/healthz", "/metrics", "/v1/info", "/v1/faces/{name}.glb", "/asyncapi.json"}
+    assert set(spec["paths"]) == {
+        "/healthz", "/metrics", "/v1/info", "/v1/faces/{name}.glb", "/v1/faces/{name}/shade",
+        "/v1/demo.flac", "/asyncapi.json",
+    }  # fmt: skip
 
 
 def test_the_faces_have_their_shapes_and_a_head_joint(client: TestClient) -> None:

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocketClose
 from jambatalk.live.asyncapi import document
 from jambatalk.live.engine import Engine
 from jambatalk.live.metrics import ServerMetrics
+from jambatalk.live.page_files import add_page
 from jambatalk.live.settings import ServerSettings
 from jambatalk.live.socket import SocketLimits, serve_stream
 from jambatalk.version import __version__
@@ -120,6 +121,7 @@ def create_app(engine: Engine, settings: ServerSettings, runner: Runner | None =
             "waiting": runner.store.most, "keep_seconds": runner.store.keep,
         }  # fmt: skip
         add_jobs(app, runner, settings, identities(), list(engine.talker.styles), check, HEADERS)
+    add_page(app, check)
     app.add_middleware(SameOrigin, hosts=settings.hosts)
     return app
 

@@ -1,0 +1,327 @@
+// The page of jambatalk serve: wires the head, the takes and the controls.
+import { Actor } from "./head/actor.js";
+import { readHead } from "./head/head.js";
+import { Sharpness } from "./head/sharpness.js";
+import { Stage } from "./head/stage.js";
+import { Api, takeToken } from "./live/api.js";
+import { decode } from "./sound/decode.js";
+import { output } from "./sound/output.js";
+import { ClipTake } from "./takes/clip.js";
+import { MicrophoneTake } from "./takes/microphone.js";
+import { hasVoice, SpokenTake } from "./takes/spoken.js";
+import { listenToKeys } from "./ui/keys.js";
+import { canRecord, Recorder, save } from "./ui/recorder.js";
+import { Settings } from "./ui/settings.js";
+import { Shown } from "./ui/shown.js";
+import { keepChoices, loadChoices } from "./ui/store.js";
+import { Strip } from "./ui/strip.js";
+import { applyTheme, whenSystemChanges } from "./ui/theme.js";
+
+const at = (id) => document.getElementById(id);
+const api = new Api(takeToken());
+const choices = loadChoices();
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const actor = new Actor(), shown = new Shown(), strip = new Strip(at("strip"));
+let stage = null, head = null, take = null, last = null, takes = 0, recorder = null, retry = null, sample = null;
+
+window.jambatalk = { shown: shown.rows, get take() { return take ?? last; } };
+
+// Words and states ------------------------------------------------------------------------------------------------------------
+
+const say = (words) => (at("status").textContent = words);
+
+function trouble(error, again) {
+  at("trouble-words").textContent = error.message;
+  retry = again;
+  at("retry").hidden = !again;
+  at("trouble").hidden = false;
+  say("");
+  place();
+}
+
+function calmDown() {
+  at("trouble").hidden = true;
+  place();
+}
+
+function showState() {
+  const busy = take !== null;
+  at("microphone").classList.toggle("busy", busy);
+  at("microphone").setAttribute("aria-pressed", String(busy));
+  at("microphone").querySelector("span").textContent = busy ? "Stop" : "Talk";
+  at("again").hidden = busy || last?.kind !== "clip" || !last.complete;
+  at("curves").hidden = !choices.curves || (!busy && !last);
+  at("save-motion").disabled = !(last ?? take)?.track;
+  place();
+}
+
+// The head keeps clear of the controls.
+function place() {
+  const desk = at("desk").getBoundingClientRect();
+  stage?.keepFree(window.innerWidth > 640 ? 24 : 56, Math.max(window.innerHeight - desk.top, 0) + 8);
+}
+
+// Takes -----------------------------------------------------------------------------------------------------------------------
+
+function startFields() {
+  const { blinks, gaze, head: turns, breath, life, style } = choices;
+  const fields = { token: api.token };
+  if (style) fields.style = style;
+  if (life) fields.life = { blinks, gaze, head: turns, breath };
+  return fields;
+}
+
+const on = {
+  over(one) {
+    if (take !== one) return;
+    take = null;
+    last = one;
+    say("Done.");
+    showState();
+  },
+  failed(one, error) {
+    if (take !== one) return;
+    const again = one.again;
+    one.cancel();
+    trouble(error, again);
+  },
+};
+
+async function begin(make, words, again) {
+  take?.cancel();
+  calmDown();
+  const one = make();
+  one.again = again;
+  one.number = ++takes;
+  take = one;
+  say("Connecting…");
+  showState();
+  try {
+    await one.begin();
+    if (take === one) say(words);
+  } catch (error) {
+    if (take === one) take = null;
+    showState();
+    trouble(error, again);
+  }
+}
+
+const talk = () => begin(() => new MicrophoneTake(api.stream, startFields(), choices, on), "Listening. Say something.", talk);
+const play = (sound, words) =>
+  begin(() => new ClipTake(api.stream, startFields(), sound, on), words, () => play(sound, words));
+
+async function playSample() {
+  try {
+    calmDown();
+    output(); // here, while the click still counts
+    sample ??= await decode(await api.bytes("v1/demo.flac"));
+    await play(sample, "Playing the sample, a recorded voice.");
+  } catch (error) {
+    trouble(error, playSample);
+  }
+}
+
+async function playFile(file) {
+  try {
+    calmDown();
+    output();
+    say(`Reading ${file.name}…`);
+    await play(await decode(await file.arrayBuffer()), `Playing ${file.name}.`);
+  } catch (error) {
+    trouble(error, null);
+  }
+}
+
+function playAgain() {
+  const earlier = last;
+  if (earlier?.kind !== "clip" || !earlier.complete) return;
+  begin(() => new ClipTake(api.stream, startFields(), earlier.sound, on, earlier), "Playing it again.", playAgain);
+}
+
+const speak = (text) =>
+  begin(() => new SpokenTake(api, text, choices, on), "Speaking with this browser's voice.", () => speak(text));
+
+function stopOrStart() {
+  if (!take) talk();
+  else take.stop();
+}
+
+async function record() {
+  if (recorder) {
+    const one = recorder;
+    recorder = null;
+    at("record").setAttribute("aria-pressed", "false");
+    const { blob, ending } = await one.stop();
+    save(blob, `jambatalk.${ending}`);
+    say("The video is in your downloads.");
+    return;
+  }
+  const { tap } = await output();
+  recorder = new Recorder(stage.canvas, tap.stream);
+  at("record").setAttribute("aria-pressed", "true");
+  say("Recording. Press Record again to save.");
+}
+
+function saveMotion() {
+  const { track } = take ?? last;
+  const rows = track.frames.map(({ time, weights, pose }) => ({ time, weights: Array.from(weights, (w) => Math.round(w * 1e4) / 1e4), pose }));
+  save(new Blob([JSON.stringify({ names: track.names, frames: rows })], { type: "application/json" }), "jambatalk-motion.json");
+}
+
+// The picture -----------------------------------------------------------------------------------------------------------------
+
+const life = () => (choices.life ? choices : null);
+let before = 0, numbersAt = 0;
+const sharpness = new Sharpness();
+
+function picture(stamp) {
+  requestAnimationFrame(picture);
+  const seconds = Math.min((stamp - before) / 1000, 0.25);
+  before = stamp;
+  const now = performance.now() / 1000;
+  if (head) {
+    const one = take;
+    const seen = actor.play(head, one, life(), seconds, calm.matches);
+    if (seen) {
+      const weight = (name) => actor.weights[head.shape(name)];
+      shown.add({
+        at: now, take: one.number, kind: one.kind, t: seen.time, sound: one.soundTime, share: seen.share, level: one.level(seen.time),
+        jawOpen: weight("jawOpen"), mouthClose: weight("mouthClose"), mouthFunnel: weight("mouthFunnel"), gap: seen.gap, pose: seen.pose,
+      });
+    }
+  }
+  stage.sharpest = sharpness.after(seconds, stage.sharpest);
+  stage.draw(seconds, calm.matches);
+  if (!at("curves").hidden && head) strip.draw(take ?? last, shown.rows.at(-1)?.t ?? 0, head);
+  if (now - numbersAt > 0.5) {
+    numbersAt = now;
+    at("numbers").textContent = take?.latency ? measured(take, now) : "";
+  }
+}
+
+function measured(one, now) {
+  const beyond = one.kind === "microphone" ? one.latency.quantile(0.5) : null;
+  const parts = [`look-ahead ${Math.round(1000 * one.latency.lookAhead)} ms`];
+  if (beyond !== null) parts.push(`+ ${Math.round(1000 * beyond)} ms measured`);
+  const rate = one.latency.rate(now);
+  if (rate) parts.push(`${rate.toFixed(0)} frames/s`);
+  return parts.join(", ");
+}
+
+let wearing = 0;
+async function wear(identity) {
+  const number = ++wearing;
+  const [glb, shade] = await Promise.all([api.bytes(`v1/faces/${identity}.glb`), api.json(`v1/faces/${identity}/shade`)]);
+  shade.vertices = Uint8Array.from(atob(shade.vertices), (c) => c.charCodeAt(0));
+  const next = await readHead(glb, shade);
+  if (number !== wearing) return; // another was chosen meanwhile
+  stage.show(next);
+  head = next;
+}
+
+// Controls --------------------------------------------------------------------------------------------------------------------
+
+function dress() {
+  stage?.backdrop.paint(applyTheme(choices));
+}
+
+const settings = new Settings(choices, (name) => {
+  if (name === "theme") dress();
+  if (name === "identity") wear(choices.identity).catch((error) => trouble(error, () => wear(choices.identity).then(calmDown)));
+  if (name === "curves") showState();
+});
+
+function wire() {
+  at("microphone").onclick = stopOrStart;
+  at("sample").onclick = playSample;
+  at("record").onclick = record;
+  at("file-open").onclick = () => at("file").click();
+  at("file").onchange = ({ target }) => {
+    if (target.files[0]) playFile(target.files[0]);
+    target.value = "";
+  };
+  at("retry").onclick = () => retry?.();
+  at("dismiss").onclick = calmDown;
+  at("again").onclick = playAgain;
+  at("save-motion").onclick = saveMotion;
+  at("help-open").onclick = () => at("help").showModal();
+  at("speak-open").onclick = () => {
+    const open = at("composer").hidden;
+    at("composer").hidden = !open;
+    at("speak-open").setAttribute("aria-expanded", String(open));
+    if (open) at("text").focus();
+    place();
+  };
+  at("composer").onsubmit = (event) => {
+    event.preventDefault();
+    const text = at("text").value.trim();
+    if (text) speak(text);
+  };
+  let inside = 0;
+  const files = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragenter", (event) => files(event) && (at("drop").hidden = ++inside === 0));
+  addEventListener("dragleave", (event) => files(event) && (at("drop").hidden = --inside === 0));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    inside = 0;
+    at("drop").hidden = true;
+    const file = event.dataTransfer?.files[0];
+    if (file && !at("sample").disabled) playFile(file);
+  });
+  listenToKeys({
+    " ": stopOrStart, m: () => (take?.kind === "microphone" ? take.stop() : talk()), s: playSample, p: playAgain, f: () => at("file").click(),
+    r: () => canRecord() && record(), "?": () => at("help").showModal(), Escape: () => take?.stop(),
+  }, () => !at("microphone").disabled);
+  addEventListener("resize", place);
+  new ResizeObserver(place).observe(at("desk"));
+  addEventListener("pagehide", () => take?.cancel());
+}
+
+function offerVoices() {
+  const fill = () => {
+    const voices = speechSynthesis.getVoices();
+    at("voice").replaceChildren(new Option("Default voice", ""), ...voices.map((one) => new Option(one.name, one.voiceURI)));
+    at("voice").value = choices.voice;
+    at("voice").hidden = voices.length < 2;
+  };
+  at("voice").onchange = ({ target }) => {
+    choices.voice = target.value;
+    keepChoices(choices);
+  };
+  speechSynthesis.addEventListener?.("voiceschanged", fill);
+  fill();
+  at("speak-open").hidden = false;
+}
+
+async function open() {
+  calmDown();
+  try {
+    say("Loading the face…");
+    const info = await api.json("v1/info");
+    settings.offer(info);
+    if (info.speak && hasVoice()) offerVoices();
+    await wear(choices.identity);
+    for (const button of document.querySelectorAll(".dock button")) button.disabled = false;
+    at("record").hidden = !canRecord();
+    say("Press Talk and say something, or play the sample.");
+    document.documentElement.dataset.ready = "";
+    place();
+  } catch (error) {
+    trouble(error, open);
+  }
+}
+
+wire();
+try {
+  stage = new Stage(at("stage"));
+} catch {
+  trouble(new Error("This browser has no WebGL, which the face is drawn with. Turn on hardware acceleration or try another browser."), null);
+}
+if (stage) {
+  dress();
+  whenSystemChanges(dress);
+  place();
+  requestAnimationFrame(picture);
+  open();
+}
