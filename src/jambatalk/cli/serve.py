@@ -61,10 +61,10 @@ def serve(
             runner = Runner(store, talker.path, workers, settings.longest_sound)
         name = f"[{host}]" if ":" in host else host
         address = f"{name}:{listening.getsockname()[1]}"
-        shown.line(f"the page: http://{address}/{f'#token={token}' if token is not None else ''}")
         shown.line(f"ws://{address}/v1/stream, look-ahead {talker.look_ahead_ms:.0f} ms (Ctrl-C ends)")
         if token is not None:
             shown.line(f"token: {token}")
+        shown.line(f"the page: http://{address}/{f'#token={token}' if token is not None else ''}")
         run(talker, settings, listening, runner=runner)
 
 
