@@ -88,10 +88,15 @@ class _Visit:
         self.page.on("console", lambda one: self.wrong.append(one.text) if one.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("request", lambda request: self.hosts.add(re.sub(r"^\w+:(//)?([^/]*).*", r"\2", request.url)))
-        self.page.on("websocket", lambda socket: self.hosts.add(re.sub(r"^\w+://([^/]*).*", r"\1", socket.url)))
+        self.sent = bytearray()  # sound
+        self.page.on("websocket", self._connected)
         plain = '{"life": false, "echoCancellation": false, "noiseSuppression": false, "curves": false}'
         self.page.add_init_script(f"localStorage.setItem('jambatalk', '{plain}')")
         self.page.goto(f"http://{server}/#token={token}")
+
+    def _connected(self, socket: Any) -> None:
+        self.hosts.add(re.sub(r"^\w+://([^/]*).*", r"\1", socket.url))
+        socket.on("framesent", lambda message: self.sent.extend(message) if isinstance(message, bytes) else None)
 
     def until(self, condition: str, seconds: float = 60.0) -> Any:
         # Asked again and again: the page's Content-Security-Policy forbids what wait_for_function does.
@@ -137,10 +142,11 @@ def _best_lag(curve: Any, reference: Array) -> tuple[float, float]:
 def test_the_sample_shows_the_offline_result_on_the_clock_of_the_sound(browser: Any, server: str, offline: Motion) -> None:
     visit = _Visit(browser, server).ready()
     visit.page.click("#sample")
-    visit.until("jambatalk.take?.over")
+    visit.until("jambatalk.shown.at(-1)?.t > 5 && jambatalk.take.complete")
+    visit.page.keyboard.press("Escape")
     times, jaw, sound = (visit.shown(name) for name in ("t", "jawOpen", "sound"))
     assert len(times) > 20
-    assert np.ptp(times) > 6
+    assert np.ptp(times) > 4
     wrong = np.abs(jaw - _column(offline, "jawOpen", times))
     behind = sound - times
     print(
@@ -164,12 +170,26 @@ def test_the_sample_shows_the_offline_result_on_the_clock_of_the_sound(browser: 
 def test_the_microphone_moves_the_mouth_as_offline(browser: Any, server: str, offline: Motion) -> None:
     visit = _Visit(browser, server).ready()
     visit.page.click("#microphone")
-    visit.until("jambatalk.take?.sent > 10.5")
+    visit.until("jambatalk.take?.sent > 7")
     visit.page.keyboard.press("Escape")
     visit.until("jambatalk.take.over")
     level = np.array(visit.page.evaluate("jambatalk.take.levels"))
     times, jaw, sound = (visit.shown(name) for name in ("t", "jawOpen", "sound"))
     beyond = visit.page.evaluate("jambatalk.take.latency.quantile(0.5)")
+
+    # Against the offline result of the very samples that left the page.
+    left = np.frombuffer(bytes(visit.sent), "<i2").astype(np.float32) / 32767
+    rate = visit.page.evaluate("jambatalk.take.context.sampleRate")
+    own = jambatalk.load().animate(Speech.load(left, rate))
+    wrong = np.abs(jaw - _column(own, "jawOpen", times))
+    print(
+        f"\nmicrophone: {len(left) / rate:.2f} s at {rate:.0f} Hz, {len(times)} pictures, "
+        f"jawOpen off by at most {wrong.max():.5f} from that of the sound sent"
+    )
+    # Sixteen bits and another path through the resampler.
+    # Two pictures a second under load: a single one may fall into a gap.
+    assert np.quantile(wrong, 0.9) < 0.03
+    assert wrong.max() < 0.1
 
     # Where the recording lies in what the page sent: by its loudness, not by the mouth.
     samples, rate = soundfile.read(str(DEMO), dtype="float32")
@@ -184,11 +204,11 @@ def test_the_microphone_moves_the_mouth_as_offline(browser: Any, server: str, of
     alike = [np.corrcoef(heard(offset), level)[0, 1] for offset in offsets]
     offset = float(offsets[int(np.argmax(alike))])
 
-    inside = (times > offset + 0.2) & (times < offset + len(offline) / offline.fps - 0.2)
+    inside = (times > offset + 0.2) & (times < offset + len(offline) / offline.fps - 0.2) & (sound < 7)
     times, jaw, sound = times[inside], jaw[inside], sound[inside]
     lag, likeness = _best_lag(lambda late: _column(offline, "jawOpen", times - offset - late), jaw)
     print(
-        f"\nmicrophone: {len(times)} pictures, the recording begins {offset:.3f} s into the sound sent "
+        f"the recording begins {offset:.3f} s into the sound sent "
         f"(loudness r {max(alike):.3f}); jawOpen r {likeness:.3f} at a lag of {1000 * lag:.0f} ms of media time; shown "
         f"{1000 * np.median(sound - times):.0f} ms after the sound left the page; frames came {1000 * beyond:.0f} ms beyond the "
         "look-ahead"

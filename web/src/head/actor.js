@@ -15,8 +15,7 @@ export class Actor {
 
   /** Clothe the head. take: what plays, or null. life: strengths or null. Gives what was shown, or null with no take. */
   play(head, take, life, seconds, calm) {
-    const count = head.mesh.morphTargetInfluences.length;
-    if (this.weights?.length !== count) this.weights = new Float32Array(count);
+    if (this.weights?.length !== head.count) this.weights = new Float32Array(head.count);
     const time = take?.now() ?? null;
     const talking = time !== null && take.track && !take.over;
     if (talking) {

@@ -1,6 +1,7 @@
 // The head that the server sends: its glTF file, and how light falls into its folds.
-import { Box3, BufferAttribute, BufferGeometry, SkinnedMesh, Sphere } from "three";
+import { BufferAttribute, BufferGeometry, DynamicDrawUsage, SkinnedMesh, Sphere, Vector3 } from "three";
 import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
+import { Shapes } from "./shapes.js";
 import { shared } from "./surface.js";
 
 const WIDE = 0.012; // metres between the lips at which the mouth counts as open to the light
@@ -10,75 +11,74 @@ export async function readHead(glb, shade) {
   const gltf = await new GLTFLoader().parseAsync(glb, "");
   const parts = [];
   gltf.scene.traverse((node) => node.isSkinnedMesh && parts.push(node));
-  return new Head(gltf, parts, shade);
-}
-
-// three.js would let the shapes' whole reach count: the ball around the head at rest is what the shadow map is for.
-function corners(position) {
-  const { min, max } = new Box3().setFromBufferAttribute(position);
-  return [min, max];
+  return new Head(gltf.scene, parts, shade);
 }
 
 class Head {
-  constructor(gltf, parts, shade) {
+  constructor(root, parts, shade) {
     const first = parts[0];
-    // One primitive per material, all with the same vertices: as one mesh with groups, the shapes lie in memory once.
-    const geometry = new BufferGeometry();
-    for (const name of ["position", "normal", "color", "skinIndex", "skinWeight"]) {
-      geometry.setAttribute(name, first.geometry.getAttribute(name));
-    }
-    geometry.morphAttributes = first.geometry.morphAttributes;
-    geometry.morphTargetsRelative = true;
-    const indices = new Uint32Array(parts.reduce((sum, part) => sum + part.geometry.index.count, 0));
-    let at = 0;
-    parts.forEach((part, number) => {
-      indices.set(part.geometry.index.array, at);
-      geometry.addGroup(at, part.geometry.index.count, number);
-      at += part.geometry.index.count;
-    });
-    geometry.setIndex(new BufferAttribute(indices, 1));
-    geometry.setAttribute("shade", new BufferAttribute(shade.vertices, 4, true));
-    geometry.boundingSphere = new Sphere().setFromPoints(corners(geometry.getAttribute("position")));
-
-    this.mesh = new SkinnedMesh(geometry);
-    this.mesh.frustumCulled = false;
-    this.mesh.morphTargetDictionary = { ...first.morphTargetDictionary };
-    this.mesh.morphTargetInfluences = new Array(Object.keys(first.morphTargetDictionary).length).fill(0);
-    this.joint = gltf.scene.getObjectByName("head");
-    this.root = gltf.scene;
-    for (const part of parts) part.removeFromParent();
-    this.root.add(this.mesh);
-    this.root.updateMatrixWorld(true);
-    this.mesh.bind(first.skeleton, first.bindMatrix);
-    this.joint.rotation.order = "YXZ"; // yaw, then pitch, then roll, as in render/head_turn.py
+    this.root = root;
+    this.shapes = new Shapes(first.geometry);
+    this.numbers = first.morphTargetDictionary;
+    this.count = Object.keys(this.numbers).length;
     this.materialNames = parts.map((part) => part.material.name);
     this.anatomy = shade.anatomy;
+    for (const part of parts) part.removeFromParent();
+    this.mesh = new SkinnedMesh(this.#geometry(parts, shade));
+    this.mesh.frustumCulled = false;
+    root.add(this.mesh);
+    root.updateMatrixWorld(true);
+    this.mesh.bind(first.skeleton, first.bindMatrix);
+    this.joint = root.getObjectByName("head");
+    this.joint.rotation.order = "YXZ"; // yaw, then pitch, then roll, as in render/head_turn.py
     this.#follow(shade);
   }
 
+  // One primitive per material, all with the same vertices: as one mesh with groups they are moved once.
+  #geometry(parts, shade) {
+    const geometry = new BufferGeometry();
+    const source = parts[0].geometry;
+    for (const name of ["position", "normal"]) {
+      geometry.setAttribute(name, source.getAttribute(name).setUsage(DynamicDrawUsage));
+    }
+    for (const name of ["color", "skinIndex", "skinWeight"]) geometry.setAttribute(name, source.getAttribute(name));
+    const { neutral } = this.shapes;
+    geometry.setAttribute("rest", new BufferAttribute(neutral, 3));
+    geometry.setAttribute("shade", new BufferAttribute(shade.vertices, 4, true));
+    const indices = new Uint16Array(parts.reduce((sum, part) => sum + part.geometry.index.count, 0));
+    let at = 0;
+    parts.forEach((part, number) => {
+      const { array, count } = part.geometry.index;
+      indices.set(array, at);
+      geometry.addGroup(at, count, number);
+      at += count;
+    });
+    geometry.setIndex(new BufferAttribute(indices, 1));
+    const points = Array.from({ length: neutral.length / 3 }, (_, v) => new Vector3().fromArray(neutral, 3 * v));
+    geometry.boundingSphere = new Sphere().setFromPoints(points);
+    return geometry;
+  }
+
   // The places on the lips that tell how open the mouth is, with how every shape moves them.
-  #follow({ gap, lips }) {
-    const rest = this.mesh.geometry.getAttribute("position");
-    const shapes = this.mesh.geometry.morphAttributes.position;
-    this.gapRest = rest.getY(gap[0]) - rest.getY(gap[1]);
-    this.gapShapes = shapes.map((shape) => shape.getY(gap[0]) - shape.getY(gap[1]));
-    this.lipRest = lips.map((vertex) => rest.getZ(vertex));
-    this.lipShapes = shapes.map((shape) => lips.map((vertex) => shape.getZ(vertex)));
+  #follow({ gap: [upper, lower], lips }) {
+    const numbers = [...Array(this.count).keys()];
+    this.gapShapes = numbers.map((k) => this.shapes.offset(k, upper, 1) - this.shapes.offset(k, lower, 1));
+    this.lipRest = lips.map((vertex) => this.shapes.neutral[3 * vertex + 2]);
+    this.lipShapes = numbers.map((k) => lips.map((vertex) => this.shapes.offset(k, vertex, 2)));
   }
 
   /** The number of a shape, or undefined. */
   shape(name) {
-    return this.mesh.morphTargetDictionary[name];
+    return this.numbers[name];
   }
 
-  /** Wear weights (one per shape of the mesh) and a pose (pitch, yaw, roll in radians). Gives the lips' distance in metres. */
+  /** Wear weights (one per shape) and a pose (pitch, yaw, roll in radians). Gives how far apart the lips are, in metres. */
   wear(weights, pose) {
-    const influences = this.mesh.morphTargetInfluences;
+    this.shapes.mix(weights);
     let opened = 0;
     const lips = this.lipRest.slice();
-    for (let k = 0; k < influences.length; k++) {
+    for (let k = 0; k < this.count; k++) {
       const weight = weights[k];
-      influences[k] = weight;
       if (weight === 0) continue;
       opened += weight * this.gapShapes[k];
       const shape = this.lipShapes[k];

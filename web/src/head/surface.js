@@ -16,8 +16,8 @@ export const shared = {
 
 const VERTEX = /* glsl */ `
 #include <common>
-#include <morphtarget_pars_vertex>
 #include <skinning_pars_vertex>
+attribute vec3 rest; // where a vertex of the neutral face is: what is painted on the skin stays there
 attribute vec4 shade; // baked: room's light at rest, the same with the mouth open, behind the lips, what the lids leave an eye
 varying vec3 vNormal, vView, vWorld, vRest, vColour;
 varying float vAmbient, vDirect;
@@ -25,12 +25,9 @@ uniform float opening, lipPlane, inside;
 
 void main() {
   #include <beginnormal_vertex>
-  #include <morphinstance_vertex>
-  #include <morphnormal_vertex>
   #include <skinbase_vertex>
   #include <skinnormal_vertex>
   #include <begin_vertex>
-  #include <morphtarget_vertex>
   float z = transformed.z;
   #include <skinning_vertex>
   vec4 world = modelMatrix * vec4(transformed, 1.0);
@@ -39,7 +36,7 @@ void main() {
   vNormal = normalMatrix * objectNormal;
   vView = -view.xyz;
   vWorld = world.xyz;
-  vRest = position;
+  vRest = rest;
   vColour = color.rgb;
   vAmbient = mix(shade.x, shade.y, opening);
   vDirect = 1.0;
