@@ -1,7 +1,7 @@
 // The page goes into the Python package and is committed there: names without hashes keep its history readable.
 import { defineConfig } from "vite";
-import { sourcesManifest } from "./build/manifest.js";
-import { licences } from "./build/licences.js";
+import { sourcesManifest } from "./plugins/manifest.js";
+import { licences } from "./plugins/licences.js";
 
 export default defineConfig({
   base: "./",

@@ -42,7 +42,7 @@ def test_the_built_page_is_up_to_date_with_its_sources() -> None:
         pytest.skip("the page's sources are not here")
     present = {
         path.relative_to(WEB).as_posix(): hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
-        for root in ("index.html", "package.json", "package-lock.json", "vite.config.js", "build", "src")
+        for root in ("index.html", "package.json", "package-lock.json", "vite.config.js", "plugins", "src")
         for path in ([WEB / root] if (WEB / root).is_file() else sorted((WEB / root).rglob("*")))
         if path.is_file()
     }
