@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -89,7 +92,12 @@ def test_speech_becomes_motion(client: TestClient, talker: Talker, tmp_path: Pat
     part = client.get(job["result"], headers={"Range": "bytes=2-5"})
     assert (part.status_code, part.content) == (206, result.content[2:6])
     assert [one["id"] for one in client.get("/v1/jobs").json()["jobs"]].count(job["id"]) == 1
-    assert 'jambatalk_jobs_total{status="done"} 1.0' in client.get("/metrics").text
+    counted = client.get("/metrics").text
+    assert 'jambatalk_jobs_total{status="done"} 1.0' in counted
+    assert 'jambatalk_jobs_held{status="done"} 1.0' in counted
+    assert 'jambatalk_jobs_held{status="running"} 0.0' in counted
+    folder = client.app.state.store.folder / job["id"]  # type: ignore[attr-defined]
+    assert not (folder / UPLOAD).exists()  # people's voices are not kept longer than needed
     assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
     assert client.get(job["result"]).status_code == 404
     assert client.delete(f"/v1/jobs/{job['id']}").status_code == 404
@@ -226,6 +234,117 @@ def test_ended_jobs_are_kept_for_a_while_and_space_is_bounded(tmp_path: Path) ->
     stored(store)
     with pytest.raises(Full, match="full"):
         store.begin()
+    store.close()
+
+
+def test_uploads_on_their_way_count(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs", most=2, most_bytes=10_000)
+    _, first = store.begin(6_000)
+    with pytest.raises(Full, match="full"):
+        store.begin(6_000)
+    _, second = store.begin(3_000)
+    with pytest.raises(Full, match="2 jobs wait"):
+        store.begin(10)
+    store.abandon(first)
+    store.abandon(second)
+    assert store.begin(1 << 50)[1].is_dir()  # larger than the room can only be found out as it comes
+    store.close()
+
+
+def test_a_job_whose_files_are_gone_says_so(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs")
+    deaf, empty = stored(store), stored(store)
+    (store.folder / deaf / UPLOAD).unlink()
+    store.update(empty, status="done", finished=time.time(), bytes=3)
+    store.close()
+    again = JobStore(tmp_path / "jobs")
+    assert [(job.status, str(job.error)) for job in again.all()] == [
+        ("failed", "its sound is gone from the server's folder"), ("failed", "its result is gone from the server's folder")
+    ]  # fmt: skip
+    again.close()
+
+
+def test_a_folder_that_cannot_be_renamed_does_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows, while somebody downloads from it."""
+    store = JobStore(tmp_path / "jobs")
+    job = stored(store)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "in use")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", refused)
+        patched.setattr("shutil.rmtree", lambda *a, **k: None)
+        assert store.remove(job)
+    assert (store.folder / job).is_dir()
+    store.close()
+    again = JobStore(tmp_path / "jobs")
+    assert again.all() == []
+    assert not (again.folder / job).exists()
+    again.close()
+
+
+def test_a_full_disk_does_not_end_the_workers(tmp_path: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = JobStore(tmp_path / "jobs")
+    job = stored(store, format="csv")
+    with monkeypatch.context() as patched:
+
+        def full(folder: Path, job: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        patched.setattr("jambatalk.live.jobs.store._write", full)
+        with Runner(store, small_weights, 1):
+            until = time.monotonic() + 60
+            while not store.get(job).ended and time.monotonic() < until:  # type: ignore[union-attr]
+                time.sleep(0.05)
+            assert store.get(job).status == "done"  # type: ignore[union-attr]
+
+
+def fake_worker(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Workers that run ``script`` in place of the real thing; the rest of ``Popen`` as it is."""
+    real = subprocess.Popen
+
+    def popen(command: list[str], **options: Any) -> Any:
+        return real([sys.executable, "-c", script, *command[3:]], **options)
+
+    monkeypatch.setattr("jambatalk.live.jobs.runner.subprocess.Popen", popen)
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("import time; time.sleep(600)", "made no progress"),
+        ("print('nonsense', flush=True); import time; time.sleep(600)", "could not be run"),
+        ("import sys; print('oh no', file=sys.stderr); sys.exit(3)", r"without a word \(exit status 3\)"),
+    ],
+    ids=["stuck", "babbling", "dying"],
+)
+def test_workers_that_misbehave(
+    script: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_worker(monkeypatch, script)
+    store = JobStore(tmp_path / "jobs")
+    first, second = stored(store), stored(store)
+    with Runner(store, None, 1, patience=1.0) as runner:
+        until = time.monotonic() + 60
+        while not all(job.ended for job in store.all()) and time.monotonic() < until:
+            time.sleep(0.05)
+        for identifier in (first, second):  # the second shows that the thread went on
+            assert re.search(says, str(store.get(identifier).error))  # type: ignore[union-attr]
+        assert not runner._processes
+    if "exit status" in says:
+        assert "oh no" in caplog.text
+
+
+def test_a_job_taken_while_the_server_ends_is_not_blamed(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs")
+    stored(store)
+    runner = Runner(store, None, 1)
+    job = store.take(lambda: False)
+    assert job is not None
+    runner._closing = True
+    assert runner._start(job) is None
+    assert [(one.status, one.attempts) for one in store.all()] == [("queued", 0)]
     store.close()
 
 

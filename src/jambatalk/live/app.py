@@ -73,6 +73,8 @@ def create_app(engine: Engine, settings: ServerSettings, runner: Runner | None =
     @app.get("/metrics", summary="Counters for Prometheus", response_class=PlainTextResponse, responses=refusals)
     async def counters(authorization: Authorization = None) -> Response:
         check(authorization)
+        if runner is not None:
+            metrics.jobs_held(runner.store.counts())
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8", headers=HEADERS)
 
     @app.get("/v1/info", summary="What this server speaks", responses=refusals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jambatalk.version import __version__
@@ -34,6 +35,7 @@ class ServerMetrics:
         self._lost = Counter("sound_lost_seconds", "Sound that never came and was concealed", **common)
         self._late = Counter("sound_late_seconds", "Sound that came too late", **common)
         self._jobs = Counter("jobs", "Jobs that ended, by status", ["status"], **common)
+        self._jobs_held = Gauge("jobs_held", "Jobs that there are now, by status", ["status"], **common)
         self._job_sound = Counter("jobs_sound_seconds", "Sound of jobs that are done", **common)
         Info("build", "Version", **common).info({"version": __version__})
 
@@ -71,6 +73,11 @@ class ServerMetrics:
         """A job is done or failed; seconds of its sound."""
         self._jobs.labels(status).inc()
         self._job_sound.inc(seconds)
+
+    def jobs_held(self, counts: Mapping[str, int]) -> None:
+        """How many jobs of each status there are."""
+        for status, count in counts.items():
+            self._jobs_held.labels(status).set(count)
 
     def text(self) -> bytes:
         """The exposition format."""

@@ -13,7 +13,7 @@ class ServerSettings:
 
     token: what clients must bring, None for none. hosts: names that the ``Host`` header may have, None for any: against pages
     elsewhere whose name was made to point here (DNS rebinding). upload_bytes, longest_sound (seconds): of a job; upload_timeout:
-    how long nothing may come of one.
+    how long nothing may come of one; longest_upload: how long it may take in all.
     """
 
     token: str | None = None
@@ -26,6 +26,7 @@ class ServerSettings:
     longest_session: float = 4 * 3600.0
     upload_bytes: int = 200 << 20
     upload_timeout: float = 30.0
+    longest_upload: float = 3600.0
     longest_sound: float = 2 * 3600.0
 
     def __post_init__(self) -> None:

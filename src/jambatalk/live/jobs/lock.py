@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -12,17 +13,24 @@ class Held(OSError):
     """Somebody else holds it."""
 
 
+TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
+
+
 class FileLock:
-    """Held from the start until ``close``. Held (after ``patience`` seconds) when another process has it."""
+    """Held from the start until ``close``. Held (after ``patience`` seconds) when another process has it, OSError where the
+    file cannot be written or the file system has no locks."""
 
     def __init__(self, path: Path, patience: float = 0.0) -> None:
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         until = time.monotonic() + patience
-        while not self._take():
-            if time.monotonic() >= until:
-                os.close(self._handle)
-                raise Held(f"{path} is held by another process")
-            time.sleep(0.05)
+        try:
+            while not self._take():
+                if time.monotonic() >= until:
+                    raise Held(f"{path} is held by another process")
+                time.sleep(0.05)
+        except BaseException:
+            os.close(self._handle)
+            raise
 
     def _take(self) -> bool:
         try:
@@ -34,8 +42,10 @@ class FileLock:
                 import fcntl
 
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
+        except OSError as error:
+            if error.errno in TAKEN:
+                return False
+            raise
         return True
 
     def close(self) -> None:

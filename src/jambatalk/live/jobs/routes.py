@@ -25,6 +25,8 @@ TYPES = {
     "npz": "application/zip",
 }  # fmt: skip
 LONGEST_WAIT = 30.0
+FULL_DISK = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+NO_ROOM = "the server's disk is full"
 
 Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="What the upload answered")]
 Authorization = Annotated[str | None, Header()]
@@ -106,19 +108,23 @@ def add_jobs(
         except InputError as error:
             raise HTTPException(422, str(error)) from error
         told = request.headers.get("content-length", "")
-        if told.isdigit() and int(told) > limits.upload_bytes:
+        size_told = int(told) if told.isdigit() and len(told) < 20 else None
+        if size_told is not None and size_told > limits.upload_bytes:
             raise HTTPException(413, _too_large(limits.upload_bytes))
         try:
-            identifier, folder = store.begin()
+            # Looking through the jobs may delete old ones, gigabytes perhaps: not in the loop that sends the frames.
+            identifier, folder = await asyncio.to_thread(store.begin, size_told or limits.upload_bytes)
         except Full as error:
             raise HTTPException(503, str(error), {"Retry-After": "60"}) from error
+        except OSError as error:
+            raise HTTPException(507, NO_ROOM) from error
         try:
-            await _receive(request, folder / UPLOAD, limits.upload_bytes, limits.upload_timeout)
-            job = store.add(identifier, folder, name, options)
+            await _receive(request, folder / UPLOAD, limits)
+            job = await asyncio.to_thread(store.add, identifier, folder, name, options)
         except BaseException as error:
             store.abandon(folder)
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise HTTPException(507, "the server's disk is full") from error
+            if isinstance(error, OSError) and error.errno in FULL_DISK:
+                raise HTTPException(507, NO_ROOM) from error
             if isinstance(error, ClientDisconnect):
                 raise HTTPException(400, "the upload broke off") from error
             raise
@@ -160,6 +166,8 @@ def add_jobs(
             raise HTTPException(409, f"the job is {job.status}, there is no result yet")
         stem = job.name.rsplit(".", 1)[0] or "speech"
         disposition = f"attachment; filename*=UTF-8''{quote(f'{stem}.{job.options.format}', safe='')}"
+        if not (store.path(job) / job.result).is_file():
+            raise HTTPException(404, "the result is no longer there")
         return FileResponse(
             store.path(job) / job.result, media_type=TYPES[job.options.format],
             headers=headers | {"Content-Disposition": disposition},
@@ -173,21 +181,27 @@ def add_jobs(
         return Response(status_code=204, headers=headers)
 
 
-async def _receive(request: Request, path: FilePath, most: int, patience: float) -> None:
+async def _receive(request: Request, path: FilePath, limits: ServerSettings) -> None:
     """The body onto the disk, piece by piece."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + limits.longest_upload
     size = 0
     pieces = request.stream().__aiter__()
     with path.open("xb") as file:
         while True:
+            left = until - loop.time()
             try:
-                piece = await asyncio.wait_for(pieces.__anext__(), patience)
+                piece = await asyncio.wait_for(pieces.__anext__(), min(limits.upload_timeout, left))
             except StopAsyncIteration:
                 break
             except asyncio.TimeoutError:
-                raise HTTPException(408, f"nothing came for {patience:.0f} s") from None
+                slow = f"the upload took longer than {limits.longest_upload:.0f} s"
+                raise HTTPException(
+                    408, slow if left <= limits.upload_timeout else f"nothing came for {limits.upload_timeout:.0f} s"
+                ) from None
             size += len(piece)
-            if size > most:
-                raise HTTPException(413, _too_large(most))
+            if size > limits.upload_bytes:
+                raise HTTPException(413, _too_large(limits.upload_bytes))
             await asyncio.to_thread(file.write, piece)
     if not size:
         raise HTTPException(422, "the body is empty, expected a sound or video file")

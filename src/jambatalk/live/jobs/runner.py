@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,23 @@ from typing import Any
 from jambatalk.live.jobs.job import DONE, FAILED, QUEUED, Job
 from jambatalk.live.jobs.store import JobStore
 
+LOG = "worker.log"
+
+log = logging.getLogger("jambatalk.jobs")
+
 
 class Runner:
     """Runs a store's jobs, each in a process of its own, ``workers`` at a time; a context manager.
 
-    weights: the network's file, None for the one in the package. longest: seconds of sound a job may have. metrics: see
-    ``live.metrics``; None counts nothing.
+    weights: the network's file, None for the one in the package. longest: seconds of sound a job may have. patience: seconds
+    without progress after which a worker is given up. metrics: see ``live.metrics``; None counts nothing.
     """
 
     def __init__(
-        self, store: JobStore, weights: Path | None = None, workers: int = 1, longest: float = 7200.0, metrics: Any = None
-    ) -> None:
-        self.store, self.weights, self.longest, self.metrics = store, weights, longest, metrics
+        self, store: JobStore, weights: Path | None = None, workers: int = 1, longest: float = 7200.0, metrics: Any = None,
+        patience: float = 1800.0,
+    ) -> None:  # fmt: skip
+        self.store, self.weights, self.longest, self.metrics, self.patience = store, weights, longest, metrics, patience
         self._closing = False
         self._processes: dict[str, subprocess.Popen[str]] = {}
         self._threads = [threading.Thread(target=self._run, daemon=True, name=f"jobs-{k}") for k in range(workers)]
@@ -58,7 +63,8 @@ class Runner:
             process = self._processes.pop(identifier, None)
         if process is not None:
             _kill(process)
-            process.wait(10.0)  # no file may appear in a folder that is being removed
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10.0)  # no file may appear in a folder that is being removed
         return self.store.remove(identifier)
 
     def _run(self) -> None:
@@ -66,55 +72,117 @@ class Runner:
             try:
                 self._work(job)
             except Exception as error:
-                self._fail(job, f"the job could not be run ({type(error).__name__})")
+                log.exception("job %s could not be run", job.id)
+                self._failed(job, f"the job could not be run ({type(error).__name__})")
 
     def _work(self, job: Job) -> None:
+        process = self._start(job)
+        if process is None:
+            return
+        end: dict[str, Any] = {}
+        given_up = False
+        try:
+            end, given_up = self._listen(job, process)
+        finally:
+            _kill(process)
+            code = process.wait()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.close()
+            process.stdout.close()
+            with self.store.changed:
+                cancelled = self._processes.pop(job.id, None) is None
+                if not cancelled and self._closing and not end:
+                    self._give_back(job)
+        with self.store.changed:
+            if cancelled or self.store.get(job.id) is None or (self._closing and not end):
+                return
+        if "result" in end:
+            size = (self.store.path(job) / job.result).stat().st_size
+            self._ended(job, DONE, end["seconds"], progress=1.0, seconds=end["seconds"], bytes=size)
+        elif given_up:
+            self._failed(job, f"the worker made no progress for {self.patience:.0f} s and was given up")
+        else:
+            if "error" not in end:
+                log.warning("job %s: the worker's last words: %s", job.id, _tail(self.store.path(job) / LOG))
+            self._failed(job, end.get("error") or f"the worker ended without a word (exit status {code})")
+
+    def _start(self, job: Job) -> subprocess.Popen[str] | None:
+        """A worker; None when the job is gone or the server is ending."""
         folder = self.store.path(job)
         one = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "jambatalk.live.jobs.worker", str(folder), str(self.weights or ""), str(self.longest)]
         with self.store.changed:
-            if self._closing or self.store.get(job.id) is None:
-                return
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
-                env=os.environ | one, start_new_session=os.name == "posix",
-            )  # fmt: skip
+            if self.store.get(job.id) is None:
+                return None
+            if self._closing:
+                self._give_back(job)
+                return None
+            with (folder / LOG).open("wb") as errors:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
+                    env=os.environ | one, start_new_session=os.name == "posix",
+                )  # fmt: skip
             self._processes[job.id] = process
-        end: dict[str, Any] = {}
-        assert process.stdout is not None
-        for line in process.stdout:
-            said = json.loads(line)
-            if "progress" in said:
-                self.store.update(job.id, keep_on_disk=False, stage=said["stage"], progress=said["progress"])
-            else:
-                end = said
-        code = process.wait()
-        assert process.stdin is not None
-        process.stdin.close()
-        with self.store.changed:
-            cancelled = self._processes.pop(job.id, None) is None
-            if cancelled:
-                return
-            if self._closing and not end:
-                self.store.update(job.id, status=QUEUED, stage="to be started again", progress=0.0, attempts=job.attempts - 1)
-                return
-        if "result" in end:
-            size = (folder / job.result).stat().st_size
-            self.store.update(
-                job.id, status=DONE, stage="", progress=1.0, finished=time.time(), seconds=end["seconds"], bytes=size
-            )
-            if self.metrics is not None:
-                self.metrics.job_ended(DONE, end["seconds"])
-        else:
-            self._fail(job, end.get("error") or f"the worker ended without a word (exit status {code})")
+        return process
 
-    def _fail(self, job: Job, sentence: str) -> None:
-        self.store.update(job.id, status=FAILED, stage="", finished=time.time(), error=sentence)
-        if self.metrics is not None:
-            self.metrics.job_ended(FAILED, 0.0)
+    def _listen(self, job: Job, process: subprocess.Popen[str]) -> tuple[dict[str, Any], bool]:
+        """What the worker said last, and whether it had to be given up."""
+        end: dict[str, Any] = {}
+        heard = threading.Event()
+        over = threading.Event()
+        given_up = threading.Event()
+
+        def watch() -> None:
+            while heard.wait(self.patience):
+                heard.clear()
+                if over.is_set():
+                    return
+            given_up.set()
+            _kill(process)
+
+        watching = threading.Thread(target=watch, daemon=True, name=f"jobs-watch-{job.id[:8]}")
+        watching.start()
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                heard.set()
+                said = json.loads(line)
+                if "progress" in said:
+                    self.store.update(job.id, keep_on_disk=False, stage=said["stage"], progress=said["progress"])
+                else:
+                    end = said
+            process.wait()
+        finally:
+            over.set()
+            heard.set()
+            watching.join()
+        return end, given_up.is_set()
+
+    def _give_back(self, job: Job) -> None:
+        """To the next server; that this one ended is not the job's fault."""
+        self.store.update(job.id, status=QUEUED, stage="to be started again", progress=0.0, attempts=job.attempts - 1)
+
+    def _failed(self, job: Job, sentence: str) -> None:
+        self._ended(job, FAILED, 0.0, error=sentence)
+
+    def _ended(self, job: Job, status: str, heard: float, **changes: Any) -> None:
+        if self.store.finish(job.id, status=status, **changes) is not None and self.metrics is not None:
+            self.metrics.job_ended(status, heard)
+
+
+def _tail(path: Path) -> str:
+    """The last line of a worker's errors."""
+    try:
+        lines = path.read_bytes()[-4000:].decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return lines[-1] if lines else "none"
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
+    if process.poll() is not None:
+        return  # its number may be another's by now
     with suppress(ProcessLookupError, PermissionError):
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)

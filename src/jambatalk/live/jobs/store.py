@@ -7,21 +7,27 @@ is needed. ``ID/job.json`` is replaced atomically, ``ID/upload`` is the sound, `
 from __future__ import annotations
 
 import json
+import logging
+import re
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from jambatalk.errors import InputError
 from jambatalk.files import replacing
-from jambatalk.live.jobs.job import FAILED, QUEUED, RUNNING, Job, JobOptions, label
+from jambatalk.live.jobs.job import DONE, FAILED, QUEUED, RUNNING, Job, JobOptions, label
 from jambatalk.live.jobs.lock import FileLock, Held
 
 NEW, GONE = ".new-", ".gone-"
 UPLOAD = "upload"
 MOST_ATTEMPTS = 2
+
+log = logging.getLogger("jambatalk.jobs")
 
 
 class Full(Exception):
@@ -32,7 +38,8 @@ class JobStore:
     """All jobs of one server. Calls may come from any thread.
 
     folder: where they are; only one server at a time may use it. most: jobs that may wait. keep: seconds for which ended
-    jobs stay. most_bytes: of all uploads and results. InputError when another server uses the folder or it cannot be written.
+    jobs stay. most_bytes: of all uploads and results; uploads on their way count as what they may become. InputError when
+    another server uses the folder or it cannot be written.
     """
 
     def __init__(self, folder: Path, most: int = 100, keep: float = 86400.0, most_bytes: int = 20 << 30) -> None:
@@ -46,6 +53,7 @@ class JobStore:
         except OSError as error:
             raise InputError(f"jobs cannot be kept in {folder}: {error.strerror or error}") from error
         self._jobs: dict[str, Job] = {}
+        self._arriving: dict[Path, int] = {}  # folder of an upload on its way -> bytes kept free for it
         with self.changed:
             self._recover()
 
@@ -68,40 +76,60 @@ class JobStore:
                 for left in path.glob(".result.*"):
                     left.unlink(missing_ok=True)
                 self._jobs[job.id] = job
-                if job.status == RUNNING and job.attempts >= MOST_ATTEMPTS:
-                    self._put(job.with_(
-                        status=FAILED, finished=time.time(), stage="",
-                        error=f"the server ended {job.attempts} times while it worked on this: it is not tried again",
-                    ))  # fmt: skip
-                elif job.status == RUNNING:
-                    self._put(job.with_(status=QUEUED, stage="to be started again", progress=0.0))
+                self._recover_job(job)
+            elif re.fullmatch("[0-9a-f]{32}", path.name):
+                shutil.rmtree(path, ignore_errors=True)  # forgotten while somebody still had a file of it open
 
-    def begin(self) -> tuple[str, Path]:
-        """A new job's id and its folder, not yet a job. Full when too many wait or too much is stored."""
-        self.sweep()
-        with self.changed:
-            waiting = sum(not job.ended for job in self._jobs.values())
-            stored = sum((job.bytes or 0) + job.upload_bytes for job in self._jobs.values())
-        if waiting >= self.most:
-            raise Full(f"{waiting} jobs wait already: try again later")
-        if stored >= self.most_bytes:
-            raise Full("the jobs' folder is full: delete jobs that are done, or try again later")
+    def _recover_job(self, job: Job) -> None:
+        running = job.status == RUNNING
+        if running and job.attempts >= MOST_ATTEMPTS:
+            self._fail(job, f"the server ended {job.attempts} times while it worked on this: it is not tried again")
+        elif not job.ended and not (self.path(job) / UPLOAD).is_file():
+            self._fail(job, "its sound is gone from the server's folder")
+        elif running:
+            self._put(job.with_(status=QUEUED, stage="to be started again", progress=0.0))
+        elif job.status == DONE and not (self.path(job) / job.result).is_file():
+            self._fail(job, "its result is gone from the server's folder")
+        elif job.ended:
+            self._drop_upload(job)
+
+    def _fail(self, job: Job, sentence: str) -> None:
+        self._put(job.with_(status=FAILED, finished=time.time(), stage="", bytes=None, error=sentence))
+
+    def begin(self, size: int = 0) -> tuple[str, Path]:
+        """A new job's id and its folder, not yet a job; ``add`` or ``abandon`` must follow.
+
+        size: bytes that its upload may have at most. Full when too many wait or too much is stored, OSError when the disk is
+        full.
+        """
         identifier = secrets.token_hex(16)
-        folder = self.folder / f"{NEW}{identifier}"
-        folder.mkdir(mode=0o700)
+        folder, size = self.folder / f"{NEW}{identifier}", min(size, self.most_bytes)
+        with self.changed:
+            self._sweep()
+            waiting = sum(not job.ended for job in self._jobs.values()) + len(self._arriving)
+            stored = sum((job.bytes or 0) + job.upload_bytes for job in self._jobs.values()) + sum(self._arriving.values())
+            if waiting >= self.most:
+                raise Full(f"{waiting} jobs wait already: try again later")
+            if stored + size > self.most_bytes:
+                raise Full("the jobs' folder is full: delete jobs that are done, or try again later")
+            folder.mkdir(mode=0o700)
+            self._arriving[folder] = size
         return identifier, folder
 
     def abandon(self, folder: Path) -> None:
         """An upload that came to nothing."""
+        with self.changed:
+            self._arriving.pop(folder, None)
         shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, identifier: str, folder: Path, name: str, options: JobOptions) -> Job:
-        """The upload is whole: from now on it is a job."""
+        """The upload is whole: from now on it is a job. OSError when the disk is full; it is none then."""
         size = (folder / UPLOAD).stat().st_size
         job = Job(identifier, label(name), options, time.time(), upload_bytes=size)
         _write(folder, job)
         with self.changed:
             folder.rename(self.folder / identifier)
+            self._arriving.pop(folder, None)
             self._jobs[identifier] = job
             self.changed.notify_all()
         return job
@@ -144,6 +172,20 @@ class JobStore:
             self.changed.notify_all()
             return self._jobs[identifier]
 
+    def finish(self, identifier: str, **changes: Any) -> Job | None:
+        """A job that ended, with changes; its sound is not kept. None when it is gone."""
+        with self.changed:
+            if self.update(identifier, finished=time.time(), stage="", **changes) is None:
+                return None
+            self._drop_upload(self._jobs[identifier])
+            return self._jobs[identifier]
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs there are of each status."""
+        with self.changed:
+            found = [job.status for job in self._jobs.values()]
+        return {status: found.count(status) for status in (QUEUED, RUNNING, DONE, FAILED)}
+
     def remove(self, identifier: str) -> bool:
         """Forget a job and all its files; whether there was one."""
         with self.changed:
@@ -163,14 +205,31 @@ class JobStore:
     def _remove(self, identifier: str) -> bool:
         if self._jobs.pop(identifier, None) is None:
             return False
-        gone = self.folder / f"{GONE}{identifier}"
-        (self.folder / identifier).rename(gone)
+        here, gone = self.folder / identifier, self.folder / f"{GONE}{identifier}"
+        try:
+            here.rename(gone)
+        except OSError:  # Windows: somebody is still downloading; without job.json it does not come back after a restart
+            gone = here
+            with suppress(OSError):
+                (here / "job.json").unlink(missing_ok=True)
         shutil.rmtree(gone, ignore_errors=True)
         self.changed.notify_all()
         return True
 
+    def _drop_upload(self, job: Job) -> None:
+        if not job.upload_bytes:
+            return
+        with suppress(OSError):
+            (self.path(job) / UPLOAD).unlink(missing_ok=True)
+            self._put(job.with_(upload_bytes=0))
+
     def _put(self, job: Job) -> Job:
-        _write(self.folder / job.id, job)
+        """The state in memory is what counts while the server runs: a full disk costs at most the memory of it after a restart,
+        when the job is done once more."""
+        try:
+            _write(self.folder / job.id, job)
+        except OSError as error:
+            log.warning("job %s: its state could not be written (%s)", job.id, error.strerror or error)
         self._jobs[job.id] = job
         self.changed.notify_all()
         return job

@@ -43,7 +43,11 @@ def main(arguments: list[str]) -> int:
         said.flush()
 
     # A worker of a server that died may need a moment to notice.
-    FileLock(folder / "lock", patience=30.0)
+    try:
+        FileLock(folder / "lock", patience=30.0)
+    except OSError as error:
+        say(error=f"another worker still has this job ({error.strerror or type(error).__name__})")
+        return 0
     job = Job.of(json.loads((folder / "job.json").read_text("utf-8")))
     try:
         say(result=True, seconds=work(job, folder, weights, longest, say))
