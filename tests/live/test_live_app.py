@@ -63,7 +63,7 @@ def test_what_the_server_tells(client: TestClient, talker: Talker) -> None:
     spec = client.get("/openapi.json").json()
     assert set(spec["paths"]) == {
         "/healthz", "/metrics", "/v1/info", "/v1/faces/{name}.glb", "/v1/faces/{name}/shade",
-        "/v1/demo.flac", "/asyncapi.json",
+        "/v1/demo.flac", "/asyncapi.json", "/v1/speak",
     }  # fmt: skip
 
 

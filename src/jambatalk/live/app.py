@@ -21,6 +21,7 @@ from jambatalk.live.metrics import ServerMetrics
 from jambatalk.live.page_files import add_page
 from jambatalk.live.settings import ServerSettings
 from jambatalk.live.socket import SocketLimits, serve_stream
+from jambatalk.live.speak import add_speak
 from jambatalk.version import __version__
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def create_app(engine: Engine, settings: ServerSettings, runner: Runner | None =
                     "sessions": settings.max_sessions, "message_bytes": settings.message_bytes,
                     "session_seconds": settings.longest_session, "idle_seconds": settings.idle_timeout,
                 },
-                "jobs": jobs,
+                "jobs": jobs, "speak": True,
             },
             headers=HEADERS,
         )  # fmt: skip
@@ -123,6 +124,7 @@ def create_app(engine: Engine, settings: ServerSettings, runner: Runner | None =
             "waiting": runner.store.most, "keep_seconds": runner.store.keep,
         }  # fmt: skip
         add_jobs(app, runner, settings, identities(), list(engine.talker.styles), check, HEADERS)
+    add_speak(app, check, HEADERS)
     add_page(app, check)
     app.add_middleware(SameOrigin, hosts=settings.hosts)
     return app
