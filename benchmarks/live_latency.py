@@ -1,12 +1,16 @@
 """Latency of the live server: from the last sound that a frame needs to the frame in the client's hands, on one core.
 
     python benchmarks/live_latency.py [--sessions 1 5 20 40] [--seconds 30] [--json out/live_latency.json]
+    python benchmarks/live_latency.py --gather 0 0.1 0.2 0.4 [--rounds 3] ...
 
 A server process bound to one core, clients in this process on another: each sends the demo clip again and again in packets of
 20 ms at their time, clients at odd moments to each other. Latency counts from the sending of the packet that holds the last
 sample that the frame's look-ahead needs, so it has the network, the queue, the batch, JSON and both ends of the socket in it; the
 look-ahead itself comes on top. "late" is the share of frames over 40 ms (one frame). The alternative in the same run: the same
 server without batches, every session alone. "server" is the share of its core that the server used.
+
+--gather compares values, in ms for each open session, of how long a batch waits for more (``Engine``'s ``gather``) instead: a
+server for each, measured in turns, --rounds times over in changing order, so that other work on the machine falls on all alike.
 """
 
 from __future__ import annotations
@@ -19,12 +23,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import jambatalk
 from jambatalk.audio import Speech
 from jambatalk.live.client import LiveClient, TurnEnd
+from jambatalk.live.engine import GATHER, LARGEST_BATCH
 
 PACKET = 320  # samples at 16 kHz: 20 ms
 DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
@@ -38,7 +44,7 @@ from jambatalk.study.server import listen
 talker = ready_talker(Network())
 with listen("127.0.0.1", 0) as listening:
     print(listening.getsockname()[1], flush=True)
-    run(talker, ServerSettings(max_sessions=1000), listening, largest=int(sys.argv[1]))
+    run(talker, ServerSettings(max_sessions=1000), listening, largest=int(sys.argv[1]), gather=float(sys.argv[2]))
 """
 
 
@@ -96,43 +102,106 @@ def processor_seconds(process: int) -> float:
         return 0.0
 
 
+class Server:
+    """A server process on the second core."""
+
+    def __init__(self, name: str, largest: int = LARGEST_BATCH, gather: float = GATHER) -> None:
+        self.name = name
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(largest), str(gather)], stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.url = f"ws://127.0.0.1:{int(self.process.stdout.readline())}/v1/stream"
+        pin(self.process.pid, 1)
+        time.sleep(1.0)
+        self.rows: dict[int, list[tuple[np.ndarray, int, float]]] = {}  # sessions -> (latencies, missing, share) of each round
+
+    def measure(self, sound: np.ndarray, sessions: int, seconds: float) -> None:
+        """One round."""
+        used, began = processor_seconds(self.process.pid), time.perf_counter()
+        times, missing = asyncio.run(clients(self.url, sound, sessions, seconds))
+        share = (processor_seconds(self.process.pid) - used) / (time.perf_counter() - began)
+        self.rows.setdefault(sessions, []).append((times, missing, share))
+
+    def row(self, sessions: int) -> dict[str, Any]:
+        """All rounds together."""
+        times = np.concatenate([times for times, _, _ in self.rows[sessions]])
+        p50, p95, p99 = np.percentile(times, [50, 95, 99])
+        return {
+            "name": self.name, "sessions": sessions, "p50": p50, "p95": p95, "p99": p99, "worst": times.max(),
+            "late": float((times > 40.0).mean()), "missing": sum(missing for _, missing, _ in self.rows[sessions]),
+            "server": float(np.mean([share for _, _, share in self.rows[sessions]])),
+        }  # fmt: skip
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+HEADER = f"{'':22} {'sessions':>8} {'P50 ms':>7} {'P95':>7} {'P99':>7} {'worst':>7} {'late':>7} {'missing':>7} {'server':>7}"
+
+
+def line(row: dict[str, Any]) -> str:
+    """As the table has it."""
+    return (
+        f"{row['name']:22} {row['sessions']:8d} {row['p50']:7.2f} {row['p95']:7.2f} {row['p99']:7.2f} {row['worst']:7.1f} "
+        f"{row['late']:7.2%} {row['missing']:7d} {row['server']:7.0%}"
+    )
+
+
+def with_and_without_batches(sound: np.ndarray, sessions: list[int], seconds: float) -> list[dict[str, Any]]:
+    """One server after the other."""
+    rows = []
+    print(HEADER)
+    for name, largest in (("in batches", LARGEST_BATCH), ("every session alone", 1)):
+        server = Server(name, largest)
+        try:
+            for count in sessions:
+                server.measure(sound, count, seconds)
+                rows.append(server.row(count))
+                print(line(rows[-1]), flush=True)
+        finally:
+            server.end()
+    alone = {row["sessions"]: row["p99"] for row in rows if row["name"] != "in batches"}
+    for row in rows:
+        if row["name"] == "in batches":
+            times = alone[row["sessions"]] / row["p99"]
+            print(f"{row['sessions']} sessions: P99 without batches is {times:.1f} x that with them")
+    return rows
+
+
+def waits(sound: np.ndarray, sessions: list[int], seconds: float, gathers: list[float], rounds: int) -> list[dict[str, Any]]:
+    """A server for each wait, all at once, measured in turns."""
+    servers: list[Server] = []
+    try:
+        for gather in gathers:
+            servers.append(Server(f"gather {gather:g} ms", gather=gather / 1000))
+        for k in range(rounds):
+            for count in sessions:
+                for i in range(len(servers)):
+                    servers[(i + k) % len(servers)].measure(sound, count, seconds)
+    finally:
+        for server in servers:
+            server.end()
+    rows = [server.row(count) for count in sessions for server in servers]
+    print("\n".join([HEADER, *map(line, rows)]))
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, nargs="*", default=[1, 5, 20, 40])
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--gather", type=float, nargs="*", default=[])
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("out/live_latency.json"))
     options = parser.parse_args()
     sound = Speech.load(DEMO).samples
     pin(0, 0)
-    print(f"{'':22} {'sessions':>8} {'P50 ms':>7} {'P95':>7} {'P99':>7} {'worst':>7} {'late':>7} {'missing':>7} {'server':>7}")
-    rows = []
-    for name, largest in (("in batches", 64), ("every session alone", 1)):
-        server = subprocess.Popen([sys.executable, "-c", SERVER, str(largest)], stdout=subprocess.PIPE, text=True)
-        assert server.stdout is not None
-        try:
-            port = int(server.stdout.readline())
-            pin(server.pid, 1)
-            time.sleep(1.0)
-            url = f"ws://127.0.0.1:{port}/v1/stream"
-            for sessions in options.sessions:
-                used, began = processor_seconds(server.pid), time.perf_counter()
-                times, missing = asyncio.run(clients(url, sound, sessions, options.seconds))
-                share = (processor_seconds(server.pid) - used) / (time.perf_counter() - began)
-                p50, p95, p99 = np.percentile(times, [50, 95, 99])
-                late = float((times > 40.0).mean())
-                figures = f"{p50:7.2f} {p95:7.2f} {p99:7.2f} {times.max():7.1f} {late:7.2%} {missing:7d} {share:7.0%}"
-                print(f"{name:22} {sessions:8d} {figures}", flush=True)
-                rows.append({"name": name, "sessions": sessions, "p50": p50, "p95": p95, "p99": p99, "worst": times.max(),
-                             "late": late, "missing": missing, "server": share})  # fmt: skip
-        finally:
-            server.terminate()
-            server.wait()
-    alone = {row["sessions"]: row["p99"] for row in rows if row["name"] != "in batches"}
-    for row in rows:
-        if row["name"] == "in batches":
-            print(
-                f"{row['sessions']} sessions: P99 without batches is {alone[row['sessions']] / row['p99']:.1f} x that with them"
-            )
+    if options.gather:
+        rows = waits(sound, options.sessions, options.seconds, options.gather, options.rounds)
+    else:
+        rows = with_and_without_batches(sound, options.sessions, options.seconds)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(rows, indent=2))
 

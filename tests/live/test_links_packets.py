@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import socket
 import struct
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from jambatalk.errors import InputError
+from jambatalk.export.live_link_angles import head_and_eyes
 from jambatalk.face.arkit import ARKIT_NAMES
 from jambatalk.live.links import open_link
-from jambatalk.live.links.live_link import PACKET_SHAPES, frame_rate
+from jambatalk.live.links.live_link import PACKET_SHAPES, encode, frame_rate
 from jambatalk.live.links.osc import IMMEDIATELY, bundle, bundles, message, time_tag
 from jambatalk.live.links.vmc import NECK_SHARE, unity_quaternion
 from jambatalk.live.links.vrm import presets
+from jambatalk.motion import Motion
 from jambatalk.render.head_turn import pose_matrix
 from jambatalk.session import Frame
 
@@ -69,6 +73,51 @@ def test_live_link_as_another_library_reads_it(receiver):
     for name, value in weights.items():
         shape = pylivelinkface.FaceBlendShape[name[0].upper() + name[1:]]
         assert face.get_blendshape(shape) == pytest.approx(value, abs=1e-6)
+    link.close()
+
+
+def test_angles_are_those_of_the_csv(tmp_path):
+    rng = np.random.default_rng(1)
+    weights, pose = rng.uniform(size=(5, 52)).astype(np.float32), rng.normal(size=(5, 3)).astype(np.float32)
+    Motion(25.0, weights, ARKIT_NAMES, head_pose=pose).save(tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    names = ["HeadYaw", "HeadPitch", "HeadRoll"] + [
+        f"{side}Eye{way}" for side in ("Left", "Right") for way in ("Yaw", "Pitch", "Roll")
+    ]
+    assert rows[0][-9:] == names
+    expected = np.array([row[-9:] for row in rows[1:]], float)
+    np.testing.assert_allclose(head_and_eyes(weights, pose), expected, atol=1e-6)
+    assert not head_and_eyes(np.zeros((1, 52)), None).any()
+
+
+def test_a_part_of_a_frame_stays_below_one():
+    d = pow(1001, -1, 30000) + 32 * 30000
+    seconds = Fraction((1001 * d - 1) // 30000, d)  # one part in 1001 d before a whole frame
+    packet = encode("d" * 36, "n", float(seconds), Fraction(30000, 1001), [0.0] * 61)
+    whole, part = struct.unpack_from(">if", packet, 1 + 4 + 36 + 4 + 1)
+    assert whole == int(seconds * 30000 / 1001)
+    assert 0.999 < part < 1
+
+
+def test_live_link_as_a_reader_of_unreals_kind_takes_it(receiver):
+    """Field by field as public readers of packet version 6 do: each string with its own length, big-endian, nothing left over."""
+    link = opened(receiver, "livelink", "?name=Mia", fps=29.97)
+    link.send(frame(tongueOut=0.5))
+    packet = receiver.recv(2000)
+    at, texts = 1, []
+    for _ in range(2):
+        (length,) = struct.unpack_from(">i", packet, at)
+        texts.append(packet[at + 4 : at + 4 + length].decode())
+        at += 4 + length
+    _, part, numerator, denominator, count = struct.unpack_from(">ifiiB", packet, at)
+    values = struct.unpack_from(f">{count}f", packet, at + 17)
+    assert packet[0] == 6
+    assert texts[1] == "Mia"
+    assert (numerator, denominator, count) == (30000, 1001, 61)
+    assert 0 <= part < 1
+    assert values[51] == 0.5
+    assert len(packet) == at + 17 + 4 * 61
     link.close()
 
 

@@ -63,21 +63,21 @@ def live(
     from jambatalk.live.pacing import Pacer
 
     frame_rate, layers = parse_fps(fps), LifeSettings.parse(life)
-    with screen() as shown, ExitStack() as stack:
-        speech = Speech.load(file) if file is not None else None
-        microphone = Microphone(device_name) if mic else None
-        with shown.step("loading the network"):
-            talker: Talker = ready_talker(Network(model, device, style=style))
-        session = talker.stream(microphone.rate if microphone is not None else 16000, fps=frame_rate, life=layers)
-        rate = session.fps
-        links = []
-        for url in to:
-            links.append(open_link(url, session.names, rate))
-            stack.callback(links[-1].close)
-        run = Run(session, links, rate, Pacer(SLACK_SECONDS if mic else None))
-        shown.line(f"look-ahead {session.look_ahead_ms:.0f} ms, {rate:g} frames per second; Ctrl-C ends")
-        with shown.step("live") as report, run.rested():
-            run.report = lambda heard: report(round(100 * heard), round(100 * (seconds or heard)))
+    with ExitStack() as stack:
+        with screen() as shown:
+            speech = Speech.load(file) if file is not None else None
+            microphone = Microphone(device_name) if mic else None
+            with shown.step("loading the network"):
+                talker: Talker = ready_talker(Network(model, device, style=style))
+            session = talker.stream(microphone.rate if microphone is not None else 16000, fps=frame_rate, life=layers)
+            rate = session.fps
+            links = []
+            for url in to:
+                links.append(open_link(url, session.names, rate))
+                stack.callback(links[-1].close)
+            run = Run(session, links, rate, Pacer(SLACK_SECONDS if mic else None))
+            shown.line(f"look-ahead {session.look_ahead_ms:.0f} ms, {rate:g} frames per second; Ctrl-C ends")
+        with status_line(run.status), run.rested():
             if microphone is not None:
                 with microphone:
                     run.listen(microphone, seconds)
@@ -86,33 +86,50 @@ def live(
         result = run.result()
         if microphone is not None:
             result |= {"overflows": microphone.overflows, "dropped_samples": microphone.dropped}
-        for link in result["links"]:
-            shown.line(f"{link['to']}: {link['sent']} frames sent, {link['failed']} failed")
-        shown.line(f"{run.frames} frames, late by {result['late_ms']:.1f} ms on average")
+        with screen() as shown:
+            for link in result["links"]:
+                shown.line(f"{link['to']}: {link['sent']} frames sent, {link['failed']} failed")
+            shown.line(f"{run.frames} frames, late by {result['late_ms']:.1f} ms on average")
     if as_json:
         typer.echo(json.dumps(result, indent=2))
 
 
 @dataclass
 class Run:
-    """Frames from one session to several links, each at its time."""
+    """Frames from one session to several links, each at its time.
+
+    heard: seconds of sound. latency, worst: of the latest frame, and the longest, in seconds from the arrival of the last sound
+    that the frame needed to its last packet; of a recording, which is heard ahead of time, from the frame's moment.
+    """
 
     session: Session
     links: list[Link]
     fps: float
     pacer: Pacer
-    report: Callable[[float], None] = lambda heard: None
+    heard: float = 0.0
     frames: int = 0
     late: float = 0.0  # seconds, added up
+    latency: float = 0.0
+    worst: float = 0.0
     last: Frame | None = field(default=None)
     interrupted: bool = False
 
     def send(self, frame: Frame, arrived: float | None = None) -> None:
         """Wait for the frame's time, then send it to everyone; arrived: when a microphone's sound for it came."""
-        self.late += self.pacer.wait(frame.time, arrived)
+        late = self.pacer.wait(frame.time, arrived)
+        due = self.pacer.clock() - late if arrived is None else arrived
         for link in self.links:
             link.send(frame)
+        self.late, self.latency = self.late + late, self.pacer.clock() - due
+        self.worst = max(self.worst, self.latency)
         self.frames, self.last = self.frames + 1, frame
+
+    def status(self) -> str:
+        """One line for whoever watches."""
+        return (
+            f"{self.heard:.1f} s heard, {self.frames} frames sent, "
+            f"latency {1000 * self.latency:.0f} ms, at worst {1000 * self.worst:.0f} ms"
+        )
 
     @contextmanager
     def rested(self) -> Iterator[None]:
@@ -138,11 +155,12 @@ class Run:
                 for start in range(0, len(samples), step):
                     for frame in self.session.push(samples[start : start + step]):
                         self.send(frame)
-                        self.report(played + frame.time)
+                        self.heard = played + frame.time
                         if seconds is not None and played + frame.time >= seconds:
                             return
                 for frame in self.session.flush():
                     self.send(frame)
+                    self.heard = played + frame.time
                 if not loop:
                     return
                 played += length
@@ -154,11 +172,10 @@ class Run:
             piece = microphone.read(0.1)
             if piece is None:
                 continue
-            heard = (piece.at + len(piece.samples)) / microphone.rate
+            self.heard = (piece.at + len(piece.samples)) / microphone.rate
             for frame in self.session.push(piece.samples, at=piece.at):
                 self.send(frame, piece.arrived)
-            self.report(heard)
-            if seconds is not None and heard >= seconds:
+            if seconds is not None and self.heard >= seconds:
                 return
 
     def result(self) -> dict[str, Any]:
@@ -169,6 +186,7 @@ class Run:
             "fps": self.fps,
             "interrupted": self.interrupted,
             "late_ms": round(1000 * self.late / max(self.frames, 1), 3),
+            "worst_latency_ms": round(1000 * self.worst, 3),
             "links": [{"to": link.target.url, "sent": link.sent, "failed": link.failed} for link in self.links],
         }
 
@@ -185,6 +203,26 @@ def _to_rest(last: Frame | None, fps: float) -> list[Frame]:
         replace(last, time=last.time + i / fps, index=last.index + i, weights=row, head_pose=pose)
         for i, (row, pose) in enumerate(zip(weights, poses, strict=True), 1)
     ]
+
+
+@contextmanager
+def status_line(text: Callable[[], str]) -> Iterator[None]:
+    """While the block runs, a line on standard error that follows ``text``; nothing where that is no terminal."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with Live(
+        get_renderable=lambda: Text(text(), no_wrap=True, overflow="ellipsis"),
+        console=console,
+        refresh_per_second=5,
+        transient=True,
+    ):
+        yield
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from jambatalk.errors import InputError
 from jambatalk.export.checks import check_names, weights_of
+from jambatalk.export.live_link_angles import head_and_eyes
 from jambatalk.face.arkit import ARKIT_NAMES
 from jambatalk.files import replacing
 from jambatalk.motion import Motion
@@ -31,8 +31,6 @@ COLUMNS = ("Timecode", "BlendShapeCount", *SHAPES, *ANGLES)
 BLEND_SHAPE_COUNT = len(SHAPES) + len(ANGLES)
 NUMBERS = ",%.10f" * BLEND_SHAPE_COUNT
 
-EYE_RADIANS = 0.6
-"""How far an eye turns at weight 1 of a look shape; recordings of the app lie between 0.46 (up) and 0.72 (out)."""
 
 SHORT_FPS = 30.0
 """Frame rate assumed for a file shorter than a second, whose time codes do not tell it."""
@@ -49,7 +47,7 @@ def save(motion: Motion, path: Path) -> None:
     check_names(motion.names, f"cannot write {path}")
     table = np.zeros((len(motion), len(SHAPES)), np.float64)
     table[:, [ARKIT_NAMES.index(name) for name in motion.names]] = weights
-    angles = _angles(motion, table)
+    angles = head_and_eyes(table, motion.head_pose)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(COLUMNS) + "\r\n")
         for t in range(len(motion)):
@@ -85,21 +83,6 @@ def timecode(frame: int, fps: float) -> str:
     second = math.floor(frame / fps + 1e-9)
     thousandths = max(0, round((frame - second * fps) * 1000))
     return f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}:{thousandths // 1000:02d}.{thousandths % 1000:03d}"
-
-
-def _angles(motion: Motion, table: NDArray[Any]) -> NDArray[Any]:
-    """(T, 9) radians: the head's, then both eyes' from their look shapes (table (T, 52))."""
-    angles = np.zeros((len(motion), len(ANGLES)))
-    if motion.head_pose is not None:
-        pitch, yaw, roll = motion.head_pose.T
-        angles[:, :3] = np.stack([-yaw, pitch, roll], axis=1)
-    look: Mapping[str, NDArray[Any]] = {name: table[:, i] for i, name in enumerate(ARKIT_NAMES) if name.startswith("eyeLook")}
-    # Outwards is the left eye's own left (negative yaw) and the right eye's own right.
-    angles[:, 3] = EYE_RADIANS * (look["eyeLookInLeft"] - look["eyeLookOutLeft"])
-    angles[:, 4] = EYE_RADIANS * (look["eyeLookDownLeft"] - look["eyeLookUpLeft"])
-    angles[:, 6] = EYE_RADIANS * (look["eyeLookOutRight"] - look["eyeLookInRight"])
-    angles[:, 7] = EYE_RADIANS * (look["eyeLookDownRight"] - look["eyeLookUpRight"])
-    return angles
 
 
 def _rows(path: Path) -> tuple[list[str], NDArray[Any], list[str]]:

@@ -27,8 +27,11 @@ from jambatalk.talker import Talker
 
 # Sessions that go through the network at once at most, and hops of one that is alone.
 LARGEST_BATCH, HOPS_ALONE = 64, 8
-# Seconds from one batch's beginning to the next one's at least: hops that come at odd moments share a batch.
-GATHER = 0.004
+# Seconds, for each open session, from one batch's beginning to the next one's at least, and the most that they add up to: hops
+# that come at odd moments share a batch. A few sessions have hardly any hops to share, and waiting only delays their frames; the
+# more there are, the more one wait brings together. ``benchmarks/live_latency.py --gather 0 0.1 0.2 0.4`` compares: what a wait
+# costs few sessions is plain, while with many the values differ by little more than chance.
+GATHER, LONGEST_GATHER = 0.0002, 0.008
 # Seconds that a hop waits for the network beyond which new sessions are turned away.
 BEHIND = 0.25
 # Frames that a listener may leave unread before its session stands still.
@@ -202,8 +205,8 @@ class Line:
 class Engine:
     """Runs the sessions of one talker. Open it as a context, or ``close`` it.
 
-    most: sessions at the same time. gather: seconds between the beginnings of two batches at least. largest: sessions that go
-    through the network together.
+    most: sessions at the same time. gather: seconds between the beginnings of two batches at least, for each open session, up to
+    LONGEST_GATHER in all. largest: sessions that go through the network together.
     """
 
     def __init__(self, talker: Talker, most: int = 64, gather: float = GATHER, largest: int = LARGEST_BATCH) -> None:
@@ -269,7 +272,7 @@ class Engine:
                 self.changed.wait_for(lambda: self._closing or any(line.has_work() for line in self.lines))
                 if self._closing:
                     return
-            wait = began + self.gather - time.perf_counter()
+            wait = began + min(self.gather * len(self.lines), LONGEST_GATHER) - time.perf_counter()
             if wait > 0:
                 time.sleep(wait)
             began = time.perf_counter()

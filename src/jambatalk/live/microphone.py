@@ -17,6 +17,9 @@ BLOCK_SECONDS = 0.02
 QUEUE_SECONDS = 2.0
 """Sound that may wait for the network; more is thrown away, and the gap is told by the next piece's index."""
 
+SILENT_SECONDS = 5.0
+"""Time without any sound, not even silence, after which the device counts as gone: not every system tells."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -97,6 +100,8 @@ class Microphone:
         self._begin: float | None = None  # the sound card's time of sample 0
         self._pieces: queue.Queue[Piece] = queue.Queue(round(QUEUE_SECONDS / BLOCK_SECONDS))
         self._stream: Any = None
+        self._ended = False
+        self._latest = 0.0  # when the sound system gave something, on the monotonic clock
 
     def __enter__(self) -> Microphone:
         """InputError when the device cannot be opened (it is busy, or not allowed)."""
@@ -104,7 +109,9 @@ class Microphone:
             self._stream = self._sounddevice.InputStream(
                 samplerate=self.rate, device=self.device.index, channels=1, dtype="float32",
                 blocksize=round(BLOCK_SECONDS * self.rate), callback=self._heard,
+                finished_callback=self._finished,
             )  # fmt: skip
+            self._latest = time.monotonic()
             self._stream.start()
         except self._sounddevice.PortAudioError as error:
             raise InputError(f"the microphone {self.device.name!r} cannot be opened ({error})") from error
@@ -115,11 +122,19 @@ class Microphone:
             self._stream.close()
 
     def read(self, timeout: float) -> Piece | None:
-        """The next piece, or None when none came within ``timeout`` seconds."""
+        """The next piece, or None when none came within ``timeout`` seconds. InputError once the device is gone."""
         try:
             return self._pieces.get(timeout=timeout)
         except queue.Empty:
+            if self._ended or time.monotonic() - self._latest > SILENT_SECONDS:
+                raise InputError(
+                    f"the microphone {self.device.name!r} gives no more sound: it was unplugged or taken away"
+                ) from None
             return None
+
+    def _finished(self) -> None:
+        """Called by the sound system when the stream has ended, whatever the reason."""
+        self._ended = True
 
     def _heard(self, data: NDArray[np.float32], count: int, when: Any, status: Any) -> None:
         """Called by the sound system in its own thread; must not wait."""
@@ -130,8 +145,9 @@ class Microphone:
             self.overflows += 1
             # How much is missing, only the sound card's time knows. It is used only here: at other times it trembles.
             self._next = max(self._next, round((begin - self._begin) * self.rate))
+        self._latest = time.monotonic()
         samples = np.nan_to_num(data[:, 0], nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float32)
-        piece, self._next = Piece(samples, self._next, time.monotonic()), self._next + count
+        piece, self._next = Piece(samples, self._next, self._latest), self._next + count
         try:
             self._pieces.put_nowait(piece)
         except queue.Full:

@@ -20,12 +20,12 @@ class Pacer:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.slack, self._clock, self._sleep = slack, clock, sleep
+        self.slack, self.clock, self._sleep = slack, clock, sleep
         self.origin: float | None = None
 
     def start(self, delay: float = 0.0) -> None:
         """Media time 0 is ``delay`` seconds from now."""
-        self.origin = self._clock() + delay
+        self.origin = self.clock() + delay
 
     def shift(self, seconds: float) -> None:
         """Media time begins anew, ``seconds`` after its last beginning."""
@@ -39,15 +39,15 @@ class Pacer:
         not against the moment of asking: whoever waits asks later and later, and would never see that the other clock is fast.
         Without ``start``, the first frame that is waited for is on time.
         """
-        came = self._clock() if arrived is None else arrived
+        came = self.clock() if arrived is None else arrived
         if self.origin is None:
             self.origin = came - media_time
         early = self.origin + media_time - came
         if self.slack is not None and abs(early) > self.slack:
             self.origin -= early - self.slack if early > 0 else early + self.slack
-        early = self.origin + media_time - self._clock()
+        early = self.origin + media_time - self.clock()
         # A sleep may end early on some systems.
         while early > 0:
             self._sleep(early)
-            early = self.origin + media_time - self._clock()
+            early = self.origin + media_time - self.clock()
         return -early

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 BAD_DATA, POLICY, TOO_LARGE, GOING_AWAY, TRY_AGAIN, TOO_SLOW = 1003, 1008, 1009, 1001, 1013, 4000
 # Sound that may wait for the network before no more is read: the sender is slowed down, as by a full pipe.
 MOST_PENDING = 10.0
+# The extension of the ASGI scope that cuts a connection (``live.server.cuttable``); other servers do not have it.
+CUT = "jambatalk.cut"
+# Seconds that a connection's last message, and then its closing, may take.
+LAST_WORDS = 1.0
+# Seconds after which a connection that is over is cut: closing in good order waits for the other side, which may not answer.
+GONE = 10.0
 
 
 @dataclass(frozen=True)
@@ -69,20 +75,23 @@ async def serve_stream(websocket: WebSocket, engine: Engine, limits: SocketLimit
     from starlette.websockets import WebSocketDisconnect
 
     await websocket.accept()
-    reason = "closed"
+    reason, cut = "closed", websocket.scope.get("extensions", {}).get(CUT, lambda: None)
     try:
         await _Connection(websocket, engine, limits, metrics).run()
     except Refused as refused:
         reason = refused.code
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(
-                websocket.send_text(json.dumps({"type": "error", "code": refused.code, "message": str(refused)})), 1.0
-            )
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(websocket.close(refused.close, refused.code), 1.0)
+        error = json.dumps({"type": "error", "code": refused.code, "message": str(refused)})
+        try:
+            await asyncio.wait_for(websocket.send_text(error), LAST_WORDS)
+            await asyncio.wait_for(websocket.close(refused.close, refused.code), LAST_WORDS)
+        except asyncio.TimeoutError:
+            cut()  # nothing is read there
+        except Exception:
+            pass  # gone by itself
     except (WebSocketDisconnect, RuntimeError, OSError):
         reason = "gone"
     finally:
+        asyncio.get_running_loop().call_later(GONE, cut)
         if metrics is not None:
             metrics.session_closed(reason)
 

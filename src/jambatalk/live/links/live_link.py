@@ -20,12 +20,12 @@ import numpy as np
 
 from jambatalk.errors import InputError
 from jambatalk.export.checks import check_names
-from jambatalk.export.live_link_csv import BLEND_SHAPE_COUNT, SHAPES, _angles
+from jambatalk.export.live_link_angles import head_and_eyes
+from jambatalk.export.live_link_csv import BLEND_SHAPE_COUNT, SHAPES
 from jambatalk.face.arkit import ARKIT_NAMES
 from jambatalk.live.links.datagrams import DatagramLink
 from jambatalk.live.links.link import safe_pose, safe_weights
 from jambatalk.live.links.target import Target
-from jambatalk.motion import Motion
 
 if TYPE_CHECKING:
     from jambatalk.session import Frame
@@ -34,6 +34,7 @@ VERSION = 6
 LONGEST_NAME = 255
 DEVICE_LENGTH = 36
 DAY = 24 * 3600
+LARGEST_PART = 1 - 2.0**-24
 
 
 def packet_order() -> tuple[str, ...]:
@@ -69,11 +70,13 @@ def device_id(text: str) -> str:
 def encode(device: str, name: str, seconds: float, rate: Fraction, values: Sequence[float]) -> bytes:
     """One packet. seconds: the frame's time of day. values: 61, in the packet's order."""
     whole, part = divmod(Fraction(seconds % DAY).limit_denominator(10**6) * rate, 1)
+    # Just below 1 a float32 would round up to a whole frame, which the receiver's type does not allow.
+    part_of_frame = min(float(part), LARGEST_PART)
     device_bytes, name_bytes = device.encode("utf-8"), name.encode("utf-8")
     return b"".join((
         struct.pack(">Bi", VERSION, len(device_bytes)), device_bytes,
         struct.pack(">i", len(name_bytes)), name_bytes,
-        struct.pack(">ifii", int(whole), float(part), rate.numerator, rate.denominator),
+        struct.pack(">ifii", int(whole), part_of_frame, rate.numerator, rate.denominator),
         struct.pack(f">B{BLEND_SHAPE_COUNT}f", BLEND_SHAPE_COUNT, *values),
     ))  # fmt: skip
 
@@ -108,9 +111,8 @@ class LiveLink(DatagramLink):
         turn = getattr(frame, "turn", 0)
         if self._turn != turn:
             self._turn, self._begin = turn, self._clock() - frame.time
-        table = np.zeros((1, len(SHAPES)))
-        table[0, self._columns] = safe_weights(frame)
+        weights = np.zeros(len(SHAPES))
+        weights[self._columns] = safe_weights(frame)
         pose = safe_pose(frame)
-        motion = Motion(self.fps, table.astype(np.float32), names=ARKIT_NAMES, head_pose=None if pose is None else pose[None])
-        values = (*table[0, _TO_PACKET], *_angles(motion, table)[0])
+        values = (*weights[_TO_PACKET], *head_and_eyes(weights[None], None if pose is None else pose[None])[0])
         return [encode(self.device, self.name, self._begin + frame.time, self._rate, values)]

@@ -1,4 +1,8 @@
-"""The VMC protocol (protocol.vmc.info): OSC that avatars of the VRM kind listen to.
+"""The VMC protocol: OSC that avatars of the VRM kind listen to.
+
+Checked against its specification (protocol.vmc.info/marionette-spec, from the repository sh-akira/VirtualMotionCaptureProtocol):
+addresses, types and order of the arguments, port, Unity's names of bones (HumanBodyBones) with their local pose, names with
+capitals that matter, and ``Apply`` after the values. Messages go in bundles.
 
 Its rotations are Unity's: left-handed, x to the face's own right, y up, z forward. Ours are right-handed with x to the face's
 own left. Turning x around keeps a rotation about x and reverses those about y and z.

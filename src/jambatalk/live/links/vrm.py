@@ -1,4 +1,8 @@
-"""From ARKit's shapes to the five vowels and the blink that every VRM avatar has."""
+"""From ARKit's shapes to the five vowels and the blink that every VRM avatar has.
+
+Names are those of the VMC specification's table of VRM 0 and VRM 1 (protocol.vmc.info/marionette-spec); capitals matter. That has
+a blink for each eye only; the one for both is ``Blink`` in vrm.dev's list of VRM 0's presets, and ``blink`` in VRM 1.
+"""
 
 from __future__ import annotations
 
