@@ -1,6 +1,8 @@
 // A take of text in the browser's own voice: the server makes the motion, the voice tells where it is, word by word.
 import { Track } from "../live/track.js";
 
+const PATIENCE = 0.5; // seconds that a word may take beyond twice its usual time
+
 export const hasVoice = () => "speechSynthesis" in window && typeof SpeechSynthesisUtterance === "function";
 
 export class SpokenTake {
@@ -12,6 +14,7 @@ export class SpokenTake {
     this.place = 0; // media time
     this.rate = 1; // of the motion, to go as fast as the voice does
     this.owed = 0; // seconds to catch up with, in small steps
+    this.word = -1; // the last one that the voice reported
   }
 
   async begin() {
@@ -43,10 +46,13 @@ export class SpokenTake {
   }
 
   #at(char) {
-    const word = this.words.findLast((one) => one.char <= char);
-    if (!word || this.before === undefined) return;
-    const now = performance.now() / 1000;
+    const place = this.words.findLastIndex((one) => one.char <= char);
+    if (place < 0 || this.before === undefined) return;
+    const word = this.words[place];
     this.now();
+    const now = this.before;
+    this.word = place;
+    this.reported = now;
     this.owed = word.start - this.place;
     // The voice's pace from the words so far, once there is enough of it.
     const spent = now - this.started;
@@ -60,8 +66,16 @@ export class SpokenTake {
     this.before = now;
     const step = this.owed * Math.min(1, 10 * passed);
     this.owed -= step;
-    this.place = Math.min(Math.max(this.place + this.rate * passed + step, 0), this.seconds);
+    this.place = Math.min(Math.max(this.place + this.rate * passed + step, 0), this.#limit(now));
     return this.place;
+  }
+
+  /** A voice that reports its words has not begun the next one: the mouth waits for it, unless the voice has fallen silent about it. */
+  #limit(now) {
+    const next = this.words[this.word + 1];
+    if (this.word < 0 || !next) return this.seconds;
+    const usual = (next.start - this.words[this.word].start) / this.rate;
+    return now - this.reported < 2 * usual + PATIENCE ? Math.max(next.start, this.place) : this.seconds;
   }
 
   get soundTime() {
