@@ -277,3 +277,55 @@ def test_a_file_of_ones_own_and_the_saved_motion(browser: Any, server: str, offl
     visit.page.set_input_files("#file", {"name": "text.wav", "mimeType": "audio/wav", "buffer": b"no sound at all"})
     assert "cannot read that file" in visit.trouble()
     visit.leave()
+
+
+def test_a_dropped_file_plays(browser: Any, server: str, offline: Motion) -> None:
+    visit = _Visit(browser, server).ready()
+    visit.page.evaluate(
+        """async (token) => {
+          const reply = await fetch("v1/demo.flac", { headers: { Authorization: `Bearer ${token}` } });
+          const data = new DataTransfer();
+          data.items.add(new File([await reply.blob()], "mine.flac", { type: "audio/flac" }));
+          for (const kind of ["dragenter", "dragover"])
+            dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+          window.dropping = !document.getElementById("drop").hidden;
+          dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+        }""",
+        TOKEN,
+    )
+    assert visit.page.evaluate("dropping")
+    assert visit.page.is_hidden("#drop")
+    visit.until("jambatalk.take?.kind === 'clip' && jambatalk.shown.at(-1)?.t > 1.5")
+    visit.page.keyboard.press("Escape")
+    times, jaw = visit.shown("t"), visit.shown("jawOpen")
+    assert np.abs(jaw - _column(offline, "jawOpen", times)).max() < 2e-3
+    visit.leave()
+
+
+def test_a_recording_is_a_video_with_sound(browser: Any, server: str, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    visit = _Visit(browser, server).ready()
+    visit.page.click("#record")
+    visit.page.click("#sample")
+    visit.until("jambatalk.shown.at(-1)?.t > 2")
+    with visit.page.expect_download() as download:
+        visit.page.click("#record")
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.suffix in (".mp4", ".webm")
+    with av.open(str(path)) as found:
+        video, sound = found.streams.video[0], found.streams.audio[0]
+        pictures, blocks = [], []
+        for packet in found.demux(video, sound):
+            for frame in packet.decode():
+                (pictures if packet.stream is video else blocks).append(frame)
+    seconds = sum(block.samples / block.sample_rate for block in blocks)
+    loud = max(float(np.abs(block.to_ndarray().astype(np.float32)).max()) for block in blocks)
+    seen = np.stack([picture.to_ndarray(format="rgb24")[::8, ::8].astype(np.float32) for picture in (pictures[0], pictures[-1])])
+    print(f"\nrecording: {path.suffix}, {len(pictures)} pictures of {video.width}x{video.height}, {seconds:.2f} s of sound")
+    assert len(pictures) > 2
+    assert (video.width, video.height) == (240, 320)
+    assert 2 < seconds < 60
+    assert loud > 0.01
+    assert seen.std() > 20  # a head, not an empty canvas
+    visit.leave()

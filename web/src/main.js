@@ -57,8 +57,10 @@ function showState() {
 
 // The head keeps clear of the controls.
 function place() {
-  const desk = at("desk").getBoundingClientRect();
-  stage?.keepFree(window.innerWidth > 640 ? 24 : 56, Math.max(window.innerHeight - desk.top, 0) + 8);
+  const wide = window.innerWidth > 640, sheet = at("settings");
+  // On a phone the settings come up from below: who moves a slider wants to see what it does.
+  const below = !wide && !sheet.hidden ? sheet : at("desk");
+  stage?.keepFree(wide ? 24 : 56, Math.max(window.innerHeight - below.getBoundingClientRect().top, 0) + 8);
 }
 
 // Takes -----------------------------------------------------------------------------------------------------------------------
@@ -274,7 +276,9 @@ function wire() {
     r: () => canRecord() && record(), "?": () => at("help").showModal(), Escape: () => take?.stop(),
   }, () => !at("microphone").disabled);
   addEventListener("resize", place);
-  new ResizeObserver(place).observe(at("desk"));
+  const sizes = new ResizeObserver(place);
+  sizes.observe(at("desk"));
+  sizes.observe(at("settings"));
   addEventListener("pagehide", () => take?.cancel());
 }
 
