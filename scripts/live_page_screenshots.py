@@ -2,7 +2,7 @@
 
     python scripts/live_page_screenshots.py [-o docs/images] [--at SECONDS] [--only phone-dark]
 
-Needs Chromium, playwright and pillow. It starts its own server. Pictures are reduced to at most 256 colours.
+Needs Chromium, playwright and pillow. It starts its own server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-LARGEST = 245_000  # bytes of a picture in the repository
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 ARGUMENTS = [
     "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--autoplay-policy=no-user-gesture-required",
@@ -96,13 +95,9 @@ def _picture(browser: Any, address: str, chosen: argparse.Namespace, name: str, 
     ):
         page.wait_for_timeout(20)
     picture = Image.open(io.BytesIO(page.screenshot(timeout=60_000)))
-    path = chosen.out / f"{name}.png"
-    picture = picture.convert("RGB")
-    for colours in (256, 192, 128, 96, 64):
-        palette = picture.quantize(colours, kmeans=2)
-        picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
-        if path.stat().st_size < LARGEST:
-            break
+    # Skin and soft shadows: a palette would show grain.
+    path = chosen.out / f"{name}.jpg"
+    picture.convert("RGB").save(path, quality=88, subsampling=0, optimize=True, progressive=True)
     row = page.evaluate("(({t, jawOpen}) => [t, jawOpen])(window.jambatalk.shown.at(-1))")
     rate = page.evaluate("(r => (r.length - 1) / (r.at(-1).at - r[0].at))(window.jambatalk.shown)")
     print(f"{path}: {path.stat().st_size // 1000} kB, t {row[0]:.2f} s, jawOpen {row[1]:.2f}, {rate:.1f} pictures a second")
