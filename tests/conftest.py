@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ from jambatalk.nn.encoder import EncoderConfig
 from jambatalk.nn.jamba import DecoderConfig
 from jambatalk.nn.mel import MelConfig
 from jambatalk.nn.model import ModelConfig, SpeechToMotion
+
+# A shell starts background jobs with Ctrl-C ignored, and their programs would ignore it too: tests that press it need it heard.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SMALL = ModelConfig(
     mel=MelConfig(bands=24),

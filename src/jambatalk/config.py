@@ -43,6 +43,8 @@ def _converted(wanted: Any, value: Any, where: str) -> Any:
             return float(value)  # YAML reads 1e-4 as a string
         except ValueError:
             pass
+    if wanted is str and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # YAML reads names that are digits, such as precision: 16, as numbers
     origin = typing.get_origin(wanted)
     if origin in (typing.Union, types.UnionType):
         return _one_of(typing.get_args(wanted), value, where)

@@ -115,6 +115,17 @@ def test_a_subject_is_solved_once_and_only_when_wanted(grid: Path, tmp_path: Pat
     assert (solved, done.made, done.kept) == (["s2"], 1, 3)
 
 
+def test_clips_of_two_subjects_in_turn_solve_each_once(grid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that end one subject and begin the next ask for both, in any order."""
+    solved = []
+    carried = GridCorpus.carried
+    monkeypatch.setattr(grid_raw.GridCorpus, "carried", lambda self, who, face: solved.append(who) or carried(self, who, face))
+    clips = {clip.name: clip for clip in grid_raw.open_grid(grid, Options()).clips}
+    for name in ("a1", "b1", "a2"):
+        assert len(clips[name].load().motion) == FRAMES
+    assert solved == ["s1", "s2"]
+
+
 def test_damaged_grid_clips_are_named(grid: Path, tmp_path: Path) -> None:
     raw = shutil.copytree(grid, tmp_path / "raw")
     (raw / "audio" / "a2.flac").write_bytes((raw / "audio" / "a2.flac").read_bytes()[:200])

@@ -23,8 +23,11 @@ from jambatalk.nn.scan import selective_scan
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
 
 
-def scan_difference(batch: int, length: int, channels: int, n_state: int, options: Any, device: str, dtype: torch.dtype) -> float:
-    """Worst relative difference of values and gradients between Triton and the reference."""
+Case = tuple[Any, list[Tensor]]
+"""An operation and what it takes."""
+
+
+def scan_case(batch: int, length: int, channels: int, n_state: int, options: Any, device: str, dtype: torch.dtype) -> Case:
     gate, bias, soft = options
     g = torch.Generator().manual_seed(length)
 
@@ -41,29 +44,40 @@ def scan_difference(batch: int, length: int, channels: int, n_state: int, option
         u, delta, b, c, z, a, d, state, shift = own
         return selective_scan(u, delta, a, b, c, d, state, z if gate else None, shift if bias else None, soft)
 
-    return _worst(scan, [u, delta, b, c, z, *rest])
+    return scan, [u, delta, b, c, z, *rest]
 
 
-def conv_difference(batch: int, length: int, channels: int, kernel: int, silu: bool, device: str, dtype: torch.dtype) -> float:
+def conv_case(batch: int, length: int, channels: int, kernel: int, silu: bool, device: str, dtype: torch.dtype) -> Case:
     g = torch.Generator().manual_seed(length)
     shapes = [(batch, length, channels), (kernel, channels), (channels,), (batch, kernel - 1, channels)]
     tensors = [torch.randn(*shape, generator=g).to(device, dtype) for shape in shapes]
-    return _worst(lambda *own: causal_conv(*own, silu), tensors)
+    return lambda *own: causal_conv(*own, silu), tensors
 
 
-def _worst(operation: Any, tensors: list[Tensor]) -> float:
-    found = []
-    for name in ("triton", "reference"):
-        own = [x.clone().requires_grad_() for x in tensors]
-        with use_backend(name):
-            y, last = operation(*own)
-            factors = [1 + 0.5 * torch.arange(x.numel(), device=x.device).view_as(x).cos() for x in (y, last)]
-            ((y.float() * factors[0]).sum() + (last.float() * factors[1]).sum()).backward()
-        found.append([y, last, *(x.grad for x in own if x.grad is not None)])
-    assert len(found[0]) == len(found[1])
-    assert all(a.dtype == b.dtype and a.shape == b.shape for a, b in zip(*found))
-    pairs = [(a.detach().float(), b.detach().float()) for a, b in zip(*found) if b.numel()]
+def results(case: Case, name: str, dtype: torch.dtype | None = None) -> list[Tensor]:
+    """Values and gradients by the implementation of this name, with every input in ``dtype`` if given."""
+    operation, tensors = case
+    own = [x.to(dtype or x.dtype, copy=True).requires_grad_() for x in tensors]
+    with use_backend(name):
+        y, last = operation(*own)
+        factors = [1 + 0.5 * torch.arange(x.numel(), device=x.device).view_as(x).cos() for x in (y, last)]
+        ((y.float() * factors[0]).sum() + (last.float() * factors[1]).sum()).backward()
+    return [y.detach(), last.detach(), *(x.grad for x in own if x.grad is not None)]
+
+
+def worst(found: list[Tensor], truth: list[Tensor]) -> float:
+    """Largest difference, relative to the largest value of each tensor."""
+    assert len(found) == len(truth)
+    assert all(a.shape == b.shape for a, b in zip(found, truth))
+    pairs = [(a.double(), b.double()) for a, b in zip(found, truth) if b.numel()]
     return max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-6)) for a, b in pairs)
+
+
+def difference(case: Case) -> float:
+    """Worst difference of Triton from the reference."""
+    found, truth = results(case, "triton"), results(case, "reference")
+    assert all(a.dtype == b.dtype for a, b in zip(found, truth))
+    return worst(found, truth)
 
 
 SCANS = [  # batch, length, channels, n_state, (gate, bias, softplus)
@@ -79,10 +93,10 @@ INTERPRETED = """
 import torch
 import test_triton as t
 for case in t.SCANS:
-    print("scan", *case, t.scan_difference(*case, "cpu", torch.float32), sep="|")
+    print("scan", *case, t.difference(t.scan_case(*case, "cpu", torch.float32)), sep="|")
 for case in t.CONVS:
-    print("conv", *case, t.conv_difference(*case, "cpu", torch.float32), sep="|")
-narrow = t.scan_difference(1, 20, 8, 4, (True, True, True), "cpu", torch.bfloat16)
+    print("conv", *case, t.difference(t.conv_case(*case, "cpu", torch.float32)), sep="|")
+narrow = t.difference(t.scan_case(1, 20, 8, 4, (True, True, True), "cpu", torch.bfloat16))
 print("bfloat16", narrow / (4 * torch.finfo(torch.bfloat16).eps) * 1e-5, sep="|")
 """
 
@@ -147,7 +161,16 @@ def test_without_triton_a_gpu_takes_the_reference(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("length", [1, 63, 300, 5000])
 def test_on_a_gpu(length: int, dtype: torch.dtype) -> None:
     assert chosen_backend("selective_scan", "cuda", dtype)[0] == "triton"
-    limit = 2e-5 if dtype == torch.float32 else 8 * torch.finfo(dtype).eps
-    assert scan_difference(2, length, 70, 16, (True, True, True), "cuda", dtype) < limit
-    assert scan_difference(2, length, 70, 8, (False, False, False), "cuda", dtype) < limit
-    assert conv_difference(2, length, 70, 4, True, "cuda", dtype) < limit
+    cases = [
+        scan_case(2, length, 70, 16, (True, True, True), "cuda", dtype),
+        scan_case(2, length, 70, 8, (False, False, False), "cuda", dtype),
+        conv_case(2, length, 70, 4, True, "cuda", dtype),
+    ]
+    if dtype != torch.float32:
+        assert max(difference(case) for case in cases) < 8 * torch.finfo(dtype).eps
+        return
+    for case in cases:
+        # Over thousands of steps the reference's own rounding adds up (5e-5 at 5,000), so both are held against float64.
+        exact = results(case, "reference", torch.float64)
+        plain = worst(results(case, "reference"), exact)
+        assert worst(results(case, "triton"), exact) < max(2e-6, 2 * plain)

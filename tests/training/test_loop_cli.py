@@ -131,6 +131,13 @@ def test_wrong_single_settings_are_named(tmp_path: Path, change: str, message: s
     assert message in str(caught.value)
 
 
+def test_names_that_are_digits_need_no_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_text("precision: 16\n")
+    assert load_train_config(path).precision == "16"
+    assert load_train_config(path, ["precision=32"]).precision == "32"
+
+
 def test_single_settings_reach_into_the_preset(tmp_path: Path) -> None:
     path = tmp_path / "some.yaml"
     path.write_text("model: {extends: base}\n")

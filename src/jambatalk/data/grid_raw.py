@@ -56,27 +56,38 @@ def open_grid(folder: Path, options: Options) -> RawCorpus:
 
 
 class _Wearer:
-    """Wears one subject at a time, when the first of the subject's clips is wanted; a run that is stopped loses no more."""
+    """Wears a subject when the first of the subject's clips is wanted; a run that is stopped loses no more.
+
+    The last few subjects stay: where one ends, threads are on clips of both, in any order.
+    """
+
+    KEPT = 4
 
     def __init__(self, corpus: GridCorpus, face: Face, aligner: Aligner | None) -> None:
         self.corpus, self.face, self.aligner = corpus, face, aligner
         self._lock, self._aligning = Lock(), Lock()
-        self._subject: str | None = None
-        self._carried: dict[str, tuple[Array, Array]] = {}
+        self._carried: dict[str, dict[str, tuple[Array, Array]]] = {}
 
     def load(self, entry: GridEntry) -> Loaded:
         with self._lock:
-            if self._subject != entry.subject:
-                weights, gap = self.corpus.carried(entry.subject, self.face)
-                self._carried, self._subject, start = {}, entry.subject, 0
-                for one in self.corpus.entries:
-                    if one.subject == entry.subject:
-                        frames = slice(start, start + one.frames)
-                        self._carried[one.id] = weights[frames], gap[frames]
-                        start += one.frames
-            weights, gap = self._carried[entry.id]
+            if entry.subject not in self._carried:
+                while len(self._carried) >= self.KEPT:
+                    del self._carried[next(iter(self._carried))]
+                self._carried[entry.subject] = self._wear(entry.subject)
+            weights, gap = self._carried[entry.subject][entry.id]
         speech = Speech(self.corpus.samples(entry))
         return Loaded(weights, speech, gap, self.corpus.tracked(entry), phones=self._phones(entry, speech))
+
+    def _wear(self, subject: str) -> dict[str, tuple[Array, Array]]:
+        """Weights and gap of each of the subject's clips, by the clip's id."""
+        weights, gap = self.corpus.carried(subject, self.face)
+        clips, start = {}, 0
+        for one in self.corpus.entries:
+            if one.subject == subject:
+                frames = slice(start, start + one.frames)
+                clips[one.id] = weights[frames], gap[frames]
+                start += one.frames
+        return clips
 
     def _phones(self, entry: GridEntry, speech: Speech) -> tuple[Timed, ...] | None:
         """When which phone of the words is spoken; None where that cannot be told."""
