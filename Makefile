@@ -1,5 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.10+: `make demo` and `make test`.
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
@@ -14,8 +15,11 @@ DEV_STAMP := $(VENV)/.installed-dev
 demo: $(STAMP)
 	$(BIN)/python -m jambatalk demo -o out/demo.mp4
 
+# Tests run side by side, each program on one thread: more would only stand in each other's way.
+test: export OMP_NUM_THREADS = 1
+test: export NUMBA_NUM_THREADS = 1
 test: $(DEV_STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 lint: $(DEV_STAMP)
 	$(BIN)/python -m ruff check src tests scripts benchmarks

@@ -55,12 +55,12 @@ def pin(process: int, core: int) -> None:
         os.sched_setaffinity(process, {cores[core % len(cores)]})
 
 
-async def client(url: str, sound: np.ndarray, offset: float, seconds: float) -> tuple[list[float], int]:
-    """(latency of each frame in ms, frames that never came) of one real-time session."""
+async def client(url: str, sound: np.ndarray, offset: float, seconds: float, **start: Any) -> tuple[list[float], int]:
+    """(latency of each frame in ms, frames that never came) of one real-time session; start: of ``LiveClient``."""
     count = int(seconds * 16000 / PACKET)
     sent = np.full(count, np.nan)
     latencies: list[float] = []
-    async with LiveClient(url) as live:
+    async with LiveClient(url, **start) as live:
         need = round(live.look_ahead_ms * 16)
 
         async def send() -> None:

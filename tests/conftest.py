@@ -20,6 +20,12 @@ from jambatalk.nn.model import ModelConfig, SpeechToMotion
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """By far the longest first: with tests side by side the others are done meanwhile."""
+    items.sort(key=lambda item: item.name != "test_commands_run")
+
+
 SMALL = ModelConfig(
     mel=MelConfig(bands=24),
     encoder=EncoderConfig(widths=[16, 24], blocks=1, kernel=5),

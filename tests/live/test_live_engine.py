@@ -13,7 +13,9 @@ import pytest
 import jambatalk
 from conftest import speechlike
 from jambatalk.audio import Speech
-from jambatalk.live.engine import UNREAD, Ended, Engine, Event, Failed, Line, Made, Overloaded, joined, split
+from jambatalk.live.engine import UNREAD, Ended, Engine, Event, Failed, Line, Made, Overloaded
+from jambatalk.live.state_pool import Held, StatePool
+from jambatalk.nn.step import rebuilt_state
 from jambatalk.streaming.saving import tensors_of
 from jambatalk.talker import Talker
 
@@ -168,12 +170,76 @@ def test_the_engine_ends(talker: Talker) -> None:
         engine.open(Ear())
 
 
+def same(found: Any, wanted: Any) -> None:
+    assert list(tensors_of(found)) == list(tensors_of(wanted))
+    for name, tensor in tensors_of(wanted).items():
+        np.testing.assert_array_equal(tensors_of(found)[name].numpy(), tensor.numpy())
+
+
 def test_states_join_and_part_to_the_bit(talker: Talker) -> None:
     states = []
-    for seed in range(3):
+    for seed in range(5):
         session = talker.stream()
         session.push(speechlike(0.5 + seed, seed=seed))
         states.append(session.state)
-    for one, again in zip(states, split(joined(states), 3), strict=True):
-        for name, tensor in tensors_of(one).items():
-            np.testing.assert_array_equal(tensors_of(again)[name].numpy(), tensor.numpy())
+    pool = StatePool(states[0], rows=2)  # it grows
+    batch, held = pool.join(states[:4])
+    for k, name in enumerate(tensors_of(states[0])):
+        for row in range(4):
+            np.testing.assert_array_equal(tensors_of(batch)[name][row], list(tensors_of(states[row]).values())[k][0])
+    # Other streams come, in another order; what the network made of them is kept, and the others are left alone.
+    batch, moved = pool.join([held[2], states[4], held[0]])
+    pool.keep(moved, rebuilt_state(batch, [2 * tensor for tensor in tensors_of(batch).values()]))
+    assert moved[0] is held[2]
+    for one, wanted, factor in zip((*held, moved[1]), states, (2, 1, 2, 1, 2), strict=True):
+        same(one, rebuilt_state(wanted, [factor * tensor for tensor in tensors_of(wanted).values()]))
+
+
+def test_rows_are_used_again(talker: Talker) -> None:
+    state = talker.stream().state
+    pool = StatePool(state, rows=2)
+    for _ in range(20):
+        _, held = pool.join([state, state])
+        assert sorted(one.row for one in held) == [0, 1]
+        del held
+    assert sorted(pool.free) == [0, 1]
+
+
+def test_a_session_in_the_engine_can_be_saved(talker: Talker) -> None:
+    """Its state lies among the others' and comes out whole."""
+    sounds = [speechlike(1.2, seed=seed) for seed in range(2)]
+    with Engine(talker, gather=0.05) as engine:
+        lines = [opened(engine) for _ in sounds]
+        for part in range(2):
+            for (line, _), sound in zip(lines, sounds, strict=True):
+                line.push(sound[part * 9600 : (part + 1) * 9600])
+            for _, ear in lines:
+                wanted, heard = 15 - (0 if part else talker.model.config.delay), 0
+                while heard < wanted:
+                    heard += len(ear.until(Made)[0])
+        assert any(isinstance(line.session.state, Held) for line, _ in lines)
+        for (line, _), sound in zip(lines, sounds, strict=True):
+            again = talker.restore(line.session.save())
+            found = [frame.weights for frame in again.push(speechlike(1.0, seed=9))]
+            alone = talker.stream()
+            alone.push(sound)
+            np.testing.assert_allclose(found, [frame.weights for frame in alone.push(speechlike(1.0, seed=9))], atol=1e-4)
+
+
+def test_a_batch_that_fails_ends_its_sessions_and_no_others(talker: Talker, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Engine(talker) as engine:
+        line, ear = opened(engine)
+        forward = talker.model.forward
+
+        def broken(*arguments: Any, **options: Any) -> Any:
+            raise RuntimeError("no")
+
+        monkeypatch.setattr(talker.model, "forward", broken)
+        line.push(speechlike(0.2))
+        assert ear.until(Failed)[1].reason == "the session failed (RuntimeError)"
+        assert line.closed
+        monkeypatch.setattr(talker.model, "forward", forward)
+        other, hearing = opened(engine)
+        other.push(speechlike(1.0))
+        other.end()
+        assert len(hearing.until(Ended)[0]) == 25

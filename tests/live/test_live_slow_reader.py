@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosed
 
 from jambatalk.live.app import create_app
 from jambatalk.live.client import LiveClient, TurnEnd
-from jambatalk.live.server import cuttable
+from jambatalk.live.connections import cuttable
 
 SOON = 15.0  # seconds: far less than what the system or keep-alive pings, which are off here, would take
 

@@ -299,7 +299,9 @@ def test_normalisation_follows_the_folder(tmp_path):
 
 @torch.no_grad()
 def test_copies_and_half_precision():
-    model, samples = encoder(ARCHITECTURES["wav2vec2-large"]), sound(1.0)
+    # Not 8 channels in a group: on CPUs with AVX512-BF16 torch 2.13 gets that bfloat16 convolution wrong (real sizes are right).
+    architecture = {**ARCHITECTURES["wav2vec2-large"], "num_conv_pos_embedding_groups": 2}
+    model, samples = encoder(architecture), sound(1.0)
     twin = copy.deepcopy(model).bfloat16()
     assert twin(samples).dtype == torch.bfloat16
     close(twin(samples).float(), model(samples), 0.1)

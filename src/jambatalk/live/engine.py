@@ -20,9 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from jambatalk.errors import InputError
-from jambatalk.nn.step import rebuilt_state
+from jambatalk.live.state_pool import Held, StatePool
 from jambatalk.session import Frames, Session
-from jambatalk.streaming.saving import tensors_of
 from jambatalk.talker import Talker
 
 # Sessions that go through the network at once at most, and hops of one that is alone.
@@ -215,9 +214,11 @@ class Engine:
         self.changed = threading.Condition()
         self.lines: set[Line] = set()
         self._closing = False
-        # A network of steps (an ONNX file) takes as many streams at once as it was exported for.
-        self._largest = largest if hasattr(talker.model, "decoder") else 1
-        self._first = talker.stream()  # InputError here when the network cannot follow a stream
+        # A network of steps (an ONNX file) takes as many streams at once as it was exported for, and states that grow with what
+        # was heard fit together only by chance.
+        self._largest = largest if hasattr(talker.model, "decoder") and talker.model.config.decoder.attention == "sliding" else 1
+        # InputError here when the network cannot follow a stream.
+        self._pool = StatePool(talker.stream().state)
         self._thread = threading.Thread(target=self._work, name="jambatalk-engine", daemon=True)
         self._thread.start()
 
@@ -283,7 +284,11 @@ class Engine:
                 if self._safely(line, line.obey) and line.session.ready:
                     ready.append(line)
             for lines in self._batches(ready):
-                self._run(lines)
+                try:
+                    self._run(lines)
+                except Exception as error:
+                    for line in lines:
+                        self._failed(line, error)
             for line in busy:
                 if not line.closed and line.session.ended and not line.session.ready:
                     self._safely(line, line.finish_turn)
@@ -301,43 +306,34 @@ class Engine:
         styles = [line.session.style_index() for line in lines]
         style = {} if styles[0] is None else {"style": torch.tensor(styles)}
         states = [line.session.state for line in lines]
+        alone = len(lines) == 1 and not isinstance(states[0], Held)
         device = self.talker.device
         with torch.inference_mode():
             samples = torch.from_numpy(np.stack(sounds)).to(device)
-            y, state = self.talker.model(samples, joined(states), **style)
+            batch, held = (states[0], []) if alone else self._pool.join(states)
+            y, after = self.talker.model(samples, batch, **style)
+            if not alone:
+                self._pool.keep(held, after)
             values = y.float().cpu().numpy()
-            parts = split(state, len(lines))
         if self.metrics is not None:
             self.metrics.batch(len(lines), time.perf_counter() - began)
-        for line, rows, part in zip(lines, values, parts, strict=True):
-            self._safely(line, lambda line=line, rows=rows, part=part: line.give(rows, part))  # type: ignore[misc]
+        for line, rows, state in zip(lines, values, [after] if alone else held, strict=True):
+            self._safely(line, lambda line=line, rows=rows, state=state: line.give(rows, state))  # type: ignore[misc]
 
     def _safely(self, line: Line, action: Callable[[], None]) -> bool:
         """Whether it went well; a session's failure is its own."""
         try:
             action()
             return not line.closed
-        except InputError as error:
-            line.tell(Failed(str(error)))
         except Exception as error:
-            # A mistake of ours in one session must not end all the others.
-            logging.getLogger("jambatalk").exception("a session failed")
-            line.tell(Failed(f"the session failed ({type(error).__name__})"))
-        line.close()
+            self._failed(line, error)
         return False
 
-
-def joined(states: list[Any]) -> Any:
-    """The states of single streams as one of a batch."""
-    if len(states) == 1:
-        return states[0]
-    columns = zip(*(tensors_of(state).values() for state in states), strict=True)
-    return rebuilt_state(states[0], [torch.cat(column) for column in columns])
-
-
-def split(state: Any, count: int) -> list[Any]:
-    """The state of a batch as those of its streams, none of which keeps the others' memory alive."""
-    if count == 1:
-        return [state]
-    tensors = list(tensors_of(state).values())
-    return [rebuilt_state(state, [tensor[i : i + 1].clone() for tensor in tensors]) for i in range(count)]
+    def _failed(self, line: Line, error: Exception) -> None:
+        """The session's end: a mistake of ours in one must not end all the others."""
+        if isinstance(error, InputError):
+            line.tell(Failed(str(error)))
+        else:
+            logging.getLogger("jambatalk").error("a session failed", exc_info=error)
+            line.tell(Failed(f"the session failed ({type(error).__name__})"))
+        line.close()

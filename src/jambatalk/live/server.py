@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import socket
-import struct
 import sys
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from jambatalk.live.connections import ConnectionLimits, allow_connections, cuttable, guarded
 from jambatalk.live.engine import GATHER, LARGEST_BATCH, Engine
 from jambatalk.live.settings import ServerSettings
-from jambatalk.live.socket import CUT
 
 if TYPE_CHECKING:
     from jambatalk.live.jobs import Runner
@@ -20,31 +19,8 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Seconds for which one thread may keep the interpreter while another waits: the default of 5 ms is a tenth of a frame.
 SWITCH_INTERVAL = 0.001
-
-
-def cuttable(name: str = "websockets-sansio") -> Any:
-    """uvicorn's WebSocket protocol of this name ("websockets-sansio", "wsproto"), whose connections can be cut.
-
-    ASGI knows only closing in good order, for which the last bytes must have been taken. The extension ``CUT`` of the scope is a
-    function that drops the connection with whatever has not been taken, and may be called at any time, also after it has ended.
-    """
-    from uvicorn.config import WS_PROTOCOLS
-    from uvicorn.importer import import_from_string
-
-    base: Any = import_from_string(WS_PROTOCOLS[name])
-
-    class Cuttable(base):  # type: ignore[misc]
-        async def run_asgi(self) -> None:
-            self.scope["extensions"][CUT] = self.cut
-            await super().run_asgi()
-
-        def cut(self) -> None:
-            # Else the system would go on offering what it holds to someone who does not take it.
-            with suppress(OSError):
-                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.transport.abort()
-
-    return Cuttable
+# WebSockets beyond the sessions: those whose start message is on its way, and those that are told why there is no place.
+ON_THEIR_WAY = 128
 
 
 def run(
@@ -66,11 +42,15 @@ def run(
     before = sys.getswitchinterval()
     with Engine(talker, settings.max_sessions, gather, largest) as engine, runner or nullcontext():
         app = create_app(engine, settings, runner)
-        # Access logs would hold addresses. Compressing a frame costs more than it saves.
+        sockets = settings.max_sessions + ON_THEIR_WAY
+        limits = ConnectionLimits(sockets=sockets, total=sockets + 608)
+        allow_connections(limits.total)
+        # Access logs would hold addresses, warnings a line for each client that speaks no HTTP. Compressing a frame costs more
+        # than it saves.
         config = uvicorn.Config(
-            app, access_log=False, log_level="warning", server_header=False, proxy_headers=False, lifespan="off",
-            ws=cuttable(), ws_max_size=settings.message_bytes, ws_per_message_deflate=False, ws_ping_interval=20.0,
-            timeout_graceful_shutdown=3,
+            app, access_log=False, log_level="error", server_header=False, proxy_headers=False, lifespan="off",
+            http=guarded(limits), ws=cuttable(), ws_max_size=settings.message_bytes, ws_per_message_deflate=False,
+            ws_ping_interval=20.0, limit_concurrency=limits.total, timeout_graceful_shutdown=3,
         )  # fmt: skip
         # What was loaded stays: the collector need not look at it again in the middle of a frame.
         gc.collect()

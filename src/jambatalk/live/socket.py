@@ -8,6 +8,7 @@ import hmac
 import json
 import secrets
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,8 @@ class _Connection:
         self.drained = asyncio.Event()
         self.last_sound = time.monotonic()
         self.next_index: int | None = None
+        self.listening: float | None = None  # since when nothing has come
+        self.sending: deque[float] = deque()  # since when each message that is on its way has not been taken
 
     async def run(self) -> None:
         """InputErrors become refusals."""
@@ -133,7 +136,7 @@ class _Connection:
                 "hop_ms": 1000.0 / self.engine.talker.fps, "encoding": greeting.encoding, "rate": greeting.rate,
                 "style": greeting.style or next(iter(self.engine.talker.styles), None),
             })  # fmt: skip
-            works = [self._receive(line, reader), self._deliver(line, greeting)]
+            works = [self._receive(line, reader), self._deliver(line, greeting), self._watch()]
             if greeting.realtime:
                 works.append(self._keep_time(line, greeting))
             tasks = [asyncio.create_task(work) for work in works]
@@ -201,10 +204,9 @@ class _Connection:
 
     async def _receive(self, line: Line, reader: SoundReader) -> None:
         while True:
-            try:
-                message = await asyncio.wait_for(self.websocket.receive(), self.limits.idle_timeout)
-            except asyncio.TimeoutError:
-                raise Refused(POLICY, "idle", f"nothing came for {self.limits.idle_timeout:.0f} s") from None
+            self.listening = time.monotonic()
+            message = await self.websocket.receive()
+            self.listening = None
             self._check_connected(message)
             sound = message.get("bytes")
             if sound is not None:
@@ -279,9 +281,21 @@ class _Connection:
         await self._timed(self.websocket.send_text(json.dumps(message)))
 
     async def _timed(self, sending: Any) -> None:
-        try:
-            await asyncio.wait_for(sending, self.limits.send_timeout)
-        except asyncio.TimeoutError:
-            raise Refused(
-                TOO_SLOW, "too_slow", f"nothing was read for {self.limits.send_timeout:.0f} s, expected a reader that keeps up"
-            ) from None
+        began = time.monotonic()
+        self.sending.append(began)
+        await sending
+        self.sending.remove(began)
+
+    async def _watch(self) -> None:
+        """Ends the connection when nothing comes or nothing is taken: one look now and then, since a timer for each message costs
+        more than the message."""
+        limits = self.limits
+        while True:
+            await asyncio.sleep(min(limits.idle_timeout, limits.send_timeout) / 8)
+            now = time.monotonic()
+            if self.listening is not None and now - self.listening > limits.idle_timeout:
+                raise Refused(POLICY, "idle", f"nothing came for {limits.idle_timeout:.0f} s")
+            if self.sending and now - self.sending[0] > limits.send_timeout:
+                raise Refused(
+                    TOO_SLOW, "too_slow", f"nothing was read for {limits.send_timeout:.0f} s, expected a reader that keeps up"
+                )

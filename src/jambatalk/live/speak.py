@@ -12,6 +12,7 @@ import numpy as np
 from fastapi import FastAPI, Header, HTTPException, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import ClientDisconnect
 
 from jambatalk.data.phone_motion import PhoneMotion, load_phone_motion
 from jambatalk.live.spoken import Timeline, timeline
@@ -19,6 +20,8 @@ from jambatalk.live.spoken import Timeline, timeline
 FPS = 50.0
 LONGEST_TEXT = 1000
 LARGEST_BODY = 16_384
+BODY_TIMEOUT = 10.0
+"""Seconds until a request must be whole."""
 AT_ONCE = 2
 """Texts in work at the same time: the live sessions' network must not wait for a flood of them."""
 
@@ -59,14 +62,20 @@ def add_speak(app: FastAPI, check: Callable[[str | None], None], headers: dict[s
 
     @app.post(
         "/v1/speak", response_model=SpokenMotion, summary="English text to motion, for a voice elsewhere",
-        responses=dict.fromkeys((401, 403, 413, 422), said),
+        responses=dict.fromkeys((400, 401, 403, 408, 413, 422), said),
         openapi_extra={
             "requestBody": {"required": True, "content": {"application/json": {"schema": SpeakRequest.model_json_schema()}}}
         },
     )  # fmt: skip
     async def speak(request: Request, authorization: Annotated[str | None, Header()] = None) -> Response:
         check(authorization)
-        wanted = parse(await _body(request))
+        try:
+            body = await asyncio.wait_for(_body(request), BODY_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise HTTPException(408, f"the request was not whole within {BODY_TIMEOUT:.0f} s") from None
+        except ClientDisconnect as error:
+            raise HTTPException(400, "the request broke off") from error
+        wanted = parse(body)
         async with free:
             found = await asyncio.to_thread(answer, wanted)
         return Response(found, media_type="application/json", headers=headers)

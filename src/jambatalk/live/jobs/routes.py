@@ -25,6 +25,8 @@ TYPES = {
     "npz": "application/zip",
 }  # fmt: skip
 LONGEST_WAIT = 30.0
+LEAST_PACE = 4096
+"""Bytes a second of an upload, on the average."""
 FULL_DISK = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 NO_ROOM = "the server's disk is full"
 
@@ -184,21 +186,26 @@ def add_jobs(
 async def _receive(request: Request, path: FilePath, limits: ServerSettings) -> None:
     """The body onto the disk, piece by piece."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + limits.longest_upload
+    began = loop.time()
     size = 0
     pieces = request.stream().__aiter__()
     with path.open("xb") as file:
         while True:
-            left = until - loop.time()
+            # A place among those that wait is not held by a byte now and then.
+            pace = limits.upload_timeout + size / LEAST_PACE
+            left = began + min(limits.longest_upload, pace) - loop.time()
             try:
                 piece = await asyncio.wait_for(pieces.__anext__(), min(limits.upload_timeout, left))
             except StopAsyncIteration:
                 break
             except asyncio.TimeoutError:
-                slow = f"the upload took longer than {limits.longest_upload:.0f} s"
-                raise HTTPException(
-                    408, slow if left <= limits.upload_timeout else f"nothing came for {limits.upload_timeout:.0f} s"
-                ) from None
+                if left > limits.upload_timeout or not size:
+                    slow = f"nothing came for {limits.upload_timeout:.0f} s"
+                elif pace < limits.longest_upload:
+                    slow = f"the upload is slower than {LEAST_PACE:,} bytes a second"
+                else:
+                    slow = f"the upload took longer than {limits.longest_upload:.0f} s"
+                raise HTTPException(408, slow) from None
             size += len(piece)
             if size > limits.upload_bytes:
                 raise HTTPException(413, _too_large(limits.upload_bytes))
