@@ -51,11 +51,11 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 
 @contextmanager
-def serving(application: Any, limits: ConnectionLimits) -> Iterator[tuple[int, uvicorn.Server]]:
+def serving(application: Any, limits: ConnectionLimits, loop: Any = "asyncio") -> Iterator[tuple[int, uvicorn.Server]]:
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         application, log_level="critical", lifespan="off", http=guarded(limits), ws=cuttable(), limit_concurrency=limits.total,
-        ws_ping_interval=None, timeout_graceful_shutdown=1,
+        ws_ping_interval=None, timeout_graceful_shutdown=1, loop=loop,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -67,9 +67,11 @@ def serving(application: Any, limits: ConnectionLimits) -> Iterator[tuple[int, u
         thread.join()
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
-    with serving(app, LIMITS) as (number, _):
+@pytest.fixture(params=["asyncio", "uvloop"])
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop", reason="uvloop is not installed")
+    with serving(app, LIMITS, request.param) as (number, _):
         yield number
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -243,3 +244,54 @@ def test_a_batch_that_fails_ends_its_sessions_and_no_others(talker: Talker, monk
         other.push(speechlike(1.0))
         other.end()
         assert len(hearing.until(Ended)[0]) == 25
+
+
+def test_recordings_are_told_from_speech(talker: Talker, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("jambatalk.live.engine.time.perf_counter", lambda: now[0])
+    with Engine(talker) as engine:
+        speaker, reader = (opened(engine, reads=False)[0] for _ in range(2))
+        assert not any((speaker.live, speaker.ahead, reader.live, reader.ahead))
+        for _ in range(100):
+            now[0] += 0.02
+            speaker.push(np.zeros(320, np.float32))
+            assert speaker.live
+        reader.push(np.zeros(16000 * 5, np.float32))
+        assert (reader.ahead, reader.live) == (True, False)
+        now[0] += 0.9
+        assert (speaker.live, speaker.ahead) == (True, False)
+        now[0] += 0.2
+        assert not speaker.live  # silent for more than a second
+        speaker.push(np.zeros(8000, np.float32))  # after a pause of the network, all that it held back
+        assert speaker.live
+        now[0] += 3.0
+        assert not reader.ahead  # played by now
+
+
+def test_recordings_leave_half_of_the_time_to_who_speaks(talker: Talker, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("jambatalk.live.engine.time.perf_counter", lambda: now[0])
+    with Engine(talker) as engine:
+        speaker, reader, other = (opened(engine)[0] for _ in range(3))
+        for line in (reader, other):
+            line.push(np.zeros(16000 * 5, np.float32))
+        assert engine._pause([reader, other], 99.99) == 0.0  # among themselves they have all of it
+        speaker.push(np.zeros(320, np.float32))
+        assert engine._pause([reader, other], 99.99) == pytest.approx(100.01)
+        assert engine._pause([reader, speaker], 99.99) == 0.0
+        assert engine._pause([], 99.99) == 0.0
+        speaker.close()
+        assert engine._pause([reader], 99.99) == 0.0
+
+
+def test_a_recording_beside_a_speaker_comes_whole(talker: Talker) -> None:
+    sound = speechlike(6.0)
+    with Engine(talker) as engine:
+        speaker, _ = opened(engine)
+        reader, ear = opened(engine)
+        reader.push(sound)
+        reader.end()
+        for _ in range(50):
+            speaker.push(np.zeros(320, np.float32))
+            time.sleep(0.002)
+        np.testing.assert_allclose(ear.until(Ended)[0], talker.animate(Speech(sound)).weights, atol=1e-4)

@@ -35,7 +35,7 @@ class ConnectionLimits:
 
 def cut(transport: Any) -> None:
     """End a connection at once, with whatever has not been taken: the system would go on offering that for a long time."""
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, ValueError, AttributeError):  # it may have ended: asyncio and uvloop say so in different ways
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
 

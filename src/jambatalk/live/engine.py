@@ -31,6 +31,9 @@ LARGEST_BATCH, HOPS_ALONE = 64, 8
 # more there are, the more one wait brings together. ``benchmarks/live_latency.py --gather 0 0.1 0.2 0.4`` compares: what a wait
 # costs few sessions is plain, while with many the values differ by little more than chance.
 GATHER, LONGEST_GATHER = 0.0002, 0.008
+# Seconds of sound beyond real time from which on a session counts as one that brings a recording, and seconds without sound after
+# which nobody speaks in a session. While somebody speaks elsewhere, recordings get half of the engine's time at most.
+AHEAD, RECENT = 1.0, 1.0
 # Seconds that a hop waits for the network beyond which new sessions are turned away.
 BEHIND = 0.25
 # Frames that a listener may leave unread before its session stands still.
@@ -88,6 +91,7 @@ class Line:
         self._frames = 0  # of this turn
         self._waiting = 0  # samples in wishes
         self._unread = 0
+        self._brought, self._last = 0.0, -RECENT  # seconds of sound beyond real time, and when the last of it came
         self.closed = False
 
     def push(self, samples: NDArray[Any], at: int | None = None) -> None:
@@ -126,6 +130,16 @@ class Line:
         return self.session.pending_seconds + self._waiting / self.session.rate
 
     @property
+    def ahead(self) -> bool:
+        """Whether its sound comes faster than it is spoken: a recording, whose frames nobody waits for yet."""
+        return self._brought - (time.perf_counter() - self._last) > AHEAD
+
+    @property
+    def live(self) -> bool:
+        """Whether somebody speaks there now."""
+        return time.perf_counter() - self._last < RECENT and not self.ahead
+
+    @property
     def stands_still(self) -> bool:
         """Whether it waits for its listener to read."""
         return self._unread >= UNREAD
@@ -141,7 +155,10 @@ class Line:
                 self._wishes = deque(kept)
                 self._waiting = 0
             self._wishes.append((what, samples, at, now))
-            self._waiting += 0 if samples is None else len(samples)
+            if samples is not None:
+                self._waiting += len(samples)
+                self._brought = max(self._brought - (now - self._last), 0.0) + len(samples) / self.session.rate
+                self._last = now
             self.engine.changed.notify()
 
     # In the engine's thread from here on.
@@ -267,10 +284,14 @@ class Engine:
         return line
 
     def _work(self) -> None:
-        began = 0.0
+        began = free = 0.0
         while True:
             with self.changed:
                 self.changed.wait_for(lambda: self._closing or any(line.has_work() for line in self.lines))
+                if (pause := free - time.perf_counter()) > 0:
+                    self.changed.wait_for(
+                        lambda: self._closing or any(line.has_work() and line.live for line in self.lines), pause
+                    )
                 if self._closing:
                     return
             wait = began + min(self.gather * len(self.lines), LONGEST_GATHER) - time.perf_counter()
@@ -292,6 +313,15 @@ class Engine:
             for line in busy:
                 if not line.closed and line.session.ended and not line.session.ready:
                     self._safely(line, line.finish_turn)
+            free = self._pause(ready, began)
+
+    def _pause(self, ran: list[Line], began: float) -> float:
+        """Until when recordings wait, after a round of these sessions that began then: as long as it took, if somebody speaks."""
+        with self.changed:
+            if not (ran and all(line.ahead for line in ran) and any(line.live for line in self.lines)):
+                return 0.0
+        now = time.perf_counter()
+        return now + (now - began)
 
     def _batches(self, ready: list[Line]) -> list[list[Line]]:
         """Sessions that go through together: with a style of their own, or with the talker's."""
