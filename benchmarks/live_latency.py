@@ -1,13 +1,14 @@
 """Latency of the live server: from the last sound that a frame needs to the frame in the client's hands, on one core.
 
-    python benchmarks/live_latency.py [--sessions 1 5 20 40] [--seconds 30] [--json out/live_latency.json]
+    python benchmarks/live_latency.py [--sessions 1 5 20 40] [--seconds 30] [--cores 1] [--json out/live_latency.json]
     python benchmarks/live_latency.py --gather 0 0.1 0.2 0.4 [--rounds 3] ...
 
-A server process bound to one core, clients in this process on another: each sends the demo clip again and again in packets of
-20 ms at their time, clients at odd moments to each other. Latency counts from the sending of the packet that holds the last
-sample that the frame's look-ahead needs, so it has the network, the queue, the batch, JSON and both ends of the socket in it; the
-look-ahead itself comes on top. "late" is the share of frames over 40 ms (one frame). The alternative in the same run: the same
-server without batches, every session alone. "server" is the share of its core that the server used.
+A server process bound to one core, clients in this process on another (--cores 2: both wherever the system puts them): each
+sends the demo clip again and again in packets of 20 ms at their time, clients at odd moments to each other. Latency counts from
+the sending of the packet that holds the last sample that the frame's look-ahead needs, so it has the network, the queue, the
+batch, the message and both ends of the socket in it; the look-ahead itself comes on top. "late" is the share of frames over
+40 ms (one frame). The alternative in the same run: the same server without batches, every session alone. "server" is the share
+of a core that the server used.
 
 --gather compares values, in ms for each open session, of how long a batch waits for more (``Engine``'s ``gather``) instead: a
 server for each, measured in turns, --rounds times over in changing order, so that other work on the machine falls on all alike.
@@ -35,8 +36,8 @@ from jambatalk.live.engine import GATHER, LARGEST_BATCH
 PACKET = 320  # samples at 16 kHz: 20 ms
 DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
 SERVER = """
-import sys, torch, numba
-torch.set_num_threads(1); numba.set_num_threads(1)
+import sys, torch
+torch.set_num_threads(1)
 from jambatalk.cli.ready import Network, ready_talker
 from jambatalk.live.server import run
 from jambatalk.live.settings import ServerSettings
@@ -103,16 +104,17 @@ def processor_seconds(process: int) -> float:
 
 
 class Server:
-    """A server process on the second core."""
+    """A server process, on the second core where it has but one."""
 
-    def __init__(self, name: str, largest: int = LARGEST_BATCH, gather: float = GATHER) -> None:
+    def __init__(self, name: str, cores: int, largest: int = LARGEST_BATCH, gather: float = GATHER) -> None:
         self.name = name
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVER, str(largest), str(gather)], stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
         self.url = f"ws://127.0.0.1:{int(self.process.stdout.readline())}/v1/stream"
-        pin(self.process.pid, 1)
+        if cores == 1:
+            pin(self.process.pid, 1)
         time.sleep(1.0)
         self.rows: dict[int, list[tuple[np.ndarray, int, float]]] = {}  # sessions -> (latencies, missing, share) of each round
 
@@ -149,12 +151,12 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-def with_and_without_batches(sound: np.ndarray, sessions: list[int], seconds: float) -> list[dict[str, Any]]:
+def with_and_without_batches(sound: np.ndarray, sessions: list[int], seconds: float, cores: int) -> list[dict[str, Any]]:
     """One server after the other."""
     rows = []
     print(HEADER)
     for name, largest in (("in batches", LARGEST_BATCH), ("every session alone", 1)):
-        server = Server(name, largest)
+        server = Server(name, cores, largest)
         try:
             for count in sessions:
                 server.measure(sound, count, seconds)
@@ -170,12 +172,14 @@ def with_and_without_batches(sound: np.ndarray, sessions: list[int], seconds: fl
     return rows
 
 
-def waits(sound: np.ndarray, sessions: list[int], seconds: float, gathers: list[float], rounds: int) -> list[dict[str, Any]]:
+def waits(
+    sound: np.ndarray, sessions: list[int], seconds: float, cores: int, gathers: list[float], rounds: int
+) -> list[dict[str, Any]]:
     """A server for each wait, all at once, measured in turns."""
     servers: list[Server] = []
     try:
         for gather in gathers:
-            servers.append(Server(f"gather {gather:g} ms", gather=gather / 1000))
+            servers.append(Server(f"gather {gather:g} ms", cores, gather=gather / 1000))
         for k in range(rounds):
             for count in sessions:
                 for i in range(len(servers)):
@@ -192,16 +196,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, nargs="*", default=[1, 5, 20, 40])
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--cores", type=int, choices=(1, 2), default=1)
     parser.add_argument("--gather", type=float, nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("out/live_latency.json"))
     options = parser.parse_args()
     sound = Speech.load(DEMO).samples
-    pin(0, 0)
+    if options.cores == 1:
+        pin(0, 0)
     if options.gather:
-        rows = waits(sound, options.sessions, options.seconds, options.gather, options.rounds)
+        rows = waits(sound, options.sessions, options.seconds, options.cores, options.gather, options.rounds)
     else:
-        rows = with_and_without_batches(sound, options.sessions, options.seconds)
+        rows = with_and_without_batches(sound, options.sessions, options.seconds, options.cores)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(rows, indent=2))
 

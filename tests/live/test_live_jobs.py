@@ -373,3 +373,15 @@ def test_damaged_jobs_are_left_alone(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "jobs")
     assert store.all() == []
     store.close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems have niceness alone")
+def test_workers_give_way_to_sessions() -> None:
+    program = (
+        "import os; from jambatalk.live.jobs.worker import _give_way; _give_way();"
+        "group = open('/proc/self/autogroup').read().split()[-1] if os.path.exists('/proc/self/autogroup') else '19';"
+        "print(os.sched_getscheduler(0) == os.SCHED_IDLE, os.nice(0) >= 10, group)"
+    )
+    # As the runner starts them: in a session of their own, whose group is theirs alone.
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, start_new_session=True, timeout=60)
+    assert done.stdout.split() == ["True", "True", "19"], done.stderr
