@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from jambatalk.errors import InputError
 from jambatalk.nn.mel import RATE
 from jambatalk.nn.model import SpeechToMotion
+from jambatalk.nn.threads import one_thread
 from jambatalk.streaming.frame_rate import FrameRate
 from jambatalk.streaming.packets import Losses, PacketOrder
 from jambatalk.streaming.resampler import Resampler
@@ -29,6 +31,8 @@ Array = NDArray[np.float32]
 
 # Hops that go through the network at once at most: bounds memory when someone pushes an hour in one piece.
 LARGEST_CHUNK = 256
+# Hops that are too little to be shared out among threads.
+FEW = 8
 LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
 LONGEST_PATIENCE = 2.0
 
@@ -309,7 +313,8 @@ class Session:
         style = {} if self._style is None else {"style": torch.tensor([self._style])}
         while self.ready:
             hops = torch.from_numpy(self.hops(LARGEST_CHUNK))[None]
-            with torch.inference_mode():
+            few = hops.shape[1] <= FEW * model.config.hop
+            with torch.inference_mode(), one_thread() if few else nullcontext():
                 y, state = model(hops.to(self.talker.device), self.state, **style)
             parts.append(self.give(y[0].float().cpu().numpy(), state))
         if len(parts) == 1:
