@@ -47,6 +47,7 @@ OPEN_FILES = 1024
 SILENT = 1500  # connections that ask for nothing
 SLOWEST = 20.0  # seconds that a new client waits for an answer at most
 SILENCE_BYTES = 10_000_000_000
+REPORTED = 180.0  # seconds after which the attackers must have told what they were told
 EARLIER = 1.2  # seconds that polite clients have begun before an attack; of their frames the first second does not count
 
 
@@ -402,7 +403,7 @@ async def round_of(server: Server, kinds: tuple[str, ...], sound: np.ndarray, se
     watching = asyncio.create_task(watch())
     polite = [client(server.address.live, sound, 0.04 * i / sessions, seconds + EARLIER, token=TOKEN) for i in range(sessions)]
     results, (longest, none, tries) = await asyncio.gather(asyncio.gather(*polite), newcomer(server.address, seconds))
-    answers = await asyncio.to_thread(told.get) if kinds else {}
+    answers = await asyncio.to_thread(told.get, True, REPORTED) if kinds else {}  # queue.Empty if the attackers' program failed
     if kinds:
         await asyncio.to_thread(hostile.join)
     watching.cancel()

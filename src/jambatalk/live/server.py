@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Seconds for which one thread may keep the interpreter while another waits: the default of 5 ms is a tenth of a frame.
 SWITCH_INTERVAL = 0.001
-# WebSockets beyond the sessions: those whose start message is on its way, and those that are told why there is no place.
-ON_THEIR_WAY = 128
+# WebSockets beyond the sessions: those whose start message is on its way, and those that are told why there is no place. Then all
+# other connections: with 32 sessions they stay, with some files of ours, below the 1,024 that many systems allow.
+ON_THEIR_WAY, OTHERS = 128, 608
 
 
 def run(
@@ -42,12 +43,12 @@ def run(
     from jambatalk.live.app import create_app
 
     before, threads = sys.getswitchinterval(), torch.get_num_threads()
-    # A batch of hops is too little to be worth sharing out: with two threads, twenty sessions waited more than twice as long.
+    # A batch of hops is too little to be worth sharing out (``nn.threads``).
     torch.set_num_threads(1)
     with Engine(talker, settings.max_sessions, gather, largest) as engine, runner or nullcontext():
         app = create_app(engine, settings, runner)
         sockets = settings.max_sessions + ON_THEIR_WAY
-        limits = ConnectionLimits(sockets=sockets, total=sockets + 608)
+        limits = ConnectionLimits(sockets=sockets, total=sockets + OTHERS)
         allow_connections(limits.total)
         # Access logs would hold addresses, warnings a line for each client that speaks no HTTP. Compressing a frame costs more
         # than it saves.
