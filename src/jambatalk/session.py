@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from jambatalk.audio.blocks import check_samples
 from jambatalk.errors import InputError
 from jambatalk.nn.mel import RATE
 from jambatalk.nn.model import SpeechToMotion
@@ -304,7 +305,8 @@ class Session:
     def _add(self, samples: Array, missing: bool) -> None:
         turn = self._turn
         turn.heard += len(samples)
-        turn.pending = np.concatenate([turn.pending, samples])
+        # Clipped after resampling, as recordings are: what is a little over full scale is the same sound on every way.
+        turn.pending = np.concatenate([turn.pending, np.clip(samples, -1.0, 1.0)])
         turn.missing = np.concatenate([turn.missing, np.full(len(samples), missing)])
 
     def _run(self) -> Frames:
@@ -448,6 +450,5 @@ def _checked(samples: NDArray[Any]) -> Array:
     if not np.issubdtype(array.dtype, np.floating):
         raise InputError(f"pushed samples are {array.dtype}, expected float32 in -1..1 or int16")
     array = array.astype(np.float32)
-    if not np.isfinite(array).all():
-        raise InputError("pushed samples hold NaN or infinity, expected finite numbers in -1..1")
+    check_samples(array, "the pushed sound")
     return array

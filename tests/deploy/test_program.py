@@ -29,7 +29,7 @@ def test_saved_program_moves_as_the_network(small_weights: Path, saved: Path) ->
     assert parity.largest <= 1e-5
     assert program.info.batch == 2
     first = program.init_state(2).tensors
-    assert first["norm.level"].shape == (2, 2)
+    assert first["norm.level"].shape == (2, 3)
     assert float(first["norm.level"][-1, 0]) > 0
     assert list(saved.parent.iterdir()) == [saved]
 

@@ -14,6 +14,7 @@ import pytest
 import jambatalk
 from conftest import speechlike
 from jambatalk.audio import Speech
+from jambatalk.errors import InputError
 from jambatalk.live.engine import UNREAD, Ended, Engine, Event, Failed, Line, Made, Overloaded
 from jambatalk.live.state_pool import Held, StatePool
 from jambatalk.nn.step import rebuilt_state
@@ -295,3 +296,60 @@ def test_a_recording_beside_a_speaker_comes_whole(talker: Talker) -> None:
             speaker.push(np.zeros(320, np.float32))
             time.sleep(0.002)
         np.testing.assert_allclose(ear.until(Ended)[0], talker.animate(Speech(sound)).weights, atol=1e-4)
+
+
+class Poisoned(Exception):
+    """Stands for any mistake in the network that one session's sound brings about."""
+
+
+@pytest.mark.parametrize("error", [Poisoned("no"), ZeroDivisionError("division by zero"), MemoryError(), None])
+def test_one_poisoned_session_among_twenty_ends_alone(
+    talker: Talker, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    """The error rises in the batch that all share (None: no error, but values that are not numbers)."""
+    forward, poison, batches = talker.model.forward, 0.7771, []
+
+    def network(samples: Any, *arguments: Any, **options: Any) -> Any:
+        poisoned = (samples == poison).any(dim=1)
+        batches.append(len(samples))
+        if poisoned.any() and error is not None:
+            raise error
+        y, after = forward(samples, *arguments, **options)
+        return (y.masked_fill(poisoned[:, None, None], float("nan")) if error is None else y), after
+
+    monkeypatch.setattr(talker.model, "forward", network)
+    sounds = [speechlike(0.6, seed=seed) for seed in range(19)]
+    with Engine(talker, gather=0.002) as engine:
+        lines = [opened(engine) for _ in sounds]
+        bad, bad_ear = opened(engine)
+        for start in range(0, 9600, 640):
+            for (line, _), sound in zip(lines, sounds, strict=True):
+                line.push(sound[start : start + 640])
+            bad.push(np.full(640, poison if start == 3200 else 0.1, np.float32))
+        for line, _ in lines:
+            line.end()
+        for (_, ear), sound in zip(lines, sounds, strict=True):
+            np.testing.assert_allclose(ear.until(Ended)[0], talker.animate(Speech(sound)).weights, atol=1e-4)
+        _, failed = bad_ear.until(Failed)
+        assert bad.closed
+        assert engine.open_sessions == 19
+        assert ("not numbers" if error is None else type(error).__name__) in failed.reason
+    assert max(batches) > 1
+
+
+@pytest.mark.parametrize("value", [1e15, -1e15, 33.0, 3e38, np.inf, np.nan])
+def test_sound_that_cannot_be_is_refused_before_the_network(talker: Talker, value: float) -> None:
+    with pytest.raises(InputError, match=r"expected (values in )?-1\.\.1"):
+        talker.stream().push(np.full(640, value, np.float32))
+    with Engine(talker) as engine:
+        line, ear = opened(engine)
+        line.push(np.full(640, value, np.float32))
+        assert "-1..1" in ear.until(Failed)[1].reason
+
+
+def test_a_little_over_full_scale_is_the_same_live_and_from_a_file(talker: Talker) -> None:
+    sound = 12.0 * speechlike(1.0)
+    assert np.abs(sound).max() > 1
+    live = talker.stream()
+    rows = np.concatenate([live.push_array(sound)[1], live.flush_array()[1]])
+    np.testing.assert_array_equal(rows, talker.animate(Speech.load(sound, rate=16000)).weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -147,3 +148,57 @@ def test_running_norm_cancels_level_and_microphone() -> None:
     b, _ = norm(x + curve, norm.init_state(1))
     assert (x - (x + curve)).abs().mean() > 1
     assert (a[:, -300:] - b[:, -300:]).abs().mean() < 0.1
+
+
+def speech_mel(frames: int, seed: int, bands: int = 16) -> Tensor:
+    """Syllables over pauses: log mel power (1, frames, bands) of an ordinary level."""
+    g = torch.Generator().manual_seed(seed)
+    loud = 3.5 * torch.sin(torch.arange(frames) * 0.25).clamp_min(-1)[None, :, None]
+    return loud + torch.linspace(1, -2, bands) + torch.randn(1, frames, bands, generator=g) * 0.4 - 4.0
+
+
+def steady_mel(frames: int, level: float, bands: int = 16) -> Tensor:
+    """An even noise of this log mel power with another colour than speech."""
+    chi = torch.distributions.Gamma(3.0, 3.0)
+    torch.manual_seed(5)
+    return level + torch.linspace(-2, 2, bands) + torch.log(chi.sample((1, frames, bands)) + 1e-6)
+
+
+@pytest.mark.parametrize("gain_db", [0, -20, -40])
+@pytest.mark.parametrize("before", ["zeros", "dither", "faint room", "room"])
+def test_running_norm_gives_speech_the_same_features_after_any_silence(before: str, gain_db: float) -> None:
+    """Zeros, dither or a room first, at any level of the speech: within a second the features are those of speech alone.
+
+    The mean used to be spent on the silence: the features of the first seconds of speech then hit the upper limit.
+    """
+    norm = RunningNorm(MelConfig(bands=16))
+    gain = gain_db / 20 * math.log(10) * 2
+    floor = math.log(1e-9)
+    speech = torch.log(torch.exp(speech_mel(400, 0) + gain) + 1e-9)
+    norm.start.copy_(speech_mel(4000, 1).mean((0, 1)))
+    levels = {"zeros": floor, "dither": -18.0, "faint room": -14.5, "room": -11.0}
+    quiet = torch.full((1, 500, 16), floor) if before == "zeros" else steady_mel(500, levels[before])
+    wanted, _ = norm(speech, norm.init_state(1))
+    _, state = norm(quiet, norm.init_state(1))
+    found, _ = norm(speech, state)
+    assert (found - wanted)[:, 100:].abs().mean() < 1.0  # of a range of 10
+    assert (found[:, 100:] >= norm.config.high).float().mean() < 0.02
+
+
+def test_running_norm_hears_quiet_speech_as_speech() -> None:
+    """40 dB less: after the first syllables the features are those of the ordinary level."""
+    norm = RunningNorm(MelConfig(bands=16))
+    speech = speech_mel(400, 0)
+    norm.start.copy_(speech_mel(4000, 1).mean((0, 1)))
+    ordinary, _ = norm(speech, norm.init_state(1))
+    quiet, _ = norm(speech - 4 * math.log(10), norm.init_state(1))
+    assert (ordinary - quiet)[:, 50:].abs().mean() < 0.35
+    assert (ordinary - quiet)[:, 5:50].abs().mean() < 1.5
+
+
+def test_running_norm_does_not_lift_a_steady_noise() -> None:
+    """A room alone stays at its own level below speech, however long it lasts."""
+    norm = RunningNorm(MelConfig(bands=16))
+    norm.start.copy_(speech_mel(4000, 1).mean((0, 1)))
+    y, _ = norm(steady_mel(3000, -12.0), norm.init_state(1))
+    assert float(y[:, -500:].mean()) < -4.0

@@ -97,10 +97,11 @@ def test_norm_kernel_equals_its_reference(length: int) -> None:
     torch.nn.init.normal_(norm.start)
     x = torch.randn(3, length, 24) * 4 - 8
     y, after = norm(x, norm.init_state(3))
-    wanted, state = normalise_reference(x, norm.init_state(3), config)
-    torch.testing.assert_close(y, wanted, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(after.mean, state.mean, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(after.level, state.level, rtol=1e-5, atol=1e-6)
+    wanted, state = normalise_reference(x, norm.init_state(3), norm.start, config)
+    # Both round in float32 at every frame: 300 frames in a row differ by 3e-5.
+    torch.testing.assert_close(y, wanted, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(after.mean, state.mean, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(after.level, state.level, rtol=1e-4, atol=1e-6)
 
 
 def test_log_mel_is_the_log_of_band_power_above_a_floor() -> None:

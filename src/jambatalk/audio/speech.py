@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.audio.blocks import RATE, check_finite, open_blocks
+from jambatalk.audio.blocks import RATE, check_samples, open_blocks
 from jambatalk.audio.long import LONG_SECONDS, gather
 from jambatalk.errors import InputError
 
@@ -43,7 +43,7 @@ class Speech:
             raise InputError("a Speech holds at least one sample, but the array is empty")
         object.__setattr__(self, "samples", samples.astype(np.float32, copy=False))
         for block in self.blocks():
-            check_finite(block, "the samples")
+            check_samples(block, "the samples")
 
     @property
     def seconds(self) -> float:

@@ -191,6 +191,8 @@ class Line:
 
     def give(self, y: NDArray[np.float32], state: Any) -> None:
         """What the network made of the next hops."""
+        if not np.isfinite(y).all():
+            raise InputError("the network gave values that are not numbers: this session's state is damaged")
         when = [self._arrived.popleft() for _ in range(len(y))][-1]
         frames = self.session.give(y, state)
         self.tell(Made(frames, (when,) * len(frames)))
@@ -308,8 +310,7 @@ class Engine:
                 try:
                     self._run(lines)
                 except Exception as error:
-                    for line in lines:
-                        self._failed(line, error)
+                    self._run_alone(lines, error)
             for line in busy:
                 if not line.closed and line.session.ended and not line.session.ready:
                     self._safely(line, line.finish_turn)
@@ -349,6 +350,14 @@ class Engine:
             self.metrics.batch(len(lines), time.perf_counter() - began)
         for line, rows, state in zip(lines, values, [after] if alone else held, strict=True):
             self._safely(line, lambda line=line, rows=rows, state=state: line.give(rows, state))  # type: ignore[misc]
+
+    def _run_alone(self, lines: list[Line], error: Exception) -> None:
+        """After a batch that failed: each session by itself, so that only the cause ends. No session's state had changed."""
+        if len(lines) == 1:
+            self._failed(lines[0], error)
+            return
+        for line in lines:
+            self._safely(line, lambda line=line: self._run([line]))  # type: ignore[misc]
 
     def _safely(self, line: Line, action: Callable[[], None]) -> bool:
         """Whether it went well; a session's failure is its own."""

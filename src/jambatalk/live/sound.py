@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.audio.blocks import check_samples
 from jambatalk.errors import InputError
 
 ENCODINGS = ("pcm_s16le", "pcm_f32le", "opus")
@@ -44,8 +45,8 @@ class SoundReader:
         if len(message) % width:
             raise InputError(f"a message holds {len(message)} bytes of {self.encoding}, expected a multiple of {width}")
         samples = np.frombuffer(message, "<i2" if width == 2 else "<f4")
-        if width == 4 and not np.isfinite(samples).all():
-            raise InputError("a message holds NaN or infinity, expected finite samples in -1..1")
+        if width == 4:
+            check_samples(samples, "a message")
         return samples.astype(np.int16 if width == 2 else np.float32), at
 
     def _opus(self, message: bytes) -> Array:

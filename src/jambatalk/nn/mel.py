@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from jambatalk.nn.backend import tracing
 
 RATE = 16000
+TINY = 1e-12
+STANDS_OUT = 3.0  # times the background: what is louder may be speech; noise itself varies by up to so much
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class MelConfig:
     floor: float = 1e-9  # added to each band's power before the logarithm
     rate: float = 0.005  # share by which a loud frame moves the running mean: 2 s of speech
     prior: float = 10.0  # loud frames that the trained mean counts for at the start
+    level_prior: float = 1.0  # the same for its level, the mean over the bands: how loud the voice is shows at once
+    background_memory: float = 50.0  # frames in which the level of the background may double: 0.5 s
     memory: float = 3000.0  # frames until the running peak level halves: 30 s
     low: float = -6.0  # normalised features are clipped to this range (natural log units)
     high: float = 4.0
@@ -79,58 +83,96 @@ class LogMel(nn.Module):
 
 @dataclass
 class NormState:
-    """mean: (B, bands) running mean; level: (B, 2) float32, the running peak weight and the number of loud frames."""
+    """mean: (B, bands) running mean; level: (B, 3) float32, peak weight, number of loud frames and background weight."""
 
     mean: Tensor
     level: Tensor
 
 
-def normalise_reference(x: Tensor, state: NormState, config: MelConfig) -> tuple[Tensor, NormState]:
-    """The recursion of ``RunningNorm``, one frame after the other, in plain torch; contract as its ``forward``."""
+def normalise_reference(x: Tensor, state: NormState, start: Tensor, config: MelConfig) -> tuple[Tensor, NormState]:
+    """The recursion of ``RunningNorm``, one frame after the other, in plain torch; contract as its ``forward``.
+
+    start: (bands,) the trained mean.
+    """
     # Loudness: the square root of the frame's power, so that one shout does not outweigh a sentence.
     weight = torch.exp(x).sum(-1).sqrt()
-    decay = 0.5 ** (1.0 / config.memory)
-    mean, (peak, count) = state.mean, state.level.unbind(-1)
+    decay, growth = 0.5 ** (1.0 / config.memory), 2.0 ** (1.0 / config.background_memory)
+    mean, (peak, count, background) = state.mean, state.level.unbind(-1)
     outputs = []
     for t in range(x.shape[1]):
         w = weight[:, t]
-        peak = torch.maximum(peak * decay, w)
-        loud = w / (w + 0.5 * peak)
-        count = count + loud
+        background = torch.minimum(w, background * growth)
+        # What stands out of the steady background; digital silence and an even noise have nothing that does.
+        w = (w - STANDS_OUT * background).clamp_min(0)
+        before = peak * decay
+        peak = torch.maximum(before, w)
+        # All earlier frames weigh less beside a louder one: noise that came before speech is forgotten.
+        keep = (1.5 * before + TINY) / (before + 0.5 * peak + TINY)
+        kept = keep * (config.prior + count) / (config.prior + keep * count)
+        apart = mean - start
+        level = apart.mean(-1, keepdim=True)
+        mean = start + level + kept[:, None] * (apart - level)
+        loud = w / (w + 0.5 * peak + TINY)
+        count = (keep * count + loud).clamp_max(1.0 / config.rate)
         step = loud * (1.0 / (count + config.prior)).clamp_min(config.rate)
-        mean = mean + step[:, None] * (x[:, t] - mean)
+        level_step = loud * (1.0 / (count + config.level_prior)).clamp_min(config.rate)
+        apart = x[:, t] - mean
+        level = apart.mean(-1, keepdim=True)
+        mean = mean + step[:, None] * (apart - level) + level_step[:, None] * level
         outputs.append((x[:, t] - mean).clamp(config.low, config.high))
     y = torch.stack(outputs, dim=1) if outputs else torch.zeros_like(x)
-    return y, NormState(mean, torch.stack([peak, count], dim=-1))
+    return y, NormState(mean, torch.stack([peak, count, background], dim=-1))
 
 
 @njit(cache=True, nogil=True)
-def _normalise(x, mean, level, rate, prior, decay, low, high, out):  # type: ignore[no-untyped-def]
+def _normalise(x, mean, level, start, c, out):  # type: ignore[no-untyped-def]
+    rate, prior, level_prior, decay, growth, low, high = c
+    bands = x.shape[2]
+    half, tiny = np.float32(0.5), np.float32(TINY)
+    share = np.float32(1.0) / np.float32(bands)
     for b in range(x.shape[0]):
-        peak, count = level[b, 0], level[b, 1]
+        peak, count, background = level[b, 0], level[b, 1], level[b, 2]
         for t in range(x.shape[1]):
             power = np.float32(0.0)
-            for i in range(x.shape[2]):
+            for i in range(bands):
                 power += np.exp(x[b, t, i])
             w = np.sqrt(power)
-            peak = max(peak * decay, w)
-            loud = w / (w + np.float32(0.5) * peak)
-            count += loud
+            background = min(w, background * growth)
+            w = max(w - np.float32(STANDS_OUT) * background, np.float32(0.0))
+            before = peak * decay
+            peak = max(before, w)
+            keep = (np.float32(1.5) * before + tiny) / (before + half * peak + tiny)
+            if keep < np.float32(1.0):
+                kept = keep * (prior + count) / (prior + keep * count)
+                total = np.float32(0.0)
+                for i in range(bands):
+                    total += mean[b, i] - start[i]
+                for i in range(bands):
+                    mean[b, i] = start[i] + total * share + kept * (mean[b, i] - start[i] - total * share)
+            loud = w / (w + half * peak + tiny)
+            count = min(keep * count + loud, np.float32(1.0) / rate)
             step = loud * max(rate, np.float32(1.0) / (count + prior))
-            for i in range(x.shape[2]):
-                mean[b, i] += step * (x[b, t, i] - mean[b, i])
+            level_step = loud * max(rate, np.float32(1.0) / (count + level_prior))
+            total = np.float32(0.0)
+            for i in range(bands):
+                total += x[b, t, i] - mean[b, i]
+            total *= share
+            for i in range(bands):
+                mean[b, i] += step * (x[b, t, i] - mean[b, i] - total) + level_step * total
                 out[b, t, i] = min(max(x[b, t, i] - mean[b, i], low), high)
-        level[b, 0], level[b, 1] = peak, count
+        level[b, 0], level[b, 1], level[b, 2] = peak, count, background
 
 
-def _normalise_numba(x: Tensor, state: NormState, config: MelConfig) -> tuple[Tensor, NormState]:
+def _normalise_numba(x: Tensor, state: NormState, start: Tensor, config: MelConfig) -> tuple[Tensor, NormState]:
     """As ``normalise_reference``: ten calls into torch instead of a dozen for every frame."""
     device = x.device
     mean, level = (s.to("cpu", torch.float32, copy=True).contiguous() for s in (state.mean, state.level))
     out: NDArray[np.float32] = np.empty(x.shape, np.float32)
+    decay, growth = 0.5 ** (1.0 / config.memory), 2.0 ** (1.0 / config.background_memory)
+    numbers = (config.rate, config.prior, config.level_prior, decay, growth, config.low, config.high)
     _normalise(
-        x.float().cpu().contiguous().numpy(), mean.numpy(), level.numpy(), np.float32(config.rate),
-        np.float32(config.prior), np.float32(0.5 ** (1.0 / config.memory)), np.float32(config.low), np.float32(config.high), out,
+        x.float().cpu().contiguous().numpy(), mean.numpy(), level.numpy(), start.float().cpu().numpy(),
+        tuple(np.float32(n) for n in numbers), out,
     )  # fmt: skip
     return torch.from_numpy(out).to(device), NormState(mean.to(device), level.to(device))
 
@@ -151,12 +193,13 @@ class RunningNorm(nn.Module):
 
     def init_state(self, batch: int) -> NormState:
         """The trained mean, which counts for ``prior`` loud frames."""
-        level = self.start.new_zeros(batch, 2)
-        level[:, 0] = 1e-4  # a quiet room: noise below this level does not count as speech at the start
+        level = self.start.new_zeros(batch, 3)
+        level[:, 0] = 1e-3  # a quiet room: what is fainter does not count as speech at the start
+        level[:, 2] = 1e4  # the first frame says how loud the background is
         return NormState(self.start.expand(batch, -1).clone(), level)
 
     @torch.no_grad()
     def forward(self, x: Tensor, state: NormState) -> tuple[Tensor, NormState]:
         """x (B, T, bands) -> the same shape, normalised and clipped."""
         # A graph that torch traces cannot hold a call into numba.
-        return (normalise_reference if tracing() else _normalise_numba)(x, state, self.config)
+        return (normalise_reference if tracing() else _normalise_numba)(x, state, self.start, self.config)
