@@ -51,26 +51,48 @@ def hop_times(talker: Talker, sound: np.ndarray, hops: int, few: int) -> np.ndar
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--hops", type=int, default=100)
     parser.add_argument("--json", type=Path, default=Path("out/busy_cores.json"))
     options = parser.parse_args()
     talker, sound, cores = jambatalk.load(), Speech.load(DEMO).samples, os.cpu_count() or 1
-    print(f"{platform.machine()}, {cores} cores, torch {torch.__version__}, {torch.get_num_threads()} threads by default")
+    print(
+        f"{platform.machine()}, {cores} cores, torch {torch.__version__}, {torch.get_num_threads()} threads by default"
+    )
     print(f"{'milliseconds a hop':44} {'P50':>8} {'P95':>8} {'worst':>8} {'P50 x one thread':>17}")
     rows: list[dict[str, Any]] = []
     for load, program in LOADS.items():
-        others = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(cores)] if program else []
+        others = (
+            [subprocess.Popen([sys.executable, "-c", program]) for _ in range(cores)]
+            if program
+            else []
+        )
         try:
             time.sleep(8.0 if program else 0.0)  # until all have begun
             one = 1.0
-            for name, few in (("one thread", sessions.FEW), (f"torch's {torch.get_num_threads()} threads", 0)):
+            for name, few in (
+                ("one thread", sessions.FEW),
+                (f"torch's {torch.get_num_threads()} threads", 0),
+            ):
                 times = hop_times(talker, sound, options.hops, few)
                 p50, p95 = np.percentile(times, [50, 95])
                 one = p50 if few else one
                 title = f"{load}, {name}"
-                rows.append({"name": title, "p50": p50, "p95": p95, "worst": times.max(), "ratio": p50 / one})
-                print(f"{title:44} {p50:8.2f} {p95:8.2f} {times.max():8.2f} {p50 / one:15.1f} x", flush=True)
+                rows.append(
+                    {
+                        "name": title,
+                        "p50": p50,
+                        "p95": p95,
+                        "worst": times.max(),
+                        "ratio": p50 / one,
+                    }
+                )
+                print(
+                    f"{title:44} {p50:8.2f} {p95:8.2f} {times.max():8.2f} {p50 / one:15.1f} x",
+                    flush=True,
+                )
         finally:
             for other in others:
                 other.kill()

@@ -23,9 +23,9 @@ import torch
 
 import jambatalk
 from jambatalk.audio import Speech
-from jambatalk.nn.model import SpeechToMotion, parameter_count
-from jambatalk.nn.pretrained import XLSR_53_LARGE
-from jambatalk.presets import load_preset
+from jambatalk.models.encoders.pretrained import XLSR_53_LARGE
+from jambatalk.models.presets import load_preset
+from jambatalk.models.speech_to_motion import SpeechToMotion, parameter_count
 
 STEP = 0.04
 DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
@@ -54,7 +54,9 @@ def step_seconds(talker: jambatalk.Talker, samples: np.ndarray) -> float:
 def released(preset: str) -> SpeechToMotion:
     """The released layout with random weights."""
     config = load_preset(preset)
-    return SpeechToMotion(replace(config, encoder=replace(config.encoder, name="", architecture=XLSR_53_LARGE))).eval()
+    return SpeechToMotion(
+        replace(config, encoder=replace(config.encoder, name="", architecture=XLSR_53_LARGE))
+    ).eval()
 
 
 def main() -> None:
@@ -71,14 +73,22 @@ def main() -> None:
     with torch.inference_mode():
         talker = jambatalk.load()
         talker.animate(Speech(samples))
-        rows.append(("base", parameter_count(talker.model), best(lambda: talker.animate(Speech(samples)), 5)))
+        rows.append(
+            (
+                "base",
+                parameter_count(talker.model),
+                best(lambda: talker.animate(Speech(samples)), 5),
+            )
+        )
         live = steps["base, live"] = step_seconds(talker, samples)
         rows.append(("base, live", parameter_count(talker.model), live * options.seconds / STEP))
         windows = 0.0
         for preset in ("released-vocaset", "released-biwi6"):
             model = released(preset)
             model.whole(window)
-            rows.append((preset, parameter_count(model), best(lambda model=model: model.whole(sound), 2)))
+            rows.append(
+                (preset, parameter_count(model), best(lambda model=model: model.whole(sound), 2))
+            )
             if preset == "released-vocaset":
                 # Ten windows of one second for every second of sound.
                 name = "released-vocaset, windows"
@@ -86,20 +96,26 @@ def main() -> None:
                 windows = steps[name] * 10 * options.seconds
                 rows.append((name, parameter_count(model), windows))
             del model
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, float32")
+    print(
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, float32"
+    )
     print(
         f"{'network':28} {'parameters':>12} {'s per s of sound':>17} {'x real time':>12} {'against base':>13} {'a step, ms':>11}"
     )
     for name, parameters, seconds in rows:
         each = seconds / options.seconds
         step = f"{1000 * steps[name]:.1f}" if name in steps else ""
-        print(f"{name:28} {parameters:12,} {each:17.4f} {1 / each:12.1f} {seconds / rows[0][2]:11.1f} x {step:>11}")
+        print(
+            f"{name:28} {parameters:12,} {each:17.4f} {1 / each:12.1f} {seconds / rows[0][2]:11.1f} x {step:>11}"
+        )
     taken = {name: seconds for name, _, seconds in rows}
     print(
         f"live: windows take {taken['released-vocaset, windows'] / taken['base, live']:.0f} x the time of base for the same sound"
     )
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps([dict(zip(("network", "parameters", "seconds"), row)) for row in rows], indent=2))
+    options.json.write_text(
+        json.dumps([dict(zip(("network", "parameters", "seconds"), row)) for row in rows], indent=2)
+    )
 
 
 if __name__ == "__main__":

@@ -25,18 +25,26 @@ import torch
 
 import jambatalk
 from jambatalk.audio import Speech
-from jambatalk.nn.pretrained import XLSR_53_LARGE, PretrainedConfig, PretrainedEncoder
+from jambatalk.models.encoders.pretrained import XLSR_53_LARGE, PretrainedConfig, PretrainedEncoder
 
 DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
 
-BASE: dict[str, Any] = {"model_type": "wav2vec2"}  # transformers' defaults are the size of wav2vec2-base
+BASE: dict[str, Any] = {
+    "model_type": "wav2vec2"
+}  # transformers' defaults are the size of wav2vec2-base
 RANDOM: dict[str, dict[str, Any]] = {
     "base": BASE,
     "large": XLSR_53_LARGE,
     "hubert": {"model_type": "hubert"},
     "wavlm": {"model_type": "wavlm"},
     "data2vec": {"model_type": "data2vec-audio"},
-    "small": BASE | {"num_hidden_layers": 3, "hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 3},
+    "small": BASE
+    | {
+        "num_hidden_layers": 3,
+        "hidden_size": 192,
+        "intermediate_size": 768,
+        "num_attention_heads": 3,
+    },
 }
 
 
@@ -49,8 +57,12 @@ def sound(seconds: float) -> torch.Tensor:
 
 def encoder(options: argparse.Namespace) -> PretrainedEncoder:
     torch.manual_seed(0)
-    source = {"name": options.folder} if options.folder else {"architecture": RANDOM[options.random]}
-    config = PretrainedConfig(**source, align=options.align, window=options.window, context=options.contexts[-1])
+    source = (
+        {"name": options.folder} if options.folder else {"architecture": RANDOM[options.random]}
+    )
+    config = PretrainedConfig(
+        **source, align=options.align, window=options.window, context=options.contexts[-1]
+    )
     model = PretrainedEncoder(config, options.fps, 1).eval()
     features = model.project.in_features
     model.project = torch.nn.Identity()  # type: ignore[assignment]
@@ -75,13 +87,15 @@ def seams(model: PretrainedEncoder, options: argparse.Namespace) -> list[dict[st
         frames = torch.arange(len(whole))
         inside = (frames >= keep // 2) & (frames < len(whole) // keep * keep)
         near = ((frames + options.fps // 5) % keep < 2 * (options.fps // 5)) & inside
-        rows.append({
-            "context": context,
-            "rms": float(error.square().mean().sqrt() / spread),
-            "edge": float(error[near].square().mean().sqrt() / spread),
-            "inner": float(error[~near].square().mean().sqrt() / spread),
-            "max": float(error.abs().max() / whole.abs().max()),
-        })  # fmt: skip
+        rows.append(
+            {
+                "context": context,
+                "rms": float(error.square().mean().sqrt() / spread),
+                "edge": float(error[near].square().mean().sqrt() / spread),
+                "inner": float(error[~near].square().mean().sqrt() / spread),
+                "max": float(error.abs().max() / whole.abs().max()),
+            }
+        )
     return rows
 
 
@@ -101,13 +115,21 @@ def one(options: argparse.Namespace) -> None:
     model(samples)
     seconds = time.perf_counter() - began
     unit = 1e6 if sys.platform.startswith("linux") else 1e9  # kilobytes there, bytes on macOS
-    print(json.dumps({"seconds": seconds, "gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}))
+    print(
+        json.dumps(
+            {"seconds": seconds, "gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
+        )
+    )
 
 
 @torch.inference_mode()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", default="", help="a model of transformers, with trained weights")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--folder", default="", help="a model of transformers, with trained weights"
+    )
     parser.add_argument("--random", default="base", choices=list(RANDOM))
     parser.add_argument("--sharp", type=float, default=1.0)
     parser.add_argument("--align", default="features")
@@ -116,27 +138,52 @@ def main() -> None:
     parser.add_argument("--window", type=float, default=30.0)
     parser.add_argument("--contexts", type=float, nargs="*", default=[0.0, 1.0, 2.0, 3.0, 5.0])
     parser.add_argument("--lengths", type=float, nargs="*", default=[30.0, 60.0, 180.0, 600.0])
-    parser.add_argument("--whole-up-to", type=float, default=180.0, help="seconds that are also encoded in one piece")
+    parser.add_argument(
+        "--whole-up-to",
+        type=float,
+        default=180.0,
+        help="seconds that are also encoded in one piece",
+    )
     parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, default=Path("out/encoder_seams.json"))
     options = parser.parse_args()
     if options.one is not None:
         options.contexts = [3.0]
         return one(options)
-    rows: dict[str, Any] = {"options": {k: str(v) for k, v in vars(options).items()}, "seams": [], "lengths": []}
+    rows: dict[str, Any] = {
+        "options": {k: str(v) for k, v in vars(options).items()},
+        "seams": [],
+        "lengths": [],
+    }
     if options.contexts:
         rows["seams"] = seams(encoder(options), options)
-        print(f"window {options.window:g} s, clip {options.seconds:g} s\ncontext      rms     edge    inner      max")
+        print(
+            f"window {options.window:g} s, clip {options.seconds:g} s\ncontext      rms     edge    inner      max"
+        )
         for row in rows["seams"]:
-            print(f"{row['context']:5.1f} s  {row['rms']:.1e}  {row['edge']:.1e}  {row['inner']:.1e}  {row['max']:.1e}")
-    passed = ["--random", options.random, "--folder", options.folder, "--align", options.align, "--fps", str(options.fps)]
+            print(
+                f"{row['context']:5.1f} s  {row['rms']:.1e}  {row['edge']:.1e}  {row['inner']:.1e}  {row['max']:.1e}"
+            )
+    passed = [
+        "--random",
+        options.random,
+        "--folder",
+        options.folder,
+        "--align",
+        options.align,
+        "--fps",
+        str(options.fps),
+    ]
     if options.lengths:
         print("\n length    windows: s per s      GB    whole: s per s      GB")
     for seconds in options.lengths:
         pieces = peak(seconds, options.window, passed)
         whole = peak(seconds, 1e6, passed) if seconds <= options.whole_up_to else None
         rows["lengths"].append({"length": seconds, "windows": pieces, "whole": whole})
-        cells = [f"{r['seconds'] / seconds:16.3f}  {r['gb']:6.2f}" if r else f"{'-':>16}  {'-':>6}" for r in (pieces, whole)]
+        cells = [
+            f"{r['seconds'] / seconds:16.3f}  {r['gb']:6.2f}" if r else f"{'-':>16}  {'-':>6}"
+            for r in (pieces, whole)
+        ]
         print(f"{seconds:5.0f} s  {cells[0]}  {cells[1]}", flush=True)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(rows, indent=2))

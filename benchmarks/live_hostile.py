@@ -42,7 +42,14 @@ from live_latency import DEMO, client, pin
 
 TOKEN = "a-token-of-this-benchmark"
 START = json.dumps({"type": "start", "token": TOKEN})
-GONE = (ConnectionClosed, InvalidHandshake, OSError, httpx.HTTPError, asyncio.TimeoutError, EOFError)
+GONE = (
+    ConnectionClosed,
+    InvalidHandshake,
+    OSError,
+    httpx.HTTPError,
+    asyncio.TimeoutError,
+    EOFError,
+)
 OPEN_FILES = 1024
 SILENT = 1500  # connections that ask for nothing
 SLOWEST = 20.0  # seconds that a new client waits for an answer at most
@@ -116,7 +123,11 @@ class Server:
 def resident(process: int) -> float:
     """MB (Linux; elsewhere, and of the dead, 0)."""
     try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return (
+            int(Path(f"/proc/{process}/statm").read_text().split()[1])
+            * os.sysconf("SC_PAGE_SIZE")
+            / 1e6
+        )
     except (OSError, IndexError):
         return 0.0
 
@@ -170,12 +181,22 @@ class Attack:
         """Messages that are none."""
         rng = random.Random(0)
         bad: list[tuple[str | bytes, ...]] = [
-            ("{",), ("[1]",), ("null",), (b"\x00" * 64,), ('{"type":"start","rate":1}',), ('{"type":"start","rate":1e999}',),
-            ("[" * 100_000,), (START, "{"), (START, '{"type":"nonsense"}'), (START, b"\x00"), ('{"type":"start","fps":"NaN"}',),
+            ("{",),
+            ("[1]",),
+            ("null",),
+            (b"\x00" * 64,),
+            ('{"type":"start","rate":1}',),
+            ('{"type":"start","rate":1e999}',),
+            ("[" * 100_000,),
+            (START, "{"),
+            (START, '{"type":"nonsense"}'),
+            (START, b"\x00"),
+            ('{"type":"start","fps":"NaN"}',),
             (START[:-1] + ',"encoding":"pcm_f32le"}', np.full(100, np.nan, np.float32).tobytes()),
             (START[:-1] + ',"encoding":"opus","rate":48000}', rng.randbytes(400)),
-            (START[:-1] + ',"timestamps":true}', b"\xff" * 1000), (START[:-1] + ',"style":"../../etc/passwd"}',),
-        ]  # fmt: skip
+            (START[:-1] + ',"timestamps":true}', b"\xff" * 1000),
+            (START[:-1] + ',"style":"../../etc/passwd"}',),
+        ]
         await self.again(lambda: self.told(*rng.choice(bad)), 8, 0.01)
 
     async def oversized(self) -> None:
@@ -210,7 +231,12 @@ class Attack:
         """Sessions that send much and read nothing."""
 
         async def once() -> str:
-            options: dict[str, Any] = {"max_queue": 1, "ping_interval": None, "close_timeout": 0.1, "compression": None}
+            options: dict[str, Any] = {
+                "max_queue": 1,
+                "ping_interval": None,
+                "close_timeout": 0.1,
+                "compression": None,
+            }
             async with connect(self.server.live, **options) as live:
                 await live.send(START[:-1] + ',"fps":240}')
                 while self.going():
@@ -291,7 +317,17 @@ class Attack:
     async def paths(self) -> None:
         """Ways out of the folders, garbage, wrong methods."""
         rng = random.Random(2)
-        names = ("../../etc/passwd", "..%2f..%2fetc%2fpasswd", "%00", "\\..\\x", "a" * 5000, "%ff%fe", "..;/", "C:\\x", "//x//")
+        names = (
+            "../../etc/passwd",
+            "..%2f..%2fetc%2fpasswd",
+            "%00",
+            "\\..\\x",
+            "a" * 5000,
+            "%ff%fe",
+            "..;/",
+            "C:\\x",
+            "//x//",
+        )
         bearer = {"Authorization": f"Bearer {TOKEN}"}
         async with httpx.AsyncClient(base_url=self.server.http, timeout=SLOWEST) as web:
 
@@ -299,7 +335,10 @@ class Attack:
                 name = rng.choice(names)
                 place = rng.choice(("/", "/assets/", "/v1/faces/", "/v1/jobs/", "/v1/jobs?name="))
                 reply = await web.request(
-                    rng.choice(("GET", "POST", "DELETE", "PUT")), place + name, headers=bearer, content=b"x" * 100
+                    rng.choice(("GET", "POST", "DELETE", "PUT")),
+                    place + name,
+                    headers=bearer,
+                    content=b"x" * 100,
                 )
                 return str(reply.status_code)
 
@@ -311,9 +350,17 @@ class Attack:
         zipped = io.BytesIO()
         with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("silence.wav", bytes(50_000_000))
-        things = [self.server.silence.read_bytes(), zipped.getvalue(), rng.randbytes(100_000), b"", bytes(10)]
+        things = [
+            self.server.silence.read_bytes(),
+            zipped.getvalue(),
+            rng.randbytes(100_000),
+            b"",
+            bytes(10),
+        ]
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        async with httpx.AsyncClient(base_url=self.server.http, timeout=SLOWEST, headers=headers) as web:
+        async with httpx.AsyncClient(
+            base_url=self.server.http, timeout=SLOWEST, headers=headers
+        ) as web:
             first = await web.post("/v1/jobs?format=npz", content=things[0])
             self.answers[f"silence {first.status_code}"] += 1
 
@@ -339,7 +386,9 @@ def make_silence(path: Path) -> None:
             sound.write(block)
 
 
-def attack(server: Address, kinds: tuple[str, ...], began: float, seconds: float, told: Any) -> None:
+def attack(
+    server: Address, kinds: tuple[str, ...], began: float, seconds: float, told: Any
+) -> None:
     """All these attacks at once, in a process of their own that leaves the core to the polite clients where both want it."""
     pin(0, 0)
     if hasattr(os, "nice"):
@@ -355,8 +404,17 @@ def attack(server: Address, kinds: tuple[str, ...], began: float, seconds: float
 
 
 ATTACKS = (
-    "malformed", "oversized", "forged", "sudden_death", "slow_readers", "floods", "silent", "bodies", "paths", "uploads"
-)  # fmt: skip
+    "malformed",
+    "oversized",
+    "forged",
+    "sudden_death",
+    "slow_readers",
+    "floods",
+    "silent",
+    "bodies",
+    "paths",
+    "uploads",
+)
 
 
 async def well(server: Address) -> bool:
@@ -384,12 +442,18 @@ async def newcomer(server: Address, seconds: float) -> tuple[float, int, int]:
     return longest, none, tries
 
 
-async def round_of(server: Server, kinds: tuple[str, ...], sound: np.ndarray, sessions: int, seconds: float) -> dict[str, Any]:
+async def round_of(
+    server: Server, kinds: tuple[str, ...], sound: np.ndarray, sessions: int, seconds: float
+) -> dict[str, Any]:
     """Polite clients beside these attacks."""
     spawning = multiprocessing.get_context("spawn")
     told = spawning.Queue()
-    began = time.monotonic() + (6.0 if kinds else EARLIER)  # the attackers' program needs a while to start
-    hostile = spawning.Process(target=attack, args=(server.address, kinds, began, seconds, told), daemon=True)
+    began = time.monotonic() + (
+        6.0 if kinds else EARLIER
+    )  # the attackers' program needs a while to start
+    hostile = spawning.Process(
+        target=attack, args=(server.address, kinds, began, seconds, told), daemon=True
+    )
     if kinds:
         hostile.start()
     await asyncio.sleep(began - EARLIER - time.monotonic())
@@ -401,29 +465,55 @@ async def round_of(server: Server, kinds: tuple[str, ...], sound: np.ndarray, se
             await asyncio.sleep(0.1)
 
     watching = asyncio.create_task(watch())
-    polite = [client(server.address.live, sound, 0.04 * i / sessions, seconds + EARLIER, token=TOKEN) for i in range(sessions)]
-    results, (longest, none, tries) = await asyncio.gather(asyncio.gather(*polite), newcomer(server.address, seconds))
-    answers = await asyncio.to_thread(told.get, True, REPORTED) if kinds else {}  # queue.Empty if the attackers' program failed
+    polite = [
+        client(server.address.live, sound, 0.04 * i / sessions, seconds + EARLIER, token=TOKEN)
+        for i in range(sessions)
+    ]
+    results, (longest, none, tries) = await asyncio.gather(
+        asyncio.gather(*polite), newcomer(server.address, seconds)
+    )
+    answers = (
+        await asyncio.to_thread(told.get, True, REPORTED) if kinds else {}
+    )  # queue.Empty if the attackers' program failed
     if kinds:
         await asyncio.to_thread(hostile.join)
     watching.cancel()
     times = np.array([x for latencies, _ in results for x in latencies])
     p50, p95, p99 = np.percentile(times, [50, 95, 99])
     return {
-        "name": "all at once" if len(kinds) > 1 else kinds[0].replace("_", " ") if kinds else "peace",
-        "p50": p50, "p95": p95, "p99": p99, "worst": times.max(), "late": float((times > 40).mean()),
-        "missing": sum(missing for _, missing in results), "newcomer": longest, "unanswered": none, "tries": tries,
-        "server_mb": max(server for server, _ in peak), "worker_mb": max(worker for _, worker in peak),
+        "name": "all at once"
+        if len(kinds) > 1
+        else kinds[0].replace("_", " ")
+        if kinds
+        else "peace",
+        "p50": p50,
+        "p95": p95,
+        "p99": p99,
+        "worst": times.max(),
+        "late": float((times > 40).mean()),
+        "missing": sum(missing for _, missing in results),
+        "newcomer": longest,
+        "unanswered": none,
+        "tries": tries,
+        "server_mb": max(server for server, _ in peak),
+        "worker_mb": max(worker for _, worker in peak),
         "answers": answers,
-    }  # fmt: skip
+    }
 
 
 async def measure(sessions: int, seconds: float, kinds: list[str]) -> list[dict[str, Any]]:
     sound = Speech.load(DEMO).samples
-    rounds: list[tuple[str, ...]] = [(), *((kind,) for kind in kinds), *([tuple(kinds)] if len(kinds) > 1 else []), ()]
+    rounds: list[tuple[str, ...]] = [
+        (),
+        *((kind,) for kind in kinds),
+        *([tuple(kinds)] if len(kinds) > 1 else []),
+        (),
+    ]
     rows: list[dict[str, Any]] = []
-    print(f"{'':14} {'P50 ms':>7} {'P95':>7} {'P99':>7} {'x peace':>7} {'worst':>7} {'late':>7} {'missing':>7} "
-          f"{'new client s':>12} {'unanswered':>10} {'server MB':>9} {'worker':>7}")  # fmt: skip
+    print(
+        f"{'':14} {'P50 ms':>7} {'P95':>7} {'P99':>7} {'x peace':>7} {'worst':>7} {'late':>7} {'missing':>7} "
+        f"{'new client s':>12} {'unanswered':>10} {'server MB':>9} {'worker':>7}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         silence = Path(folder) / "silence.flac"
         if "uploads" in kinds:
@@ -437,11 +527,14 @@ async def measure(sessions: int, seconds: float, kinds: list[str]) -> list[dict[
                 f"{row['worst']:7.1f} {row['late']:7.2%} {row['missing']:7d} {row['newcomer']:12.2f} "
                 f"{row['unanswered']:4d} of {row['tries']:<3d} {row['server_mb']:8.0f} {row['worker_mb']:7.0f}",
                 flush=True,
-            )  # fmt: skip
+            )
             await asyncio.sleep(2.0)
         for row in rows:
             for kind, answers in row["answers"].items() if row["name"] != "all at once" else ():
-                print(f"{kind.replace('_', ' ')}: " + ", ".join(f"{answer} {count}" for answer, count in answers.items()))
+                print(
+                    f"{kind.replace('_', ' ')}: "
+                    + ", ".join(f"{answer} {count}" for answer, count in answers.items())
+                )
         status, lines = await server.end()
         ending = "in good order" if status in (0, -signal.SIGTERM) else f"with status {status}"
         print(f"told to end, the server ended {ending}; its log has {lines} lines")
@@ -449,7 +542,9 @@ async def measure(sessions: int, seconds: float, kinds: list[str]) -> list[dict[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sessions", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--attacks", nargs="*", choices=ATTACKS, default=list(ATTACKS))

@@ -33,7 +33,9 @@ def resident_mb() -> float:
         return float("nan")
 
 
-def streamed(talker: Talker, sound: np.ndarray, packets: int, damaged: bool) -> tuple[np.ndarray, float, float, dict[str, float]]:
+def streamed(
+    talker: Talker, sound: np.ndarray, packets: int, damaged: bool
+) -> tuple[np.ndarray, float, float, dict[str, float]]:
     """(jawOpen of every frame, MB after a minute, MB at the end, seconds lost and late) of an endless repetition."""
     rng = np.random.default_rng(0)
     session, jaw = talker.stream(), talker.names.index("jawOpen")
@@ -42,12 +44,21 @@ def streamed(talker: Talker, sound: np.ndarray, packets: int, damaged: bool) -> 
     early = 0.0
     for k in range(packets):
         if not (damaged and k > 2 and rng.random() < 0.05):
-            waiting.append((k + (rng.uniform(0.5, 6.0) if damaged and k > 2 and rng.random() < 0.10 else 0.0), k))
+            waiting.append(
+                (
+                    k
+                    + (rng.uniform(0.5, 6.0) if damaged and k > 2 and rng.random() < 0.10 else 0.0),
+                    k,
+                )
+            )
         waiting.sort()
         while waiting and waiting[0][0] <= k:
             at = waiting.pop(0)[1] * PACKET
             first = at % len(sound)
-            made += [float(frame.weights[jaw]) for frame in session.push(sound[first : first + PACKET], at)]
+            made += [
+                float(frame.weights[jaw])
+                for frame in session.push(sound[first : first + PACKET], at)
+            ]
         if k == 60 * 25:
             early = resident_mb()
     losses = session.losses
@@ -66,7 +77,9 @@ def shift(a: np.ndarray, b: np.ndarray, period: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--json", type=Path, default=Path("out/live_hour.json"))
     options = parser.parse_args()
@@ -83,9 +96,26 @@ def main() -> None:
         drift = shift(jaw[period : period + minute], jaw[begin : begin + minute][:minute], 1 / 25)
         whole = whole if damaged else jaw
         r = float(np.corrcoef(jaw[-minute:], whole[: len(jaw)][-minute:])[0, 1])
-        values = (f"{early:.1f}", f"{late:.1f}", f"{drift:.1f}", f"{losses['lost']:.1f}", f"{losses['late']:.1f}", f"{r:.3f}")
-        print(f"{name:12}{len(jaw):12d}{packets:12d}" + "".join(f"{value:>12}" for value in values), flush=True)
-        rows[name] = {"frames": len(jaw), "owed": packets, "mb_early": early, "mb_end": late, "drift_ms": drift, "r": r} | losses
+        values = (
+            f"{early:.1f}",
+            f"{late:.1f}",
+            f"{drift:.1f}",
+            f"{losses['lost']:.1f}",
+            f"{losses['late']:.1f}",
+            f"{r:.3f}",
+        )
+        print(
+            f"{name:12}{len(jaw):12d}{packets:12d}" + "".join(f"{value:>12}" for value in values),
+            flush=True,
+        )
+        rows[name] = {
+            "frames": len(jaw),
+            "owed": packets,
+            "mb_early": early,
+            "mb_end": late,
+            "drift_ms": drift,
+            "r": r,
+        } | losses
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(rows, indent=2))
 

@@ -30,8 +30,8 @@ import numpy as np
 
 import jambatalk
 from jambatalk.audio import Speech
-from jambatalk.live.client import LiveClient, TurnEnd
-from jambatalk.live.engine import GATHER, LARGEST_BATCH
+from jambatalk.client import LiveClient, TurnEnd
+from jambatalk.server.engine import GATHER, LARGEST_BATCH
 
 PACKET = 320  # samples at 16 kHz: 20 ms
 DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
@@ -56,7 +56,9 @@ def pin(process: int, core: int) -> None:
         os.sched_setaffinity(process, {cores[core % len(cores)]})
 
 
-async def client(url: str, sound: np.ndarray, offset: float, seconds: float, **start: Any) -> tuple[list[float], int]:
+async def client(
+    url: str, sound: np.ndarray, offset: float, seconds: float, **start: Any
+) -> tuple[list[float], int]:
     """(latency of each frame in ms, frames that never came) of one real-time session; start: of ``LiveClient``."""
     count = int(seconds * 16000 / PACKET)
     sent = np.full(count, np.nan)
@@ -67,7 +69,9 @@ async def client(url: str, sound: np.ndarray, offset: float, seconds: float, **s
         async def send() -> None:
             began = time.perf_counter() + offset
             for k in range(count):
-                await asyncio.sleep(max(began + (k + 1) * PACKET / 16000 - time.perf_counter(), 0.0))
+                await asyncio.sleep(
+                    max(began + (k + 1) * PACKET / 16000 - time.perf_counter(), 0.0)
+                )
                 at = k * PACKET % (len(sound) - PACKET)
                 sent[k] = time.perf_counter()
                 await live.send(sound[at : at + PACKET])
@@ -88,10 +92,16 @@ async def client(url: str, sound: np.ndarray, offset: float, seconds: float, **s
     return latencies, owed - frames
 
 
-async def clients(url: str, sound: np.ndarray, sessions: int, seconds: float) -> tuple[np.ndarray, int]:
+async def clients(
+    url: str, sound: np.ndarray, sessions: int, seconds: float
+) -> tuple[np.ndarray, int]:
     """All sessions at once, spread over a frame's 40 ms."""
-    results = await asyncio.gather(*(client(url, sound, 0.2 + 0.04 * i / sessions, seconds) for i in range(sessions)))
-    return np.array([x for latencies, _ in results for x in latencies]), sum(missing for _, missing in results)
+    results = await asyncio.gather(
+        *(client(url, sound, 0.2 + 0.04 * i / sessions, seconds) for i in range(sessions))
+    )
+    return np.array([x for latencies, _ in results for x in latencies]), sum(
+        missing for _, missing in results
+    )
 
 
 def processor_seconds(process: int) -> float:
@@ -106,17 +116,23 @@ def processor_seconds(process: int) -> float:
 class Server:
     """A server process, on the second core where it has but one."""
 
-    def __init__(self, name: str, cores: int, largest: int = LARGEST_BATCH, gather: float = GATHER) -> None:
+    def __init__(
+        self, name: str, cores: int, largest: int = LARGEST_BATCH, gather: float = GATHER
+    ) -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(largest), str(gather)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", SERVER, str(largest), str(gather)],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         self.url = f"ws://127.0.0.1:{int(self.process.stdout.readline())}/v1/stream"
         if cores == 1:
             pin(self.process.pid, 1)
         time.sleep(1.0)
-        self.rows: dict[int, list[tuple[np.ndarray, int, float]]] = {}  # sessions -> (latencies, missing, share) of each round
+        self.rows: dict[
+            int, list[tuple[np.ndarray, int, float]]
+        ] = {}  # sessions -> (latencies, missing, share) of each round
 
     def measure(self, sound: np.ndarray, sessions: int, seconds: float) -> None:
         """One round."""
@@ -130,10 +146,16 @@ class Server:
         times = np.concatenate([times for times, _, _ in self.rows[sessions]])
         p50, p95, p99 = np.percentile(times, [50, 95, 99])
         return {
-            "name": self.name, "sessions": sessions, "p50": p50, "p95": p95, "p99": p99, "worst": times.max(),
-            "late": float((times > 40.0).mean()), "missing": sum(missing for _, missing, _ in self.rows[sessions]),
+            "name": self.name,
+            "sessions": sessions,
+            "p50": p50,
+            "p95": p95,
+            "p99": p99,
+            "worst": times.max(),
+            "late": float((times > 40.0).mean()),
+            "missing": sum(missing for _, missing, _ in self.rows[sessions]),
             "server": float(np.mean([share for _, _, share in self.rows[sessions]])),
-        }  # fmt: skip
+        }
 
     def end(self) -> None:
         self.process.terminate()
@@ -151,7 +173,9 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-def with_and_without_batches(sound: np.ndarray, sessions: list[int], seconds: float, cores: int) -> list[dict[str, Any]]:
+def with_and_without_batches(
+    sound: np.ndarray, sessions: list[int], seconds: float, cores: int
+) -> list[dict[str, Any]]:
     """One server after the other."""
     rows = []
     print(HEADER)
@@ -168,12 +192,19 @@ def with_and_without_batches(sound: np.ndarray, sessions: list[int], seconds: fl
     for row in rows:
         if row["name"] == "in batches":
             times = alone[row["sessions"]] / row["p99"]
-            print(f"{row['sessions']} sessions: P99 without batches is {times:.1f} x that with them")
+            print(
+                f"{row['sessions']} sessions: P99 without batches is {times:.1f} x that with them"
+            )
     return rows
 
 
 def waits(
-    sound: np.ndarray, sessions: list[int], seconds: float, cores: int, gathers: list[float], rounds: int
+    sound: np.ndarray,
+    sessions: list[int],
+    seconds: float,
+    cores: int,
+    gathers: list[float],
+    rounds: int,
 ) -> list[dict[str, Any]]:
     """A server for each wait, all at once, measured in turns."""
     servers: list[Server] = []
@@ -193,7 +224,9 @@ def waits(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sessions", type=int, nargs="*", default=[1, 5, 20, 40])
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--cores", type=int, choices=(1, 2), default=1)
@@ -205,7 +238,9 @@ def main() -> None:
     if options.cores == 1:
         pin(0, 0)
     if options.gather:
-        rows = waits(sound, options.sessions, options.seconds, options.cores, options.gather, options.rounds)
+        rows = waits(
+            sound, options.sessions, options.seconds, options.cores, options.gather, options.rounds
+        )
     else:
         rows = with_and_without_batches(sound, options.sessions, options.seconds, options.cores)
     options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,8 @@ def measure(network: str, length: int) -> dict[str, float]:
     """Best seconds of a few calls, and peak resident MB, in this process."""
     import torch
 
-    from jambatalk.nn.jamba import JambaDecoder
-    from jambatalk.presets import load_preset
+    from jambatalk.models.jamba import JambaDecoder
+    from jambatalk.models.presets import load_preset
 
     config = load_preset(network).decoder
     torch.manual_seed(0)
@@ -50,17 +50,29 @@ def measure(network: str, length: int) -> dict[str, float]:
 
 def peak_mb() -> float:
     """Peak resident memory of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1 << 20 if sys.platform == "darwin" else 1 << 10
+    )
 
 
 def in_own_process(network: str, length: int) -> dict[str, float]:
-    done = subprocess.run([sys.executable, __file__, "--one", network, str(length)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, __file__, "--one", network, str(length)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return dict(json.loads(done.stdout))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--one", nargs=2, metavar=("NETWORK", "LENGTH"), help="measure in this process and print JSON")
+    parser.add_argument(
+        "--one",
+        nargs=2,
+        metavar=("NETWORK", "LENGTH"),
+        help="measure in this process and print JSON",
+    )
     parser.add_argument("--longest", type=int, default=LENGTHS[-1])
     parser.add_argument("--json", type=Path, default=Path("out/long_context.json"))
     options = parser.parse_args()
@@ -69,19 +81,27 @@ def main() -> None:
         return
     import torch
 
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, float32")
-    print(f"{'decoder':17} {'frames':>8} {'seconds':>9} {'us/frame':>9} {'vs 4096':>8} {'peak MB':>8}  score matrix")
+    print(
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, float32"
+    )
+    print(
+        f"{'decoder':17} {'frames':>8} {'seconds':>9} {'us/frame':>9} {'vs 4096':>8} {'peak MB':>8}  score matrix"
+    )
     rows = []
     for network in NETWORKS:
         reference = 0.0
         for length in LENGTHS:
-            if length > options.longest or (network.startswith("released") and length > RELEASED_LONGEST):
+            if length > options.longest or (
+                network.startswith("released") and length > RELEASED_LONGEST
+            ):
                 continue
             found = in_own_process(network, length)
             each = found["seconds"] / length * 1e6
             reference = each if length == 4096 else reference
             ratio = f"{each / reference:.2f} x" if reference else ""
-            scores = f"{8 * length * length * 4 / 1e9:8.1f} GB" if network.startswith("released") else ""
+            scores = (
+                f"{8 * length * length * 4 / 1e9:8.1f} GB" if network.startswith("released") else ""
+            )
             print(
                 f"{network:17} {length:8,} {found['seconds']:9.2f} {each:9.1f} {ratio:>8} {found['peak_mb']:8.0f}  {scores}",
                 flush=True,

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jambatalk.nn.backend import use_backend
-from jambatalk.nn.mamba import Mamba
+from jambatalk.models.mamba import Mamba
+from jambatalk.ops.backend import use_backend
 
 WIDTH = 512
 # The others keep several (B, L, D, N) tensors, 2 GB each at 30,000 steps, and their graphs many more.
@@ -45,7 +45,9 @@ def best(run: Callable[[], object], seconds: float = 1.5, least: int = 3) -> flo
 def published_names(ours: Mamba) -> dict[str, Tensor]:
     """Our weights under the names and in the shapes of the published implementation."""
     weights = {name: x.detach().clone() for name, x in ours.state_dict().items()}
-    weights["conv1d.weight"] = weights.pop("conv.weight").T[:, None].contiguous()  # (kernel, D) -> (D, 1, kernel)
+    weights["conv1d.weight"] = (
+        weights.pop("conv.weight").T[:, None].contiguous()
+    )  # (kernel, D) -> (D, 1, kernel)
     weights["conv1d.bias"] = weights.pop("conv.bias")
     return weights
 
@@ -54,7 +56,9 @@ def transformers_layer(ours: Mamba) -> Callable[[Tensor], Tensor]:
     from transformers import MambaConfig
     from transformers.models.mamba.modeling_mamba import MambaMixer
 
-    mixer = MambaMixer(MambaConfig(hidden_size=WIDTH, state_size=16, conv_kernel=4, expand=2), layer_idx=0)
+    mixer = MambaMixer(
+        MambaConfig(hidden_size=WIDTH, state_size=16, conv_kernel=4, expand=2), layer_idx=0
+    )
     mixer.load_state_dict(published_names(ours))
     return adopted(mixer, mixer.forward)  # without mamba-ssm its plain torch path
 
@@ -89,7 +93,12 @@ def torch_layer(ours: Mamba) -> Callable[[Tensor], Tensor]:
     return adopted(ours, forward)
 
 
-LAYERS = {"ours": our_layer, "ours, torch loop": torch_layer, "transformers slow": transformers_layer, "mambapy": mambapy_layer}
+LAYERS = {
+    "ours": our_layer,
+    "ours, torch loop": torch_layer,
+    "transformers slow": transformers_layer,
+    "mambapy": mambapy_layer,
+}
 
 
 def measured(layer: Any, x: Tensor, backward: bool) -> tuple[float, Tensor]:
@@ -106,14 +115,20 @@ def measured(layer: Any, x: Tensor, backward: bool) -> tuple[float, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--lengths", type=int, nargs="+", default=[300, 3000, 30000])
     parser.add_argument("--json", type=Path, default=Path("out/mamba_layer.json"))
     options = parser.parse_args()
     machine = platform.processor() or platform.machine()
-    print(f"{machine}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(
+        f"{machine}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    )
     print(f"Mamba layer of width {WIDTH}, 16 states, convolution over 4 steps, float32, batch 1")
-    print(f"{'layer':20} {'pass':20} {'length':>7} {'ms':>10} {'ours is faster':>15} {'difference':>11} {'GFLOP/s*':>9}")
+    print(
+        f"{'layer':20} {'pass':20} {'length':>7} {'ms':>10} {'ours is faster':>15} {'difference':>11} {'GFLOP/s*':>9}"
+    )
     torch.manual_seed(0)
     ours = Mamba(WIDTH)
     rows = []
@@ -128,7 +143,9 @@ def main() -> None:
                 if backward and name.startswith("transformers"):
                     longest = LONGEST_SLICED_BACKWARD
                 if name != "ours" and length > longest:
-                    print(f"{name:20} {label:20} {length:7} not run: it would take tens of GB or many minutes")
+                    print(
+                        f"{name:20} {label:20} {length:7} not run: it would take tens of GB or many minutes"
+                    )
                     continue
                 try:
                     layer = make(ours)
@@ -138,8 +155,14 @@ def main() -> None:
                 seconds, y = measured(layer, x, backward)
                 yardstick = yardstick or (seconds, y)
                 found["ms"], found["ratio"] = seconds * 1e3, seconds / yardstick[0]
-                found["difference"] = float((y - yardstick[1]).abs().max() / yardstick[1].abs().max())
-                products = 2 * length * sum(p.numel() for n, p in ours.named_parameters() if "proj.weight" in n)
+                found["difference"] = float(
+                    (y - yardstick[1]).abs().max() / yardstick[1].abs().max()
+                )
+                products = (
+                    2
+                    * length
+                    * sum(p.numel() for n, p in ours.named_parameters() if "proj.weight" in n)
+                )
                 found["gflops"] = products * (3 if backward else 1) / seconds / 1e9
                 rows.append(found)
                 print(
@@ -151,7 +174,9 @@ def main() -> None:
                 gc.collect()
     print("* of the four matrix products alone, which every implementation shares")
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({"machine": machine, "threads": torch.get_num_threads(), "rows": rows}, indent=2))
+    options.json.write_text(
+        json.dumps({"machine": machine, "threads": torch.get_num_threads(), "rows": rows}, indent=2)
+    )
 
 
 if __name__ == "__main__":

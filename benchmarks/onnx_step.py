@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from jambatalk.checkpoint import load_weights
-from jambatalk.deploy.onnx_model import load_onnx
-from jambatalk.nn.step import lay_out_for_hops
+from jambatalk.export.runtime import load_onnx
+from jambatalk.models.checkpoint import load_weights
+from jambatalk.models.state import pretranspose_linear_weights
 from jambatalk.talker import DEFAULT_WEIGHTS
 from stream_hop import WARM, exported, keep_to_one_core, speech
 
@@ -62,27 +62,39 @@ def quantised_by_torch(model: torch.nn.Module) -> torch.nn.Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            large = {name for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m.weight.numel() >= 1 << 14}
-            return torch.ao.quantization.quantize_dynamic(copy.deepcopy(model), large, dtype=torch.qint8)  # type: ignore[no-any-return]
+            large = {
+                name
+                for name, m in model.named_modules()
+                if isinstance(m, torch.nn.Linear) and m.weight.numel() >= 1 << 14
+            }
+            return torch.ao.quantization.quantize_dynamic(
+                copy.deepcopy(model), large, dtype=torch.qint8
+            )  # type: ignore[no-any-return]
     except (AttributeError, RuntimeError, ValueError) as error:
         print(f"torch's dynamic quantisation: {type(error).__name__}: {str(error).splitlines()[0]}")
         return None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--weights", type=Path, default=DEFAULT_WEIGHTS)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, default=Path("out/onnx_step.json"))
     options = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {keep_to_one_core()}")
+    print(
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {keep_to_one_core()}"
+    )
     sound = torch.from_numpy(speech(options.seconds))[None]
-    network = lay_out_for_hops(load_weights(options.weights)[0])
+    network = pretranspose_linear_weights(load_weights(options.weights)[0])
     models: dict[str, Any] = {"torch float32": network}
     sizes = {"torch float32": sum(p.numel() * 4 for p in network.parameters())}
     if (by_torch := quantised_by_torch(load_weights(options.weights)[0])) is not None:
-        by_torch.init_state = network.init_state  # a quantised layer's weight no longer says its shape
+        by_torch.init_state = (
+            network.init_state
+        )  # a quantised layer's weight no longer says its shape
         models["torch int8"] = by_torch
     batched: dict[int, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -103,10 +115,16 @@ def main() -> None:
     for name, chosen in streams.items():
         rows.append(batch_row(name, chosen, sound, options.rounds))
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps([*rows, {"name": "torch in pieces", "real_time": options.seconds / whole}], indent=2))
+    options.json.write_text(
+        json.dumps(
+            [*rows, {"name": "torch in pieces", "real_time": options.seconds / whole}], indent=2
+        )
+    )
 
 
-def measured(models: dict[str, Any], sizes: dict[str, int], sound: torch.Tensor, rounds: int) -> list[dict[str, Any]]:
+def measured(
+    models: dict[str, Any], sizes: dict[str, int], sound: torch.Tensor, rounds: int
+) -> list[dict[str, Any]]:
     """Time every model in turns, print the table, return its rows."""
     best: dict[str, np.ndarray] = {}
     motions: dict[str, torch.Tensor] = {}
@@ -116,17 +134,21 @@ def measured(models: dict[str, Any], sizes: dict[str, int], sound: torch.Tensor,
             if name not in best or times.mean() < best[name].mean():
                 best[name] = times
     first = next(iter(best))
-    print(f"{'':26} {'MB':>6} {'P50':>6} {'P95':>6} {'P99 ms':>7} {'x real time':>12} {'x torch':>8}   error: mean, largest")
+    print(
+        f"{'':26} {'MB':>6} {'P50':>6} {'P95':>6} {'P99 ms':>7} {'x real time':>12} {'x torch':>8}   error: mean, largest"
+    )
     rows = []
     for name, times in best.items():
         difference = (motions[name].clamp(0, 1) - motions[first].clamp(0, 1)).abs()
         row = {
-            "name": name, "mb": sizes[name] / 1e6 if name in sizes else None,
+            "name": name,
+            "mb": sizes[name] / 1e6 if name in sizes else None,
             **{f"p{p}": float(np.percentile(times, p)) for p in (50, 95, 99)},
             "real_time": float(1000 / models[name].config.fps / times.mean()),
             "ratio": float(best[first].mean() / times.mean()),
-            "error_mean": float(difference.mean()), "error_largest": float(difference.max()),
-        }  # fmt: skip
+            "error_mean": float(difference.mean()),
+            "error_largest": float(difference.max()),
+        }
         rows.append(row)
         size = f"{row['mb']:6.1f}" if row["mb"] else f"{'-':>6}"
         print(
@@ -136,12 +158,19 @@ def measured(models: dict[str, Any], sizes: dict[str, int], sound: torch.Tensor,
     return rows
 
 
-def batch_row(name: str, chosen: Callable[[int], Any], sound: torch.Tensor, rounds: int) -> dict[str, Any]:
+def batch_row(
+    name: str, chosen: Callable[[int], Any], sound: torch.Tensor, rounds: int
+) -> dict[str, Any]:
     """P50 of a hop over the number of streams, printed and returned; ten seconds each."""
     cells = {}
     for batch in BATCHES:
-        streams = torch.cat([sound.roll(-i * 16000 * 2, dims=1) for i in range(batch)])[:, : 10 * 16000]
-        cells[batch] = min(float(np.percentile(hop_times(chosen(batch), streams)[0], 50)) / batch for _ in range(rounds))
+        streams = torch.cat([sound.roll(-i * 16000 * 2, dims=1) for i in range(batch)])[
+            :, : 10 * 16000
+        ]
+        cells[batch] = min(
+            float(np.percentile(hop_times(chosen(batch), streams)[0], 50)) / batch
+            for _ in range(rounds)
+        )
     print(f"{name:28}" + "".join(f"{value:10.3f}" for value in cells.values()))
     return {"name": f"{name} in batches", "milliseconds_a_stream": cells}
 

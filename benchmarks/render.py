@@ -24,12 +24,19 @@ from rich.console import Console
 from rich.table import Table
 
 from jambatalk.audio import Speech
+from jambatalk.face.deform import AnimatedMesh
 from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
-from jambatalk.render import Renderer, frame_face, reference, write_video
-from jambatalk.render.raster import TWO_SIDED, bin_triangles, project, raster_rows, sample_offsets
-from jambatalk.render.workers import processors
-from jambatalk.render.worn import WornMotion
+from jambatalk.render import Renderer, frame_face, write_video
+from jambatalk.render import rasterizer as reference
+from jambatalk.render.rasterizer import (
+    TWO_SIDED,
+    bin_triangles,
+    project,
+    raster_rows,
+    sample_offsets,
+)
+from jambatalk.render.threads import processors
 
 FPS = 25
 SIZES = ((256, 256), (512, 512), (1080, 1080))
@@ -41,10 +48,16 @@ def talking(seconds: float) -> Motion:
     t = np.arange(round(seconds * FPS)) / FPS
     weights = np.zeros((len(t), len(face.names)), np.float32)
     weights[:, face.names.index("jawOpen")] = 0.3 - 0.3 * np.cos(2 * np.pi * 3 * t)
-    weights[:, face.names.index("mouthSmileLeft")] = weights[:, face.names.index("mouthSmileRight")] = 0.3
-    pose = np.stack([0.06 * np.sin(2 * t), 0.25 * np.sin(t), 0.05 * np.sin(1.3 * t)], 1).astype(np.float32)
+    weights[:, face.names.index("mouthSmileLeft")] = weights[
+        :, face.names.index("mouthSmileRight")
+    ] = 0.3
+    pose = np.stack([0.06 * np.sin(2 * t), 0.25 * np.sin(t), 0.05 * np.sin(1.3 * t)], 1).astype(
+        np.float32
+    )
     hum = 0.1 * np.sin(2 * np.pi * 140 * np.arange(round(seconds * 16000)) / 16000)
-    return Motion(FPS, weights, face.names, head_pose=pose, speech=Speech(hum.astype(np.float32)), face=face)
+    return Motion(
+        FPS, weights, face.names, head_pose=pose, speech=Speech(hum.astype(np.float32)), face=face
+    )
 
 
 def milliseconds(work: Callable[[int], object], frames: int) -> tuple[float, float, float]:
@@ -62,34 +75,50 @@ def milliseconds(work: Callable[[int], object], frames: int) -> tuple[float, flo
     return float(np.median(wall)), float(np.percentile(wall, 95)), float(np.median(busy))
 
 
-def visible(vertices: np.ndarray, triangles: np.ndarray, size: tuple[int, int], plain: bool) -> np.ndarray:
+def visible(
+    vertices: np.ndarray, triangles: np.ndarray, size: tuple[int, int], plain: bool
+) -> np.ndarray:
     """The triangle each of four samples per pixel sees, by the fast or by the plain rasteriser."""
     width, height = size
     camera = frame_face(default_head(), width / height)
-    view = np.ascontiguousarray((vertices - np.array(camera.position)) @ camera.rotation().T, np.float32)
+    view = np.ascontiguousarray(
+        (vertices - np.array(camera.position)) @ camera.rotation().T, np.float32
+    )
     screen, near = project(view, camera.focal(height), width, height)
     sides, offsets = np.full(len(triangles), TWO_SIDED, np.uint8), sample_offsets(2)
     if plain:
         return reference.draw(screen, near, triangles, sides, width, height, offsets)[0]
     _, items = bin_triangles(screen, near, triangles, sides, width, height, height)
     ids = np.full((height, width, len(offsets)), -1, np.int32)
-    raster_rows(screen, near, triangles, items, 0, height, offsets, ids, np.zeros(ids.shape, np.float32))
+    raster_rows(
+        screen, near, triangles, items, 0, height, offsets, ids, np.zeros(ids.shape, np.float32)
+    )
     return ids
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--frames", type=int, default=60, help="frames measured in each row")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the video")
     parser.add_argument("--json", type=Path, default=Path("out/render.json"))
     options = parser.parse_args()
     motion = talking(max(options.seconds, 1.0))
     face = default_head()
-    worn = WornMotion(motion)
+    worn = AnimatedMesh(motion)
     rows: list[dict[str, Any]] = []
 
     def row(what: str, median: float, high: float, busy: float, ratio: str) -> None:
-        rows.append({"what": what, "median_ms": median, "p95_ms": high, "processor_ms": busy, "ratio": ratio})
+        rows.append(
+            {
+                "what": what,
+                "median_ms": median,
+                "p95_ms": high,
+                "processor_ms": busy,
+                "ratio": ratio,
+            }
+        )
         print(f"  {what}: {median:.1f} ms", file=sys.stderr)
 
     single: dict[tuple[int, int], float] = {}
@@ -138,11 +167,17 @@ def main() -> None:
         "video_megabytes": megabytes,
         "video_fps": 1000 / took,
     }
-    table = Table(title=f"Drawing a head of {len(face.triangles)} triangles on {processors()} processors, load {machine['load']}")
+    table = Table(
+        title=f"Drawing a head of {len(face.triangles)} triangles on {processors()} processors, load {machine['load']}"
+    )
     for name in ("what", "median ms", "P95 ms", "processor ms", "ratio"):
         table.add_column(name, justify="left" if name in ("what", "ratio") else "right")
     for one in rows:
-        table.add_row(one["what"], *(f"{one[key]:.1f}" for key in ("median_ms", "p95_ms", "processor_ms")), one["ratio"])
+        table.add_row(
+            one["what"],
+            *(f"{one[key]:.1f}" for key in ("median_ms", "p95_ms", "processor_ms")),
+            one["ratio"],
+        )
     Console(width=120).print(table)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2))

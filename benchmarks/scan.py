@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 
-from jambatalk.nn.backend import chosen_backend, use_backend
-from jambatalk.nn.conv import causal_conv
-from jambatalk.nn.scan import selective_scan
+from jambatalk.models.layers import causal_conv
+from jambatalk.ops.backend import chosen_backend, use_backend
+from jambatalk.ops.selective_scan import selective_scan
 
 WIDTH, STATES, KERNEL = 1024, 16, 4
 # The loop's graph keeps every step: at 30,000 steps several (B, D, N) tensors each, 10 GB and more.
@@ -55,7 +55,11 @@ def scan_inputs(length: int, fused: bool, device: str) -> dict[str, Any]:
         return torch.randn(*shape, generator=g).to(device)
 
     delta = normal(1, length, WIDTH)
-    extra = {"z": normal(1, length, WIDTH), "delta_bias": normal(WIDTH), "delta_softplus": True} if fused else {}
+    extra = (
+        {"z": normal(1, length, WIDTH), "delta_bias": normal(WIDTH), "delta_softplus": True}
+        if fused
+        else {}
+    )
     return {
         "u": normal(1, length, WIDTH),
         "delta": delta - 2 if fused else delta.sigmoid() * 0.1,
@@ -70,12 +74,22 @@ def scan_inputs(length: int, fused: bool, device: str) -> dict[str, Any]:
 
 def conv_inputs(length: int, device: str) -> dict[str, Any]:
     g = torch.Generator().manual_seed(0)
-    shapes = {"x": (1, length, WIDTH), "weight": (KERNEL, WIDTH), "bias": (WIDTH,), "state": (1, KERNEL - 1, WIDTH)}
-    return {name: torch.randn(*shape, generator=g).to(device) for name, shape in shapes.items()} | {"silu": True}
+    shapes = {
+        "x": (1, length, WIDTH),
+        "weight": (KERNEL, WIDTH),
+        "bias": (WIDTH,),
+        "state": (1, KERNEL - 1, WIDTH),
+    }
+    return {name: torch.randn(*shape, generator=g).to(device) for name, shape in shapes.items()} | {
+        "silu": True
+    }
 
 
 def forward_backward(operation: Callable[..., Any], inputs: dict[str, Any]) -> Callable[[], object]:
-    own = {name: x.clone().requires_grad_() if isinstance(x, torch.Tensor) else x for name, x in inputs.items()}
+    own = {
+        name: x.clone().requires_grad_() if isinstance(x, torch.Tensor) else x
+        for name, x in inputs.items()
+    }
     leaves = [x for x in own.values() if isinstance(x, torch.Tensor)]
 
     def run() -> object:
@@ -85,7 +99,9 @@ def forward_backward(operation: Callable[..., Any], inputs: dict[str, Any]) -> C
     return run
 
 
-def row(name: str, length: int, operation: Callable[..., Any], inputs: dict[str, Any], backward: bool) -> dict[str, Any]:
+def row(
+    name: str, length: int, operation: Callable[..., Any], inputs: dict[str, Any], backward: bool
+) -> dict[str, Any]:
     """One comparison; the reference only where it fits."""
     run = forward_backward(operation, inputs) if backward else lambda: operation(**inputs)
     with torch.set_grad_enabled(backward):
@@ -95,7 +111,9 @@ def row(name: str, length: int, operation: Callable[..., Any], inputs: dict[str,
             with use_backend("reference"):
                 slow = best(run, seconds=0.5, least=2)
     # Tensors of (B, L, D): read and written once; the backward reads the forward's inputs again and writes a gradient for each.
-    tensors = 1 + sum(isinstance(x, torch.Tensor) and x.shape[-2:] == (length, WIDTH) for x in inputs.values())
+    tensors = 1 + sum(
+        isinstance(x, torch.Tensor) and x.shape[-2:] == (length, WIDTH) for x in inputs.values()
+    )
     updates = length * WIDTH * (STATES if operation is selective_scan else KERNEL)
     moved = 4 * length * WIDTH * tensors * (3 if backward else 1)
     return {
@@ -110,14 +128,18 @@ def row(name: str, length: int, operation: Callable[..., Any], inputs: dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--lengths", type=int, nargs="+", default=[300, 3000, 30000])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, default=Path("out/scan.json"))
     options = parser.parse_args()
     kernel, reason = chosen_backend("selective_scan", options.device)
     machine = platform.processor() or platform.machine()
-    print(f"{machine}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads; {kernel}: {reason}")
+    print(
+        f"{machine}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads; {kernel}: {reason}"
+    )
     print(f"width {WIDTH}, {STATES} states, convolution over {KERNEL} steps, float32, batch 1")
     head = f"{'operation':36} {'length':>7} {kernel + ' ms':>10} {'torch ms':>10} {'ratio':>7} {'updates/ns':>10} {'GB/s':>6}"
     print(head)
@@ -139,10 +161,20 @@ def main() -> None:
                     f" {found['updates_per_ns']:10.2f} {found['GB_per_s']:6.1f}",
                     flush=True,
                 )
-    print(f"torch's loop forward + backward is not run beyond {LONGEST_LOOP_BACKWARD} steps: its graph would take over 10 GB.")
+    print(
+        f"torch's loop forward + backward is not run beyond {LONGEST_LOOP_BACKWARD} steps: its graph would take over 10 GB."
+    )
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(
-        json.dumps({"kernel": kernel, "machine": machine, "threads": torch.get_num_threads(), "rows": rows}, indent=2)
+        json.dumps(
+            {
+                "kernel": kernel,
+                "machine": machine,
+                "threads": torch.get_num_threads(),
+                "rows": rows,
+            },
+            indent=2,
+        )
     )
 
 

@@ -23,7 +23,7 @@ import torch
 
 import jambatalk
 from jambatalk.audio import Speech
-from jambatalk.nn.backend import use_backend
+from jambatalk.ops.backend import use_backend
 from jambatalk.talker import Talker
 
 DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
@@ -74,8 +74,12 @@ def hop_times(talker: Talker, samples: np.ndarray) -> np.ndarray:
 
 def fresh(code: str, *arguments: str) -> tuple[float, float]:
     """(seconds that the code printed, peak resident MB) of a new process."""
-    watched = f"{code}\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
-    done = subprocess.run([sys.executable, "-c", watched, *arguments], capture_output=True, text=True, check=True)
+    watched = (
+        f"{code}\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", watched, *arguments], capture_output=True, text=True, check=True
+    )
     seconds, peak = done.stdout.split()
     return float(seconds), float(peak) / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
@@ -99,18 +103,34 @@ def main() -> None:
         video, peak = fresh(VIDEO, wav, str(Path(folder) / "minute.mp4"))
     rows = [
         ("speech to motion, 60 s", f"{offline:.2f} s", f"{60 / offline:.0f} x real time"),
-        ("the same, plain torch kernels", f"{reference:.2f} s", f"{reference / offline:.1f} x the numba kernels' time"),
-        ("streaming hop of 40 ms, P50", f"{np.percentile(hops, 50):.2f} ms", f"{40 / np.percentile(hops, 50):.1f} x real time"),
-        ("streaming hop of 40 ms, P99", f"{np.percentile(hops, 99):.2f} ms", f"{40 / np.percentile(hops, 99):.1f} x real time"),
+        (
+            "the same, plain torch kernels",
+            f"{reference:.2f} s",
+            f"{reference / offline:.1f} x the numba kernels' time",
+        ),
+        (
+            "streaming hop of 40 ms, P50",
+            f"{np.percentile(hops, 50):.2f} ms",
+            f"{40 / np.percentile(hops, 50):.1f} x real time",
+        ),
+        (
+            "streaming hop of 40 ms, P99",
+            f"{np.percentile(hops, 99):.2f} ms",
+            f"{40 / np.percentile(hops, 99):.1f} x real time",
+        ),
         ("60 s to 512x512 mp4, fresh process", f"{video:.1f} s", f"{60 / video:.2f} x real time"),
         ("peak memory of that", f"{peak:.0f} MB", ""),
         ("import, load and first result", f"{first:.1f} s", ""),
     ]
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    )
     for name, value, ratio in rows:
         print(f"{name:36} {value:>10}   {ratio}")
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps({name: [value, ratio] for name, value, ratio in rows}, indent=2))
+    options.json.write_text(
+        json.dumps({name: [value, ratio] for name, value, ratio in rows}, indent=2)
+    )
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def pushed(talker: Talker, samples: np.ndarray) -> np.ndarray:
 
 def exported(weights: Path, folder: Path, int8: bool = False, batch: int = 1) -> Path | None:
     """An ONNX export of ``weights`` in ``folder``; None without the extra."""
-    from jambatalk.deploy.writing import export_step
+    from jambatalk.export.export import export_step
 
     path = folder / f"{weights.stem}-{batch}{'-int8' if int8 else ''}.onnx"
     try:
@@ -77,20 +77,24 @@ def exported(weights: Path, folder: Path, int8: bool = False, batch: int = 1) ->
 
 def onnx_talker(path: Path) -> Talker:
     """A talker whose network is an exported step."""
-    from jambatalk.deploy.onnx_model import load_onnx
+    from jambatalk.export.runtime import load_onnx
 
     model, names, _ = load_onnx(path)
     return Talker(model, names, path)  # type: ignore[arg-type]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--weights", type=Path, nargs="*", default=[DEFAULT_WEIGHTS])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("out/stream_hop.json"))
     options = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {keep_to_one_core()}")
+    print(
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {keep_to_one_core()}"
+    )
     samples = speech(options.seconds)
     talkers: dict[str, Talker] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +106,9 @@ def main() -> None:
         for _ in range(options.rounds):
             for name, talker in talkers.items():
                 times = pushed(talker, samples)
-                if name not in best or np.percentile(times[:, 0], 99) < np.percentile(best[name][:, 0], 99):
+                if name not in best or np.percentile(times[:, 0], 99) < np.percentile(
+                    best[name][:, 0], 99
+                ):
                     best[name] = times
     print(
         f"{'milliseconds a frame':26} {'P50':>7} {'P95':>7} {'P99':>7} {'worst':>7}   {'P99 at work':>11}   {'40 ms / P99':>11}"
@@ -117,8 +123,17 @@ def main() -> None:
             f"{name:26} {p50:7.2f} {p95:7.2f} {p99:7.2f} {clock.max():7.2f}   {work:11.2f}   {40 / p99:11.1f}   "
             f"P50 {first / p50:.2f} x as fast as {next(iter(best))}"
         )
-        rows.append({"name": name, "p50": p50, "p95": p95, "p99": p99, "worst": clock.max(), "p99_at_work": work,
-                     "ratio": first / p50})  # fmt: skip
+        rows.append(
+            {
+                "name": name,
+                "p50": p50,
+                "p95": p95,
+                "p99": p99,
+                "worst": clock.max(),
+                "p99_at_work": work,
+                "ratio": first / p50,
+            }
+        )
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(rows, indent=2))
 

@@ -45,8 +45,17 @@ def main() -> None:
         if done == 1 or done % 10 == 0 or done == options.minutes:
             now = resident_mb()
             first = rows[0]["resident_mb"] if rows else now
-            rows.append({"minutes": done, "resident_mb": now, "ratio": now / first, "seconds": time.perf_counter() - started})
-            print(f"{done:4d} min   {now:7.1f} MB   {now / first:.3f} x the first minute's   {rows[-1]['seconds']:.0f} s")
+            rows.append(
+                {
+                    "minutes": done,
+                    "resident_mb": now,
+                    "ratio": now / first,
+                    "seconds": time.perf_counter() - started,
+                }
+            )
+            print(
+                f"{done:4d} min   {now:7.1f} MB   {now / first:.3f} x the first minute's   {rows[-1]['seconds']:.0f} s"
+            )
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(rows, indent=2))
 

@@ -14,13 +14,15 @@ from pathlib import Path
 
 import torch
 
-from jambatalk.checkpoint import file_sha256, load_weights, save_weights
 from jambatalk.errors import InputError
-from jambatalk.training.start import start_network
+from jambatalk.models.checkpoint import file_sha256, load_weights, save_weights
+from jambatalk.training.trainer import start_network
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
     parser.add_argument("--share", type=float, default=0.6, help="of AFTER, 0 to 1")

@@ -25,7 +25,7 @@ from head.mouth import jaw_motions, mouth_fits
 from head.teeth import teeth_parts
 from head.thin import thinned
 from head.tongue import tongue_part
-from jambatalk.face.asset import write_face
+from jambatalk.face.face import write_face
 
 ASSET = Path(__file__).parents[1] / "src" / "jambatalk" / "assets" / "head.npz"
 
@@ -63,7 +63,9 @@ def main() -> None:
     face = assemble(parts, (int(upper), int(lower)))
     write_face(face, options.output)
     size = options.output.stat().st_size
-    print(f"{options.output}: {len(face.vertices)} vertices, {len(face.triangles)} triangles, {size / 1e6:.2f} MB")
+    print(
+        f"{options.output}: {len(face.vertices)} vertices, {len(face.triangles)} triangles, {size / 1e6:.2f} MB"
+    )
 
 
 if __name__ == "__main__":

@@ -18,13 +18,22 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from jambatalk.data.clip import RATE, Clip
-from jambatalk.data.corpus import load_clips
+from jambatalk.atomic import atomic_write
+from jambatalk.audio import SAMPLE_RATE
+from jambatalk.datasets.clip import Clip
+from jambatalk.datasets.registry import load_clips
 from jambatalk.errors import InputError
-from jambatalk.evaluation.grid_protocol import SPLITS, GridScore, Predictor, predict, score_gaps, score_weights, shuffled
+from jambatalk.evaluation.protocols.grid import (
+    SPLITS,
+    GridScore,
+    Predictor,
+    predict,
+    score_gaps,
+    score_weights,
+    shuffled,
+)
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
-from jambatalk.files import replacing
 
 
 def talker_predictor(model: str, face: Face) -> tuple[Predictor, dict[str, object]]:
@@ -35,9 +44,11 @@ def talker_predictor(model: str, face: Face) -> tuple[Predictor, dict[str, objec
     talker = jambatalk.load() if model == "default" else jambatalk.load(model)
 
     def animate(clip: Clip) -> tuple[np.ndarray, float]:
-        motion = talker.animate(Speech(clip.samples, RATE))
+        motion = talker.animate(Speech(clip.samples, SAMPLE_RATE))
         if motion.weights is None:
-            raise InputError(f"{model} gives vertex offsets; this protocol needs weights on the default head's shapes")
+            raise InputError(
+                f"{model} gives vertex offsets; this protocol needs weights on the default head's shapes"
+            )
         weights = np.zeros((len(motion), len(face.names)), np.float32)
         weights[:, face.columns(motion.names)] = motion.weights
         return weights, motion.fps
@@ -53,12 +64,23 @@ def score_all(model: str, clips: list[Clip], face: Face) -> list[GridScore]:
         rows.append(score_weights("model", clips, weights, face))
         partner = shuffled(clips)
         by_id = {clip.id: weights[partner[clip.id].id] for clip in clips}
-        resized = {clip.id: by_id[clip.id][np.minimum(np.arange(clip.frames), len(by_id[clip.id]) - 1)] for clip in clips}
+        resized = {
+            clip.id: by_id[clip.id][np.minimum(np.arange(clip.frames), len(by_id[clip.id]) - 1)]
+            for clip in clips
+        }
         rows.append(score_weights("model, shuffled audio", clips, resized, face))
     rest = {clip.id: np.zeros((clip.frames, len(face.names)), np.float32) for clip in clips}
     rows.append(score_weights("static face", clips, rest, face))
-    rows.append(score_weights("truth as worn", clips, {clip.id: clip.weights for clip in clips}, face))
-    rows.append(score_gaps("truth as measured", clips, {clip.id: clip.gap for clip in clips if clip.gap is not None}))
+    rows.append(
+        score_weights("truth as worn", clips, {clip.id: clip.weights for clip in clips}, face)
+    )
+    rows.append(
+        score_gaps(
+            "truth as measured",
+            clips,
+            {clip.id: clip.gap for clip in clips if clip.gap is not None},
+        )
+    )
     return rows
 
 
@@ -78,7 +100,9 @@ COLUMNS: tuple[tuple[str, Callable[[GridScore], str]], ...] = (
 
 
 def print_table(rows: list[GridScore], console: Console) -> None:
-    table = Table(title="GRID: lip gap on the default head against the tracked gap (correlation; closure; lag)")
+    table = Table(
+        title="GRID: lip gap on the default head against the tracked gap (correlation; closure; lag)"
+    )
     table.add_column("")
     for title, _ in COLUMNS:
         table.add_column(title, justify="right")
@@ -95,9 +119,16 @@ def print_table(rows: list[GridScore], console: Console) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", help='weights file, "default", or "none" for the controls alone')
-    parser.add_argument("--data", type=Path, required=True, help="the GRID folder (clips.jsonl, motion.npz, face468.npz, audio/)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="the GRID folder (clips.jsonl, motion.npz, face468.npz, audio/)",
+    )
     parser.add_argument("--json", type=Path, help="write every number here")
     parser.add_argument("--cache", type=Path, help="folder in which the carried motion is kept")
     options = parser.parse_args()
@@ -107,8 +138,12 @@ def main() -> int:
         rows = score_all(options.model, clips, face)
         print_table(rows, Console(width=170))
         if options.json:
-            with replacing(options.json) as temporary:
-                report = {"model": options.model, "clips": len(clips), "rows": [row.as_dict() for row in rows]}
+            with atomic_write(options.json) as temporary:
+                report = {
+                    "model": options.model,
+                    "clips": len(clips),
+                    "rows": [row.as_dict() for row in rows],
+                }
                 temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -22,9 +22,15 @@ from playwright.sync_api import sync_playwright
 
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 ARGUMENTS = [
-    "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--autoplay-policy=no-user-gesture-required",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run",
-]  # fmt: skip
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--autoplay-policy=no-user-gesture-required",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 def main() -> None:
@@ -32,12 +38,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/images"))
     parser.add_argument("--at", type=float, default=3.0, help="media time of the sample to show")
-    parser.add_argument("--gap", type=float, default=0.006, help="metres between the lips, at least")
+    parser.add_argument(
+        "--gap", type=float, default=0.006, help="metres between the lips, at least"
+    )
     parser.add_argument("--zoom", type=int, default=0, help="steps nearer")
     parser.add_argument("--only", default="", help="a part of the names, such as phone or dark")
     parser.add_argument("--scale", type=float, default=1.0, help="pixels per CSS pixel")
     parser.add_argument("--identity", default="default")
-    parser.add_argument("--open", default="", help="click this element first, such as #settings-open")
+    parser.add_argument(
+        "--open", default="", help="click this element first, such as #settings-open"
+    )
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     jobs = tempfile.TemporaryDirectory()
@@ -50,7 +60,9 @@ def main() -> None:
     try:
         address = _address(server)
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"), args=ARGUMENTS
+            )
             for size, (width, height) in SIZES.items():
                 for theme in ("light", "dark"):
                     name = f"live-{size}-{theme}"
@@ -71,15 +83,27 @@ def _address(server: subprocess.Popen[str]) -> str:
     raise SystemExit("the server did not start")
 
 
-def _picture(browser: Any, address: str, chosen: argparse.Namespace, name: str, size: tuple[int, int], theme: Any) -> None:
+def _picture(
+    browser: Any,
+    address: str,
+    chosen: argparse.Namespace,
+    name: str,
+    size: tuple[int, int],
+    theme: Any,
+) -> None:
     context = browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme=theme, device_scale_factor=chosen.scale,
-        has_touch=size[0] < 500, is_mobile=size[0] < 500,
-    )  # fmt: skip
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme=theme,
+        device_scale_factor=chosen.scale,
+        has_touch=size[0] < 500,
+        is_mobile=size[0] < 500,
+    )
     page = context.new_page()
     page.on("console", lambda message: print(f"{name}: {message.type}: {message.text}"))
     page.on("pageerror", lambda error: print(f"{name}: {error}"))
-    page.add_init_script(f"localStorage.setItem('jambatalk', JSON.stringify({{identity: {chosen.identity!r}}}))")
+    page.add_init_script(
+        f"localStorage.setItem('jambatalk', JSON.stringify({{identity: {chosen.identity!r}}}))"
+    )
     page.goto(address)
     page.wait_for_selector("html[data-ready]", timeout=60_000)
     page.focus("#stage")
@@ -100,7 +124,9 @@ def _picture(browser: Any, address: str, chosen: argparse.Namespace, name: str, 
     picture.convert("RGB").save(path, quality=88, subsampling=0, optimize=True, progressive=True)
     row = page.evaluate("(({t, jawOpen}) => [t, jawOpen])(window.jambatalk.shown.at(-1))")
     rate = page.evaluate("(r => (r.length - 1) / (r.at(-1).at - r[0].at))(window.jambatalk.shown)")
-    print(f"{path}: {path.stat().st_size // 1000} kB, t {row[0]:.2f} s, jawOpen {row[1]:.2f}, {rate:.1f} pictures a second")
+    print(
+        f"{path}: {path.stat().st_size // 1000} kB, t {row[0]:.2f} s, jawOpen {row[1]:.2f}, {rate:.1f} pictures a second"
+    )
     context.close()
 
 

@@ -58,7 +58,9 @@ def sung(samples: np.ndarray, pace: float = 2.0) -> np.ndarray:
     note = np.array(MELODY_HZ)[(time / NOTE_SECONDS).astype(int) % len(MELODY_HZ)]
     pitch = note * (1 + 0.012 * np.sin(2 * np.pi * 5.5 * time))
     phase = np.cumsum(pitch) / RATE
-    pulses = np.sum([np.cos(2 * np.pi * k * phase) for k in range(1, 24)], axis=0)  # below 8 kHz for every note
+    pulses = np.sum(
+        [np.cos(2 * np.pi * k * phase) for k in range(1, 24)], axis=0
+    )  # below 8 kHz for every note
     return excited(long, pulses + 0.3 * np.random.default_rng(0).standard_normal(len(long)))
 
 
@@ -69,9 +71,13 @@ def music(seconds: float) -> np.ndarray:
     beat = round(0.4 * RATE)
     for i, start in enumerate(range(0, len(out), beat)):
         time = np.arange(min(2 * beat, len(out) - start)) / RATE
-        for root in (np.array([220.0, 277.2, 329.6]) * (1.0, 1.335, 1.498)[i // 4 % 3])[: 1 + i % 3]:
+        for root in (np.array([220.0, 277.2, 329.6]) * (1.0, 1.335, 1.498)[i // 4 % 3])[
+            : 1 + i % 3
+        ]:
             for k in range(1, 8):
-                out[start : start + len(time)] += np.exp(-3 * k**0.5 * time) * np.sin(2 * np.pi * root * k * time) / k
+                out[start : start + len(time)] += (
+                    np.exp(-3 * k**0.5 * time) * np.sin(2 * np.pi * root * k * time) / k
+                )
         drum = 0.5 * np.exp(-40 * time) * rng.standard_normal(len(time))
         out[start : start + len(time)] += drum
     return (0.1 * out / out.std()).astype(np.float32)

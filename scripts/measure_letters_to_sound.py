@@ -23,13 +23,22 @@ from rich.console import Console
 from rich.table import Table
 
 from jambatalk.errors import InputError, MissingExtraError
-from jambatalk.live.spoken.dictionary import dictionary
-from jambatalk.live.spoken.letters import by_rules, sound_out
+from jambatalk.text.g2p import by_rules, dictionary, sound_out
 
 LOOK_ALIKE = (
-    "P B M", "F V", "TH DH", "CH JH SH ZH", "W", "R ER", "T D N L S Z K G NG HH Y", "IY IH", "EH EY AH", "AE AA AY AW",
-    "AO OW OY", "UW UH",
-)  # fmt: skip
+    "P B M",
+    "F V",
+    "TH DH",
+    "CH JH SH ZH",
+    "W",
+    "R ER",
+    "T D N L S Z K G NG HH Y",
+    "IY IH",
+    "EH EY AH",
+    "AE AA AY AW",
+    "AO OW OY",
+    "UW UH",
+)
 """Phones that one cannot tell apart by the lips and jaw: the tongue's work inside the mouth is not seen."""
 MOUTH = {phone: number for number, group in enumerate(LOOK_ALIKE) for phone in group.split()}
 
@@ -64,7 +73,12 @@ def row(words: Mapping[str, int], known: Pronunciations, read: Reader) -> list[s
             totals[k] += times * value
     wrong, length, looks, right = totals
     weight = sum(words.values())
-    return [f"{weight:,}", f"{100 * wrong / length:.1f} %", f"{100 * looks / length:.1f} %", f"{100 * right / weight:.1f} %"]
+    return [
+        f"{weight:,}",
+        f"{100 * wrong / length:.1f} %",
+        f"{100 * looks / length:.1f} %",
+        f"{100 * right / weight:.1f} %",
+    ]
 
 
 def texts_words(path: Path, known: Pronunciations) -> Counter[str]:
@@ -73,7 +87,9 @@ def texts_words(path: Path, known: Pronunciations) -> Counter[str]:
         texts = [json.loads(line)["text"].lower() for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no clips.jsonl with texts ({type(error).__name__})") from error
-    return Counter(word for text in texts for word in re.findall(r"[a-z]+(?:'[a-z]+)*", text) if word in known)
+    return Counter(
+        word for text in texts for word in re.findall(r"[a-z]+(?:'[a-z]+)*", text) if word in known
+    )
 
 
 def half_of(word: str) -> str:
@@ -85,25 +101,43 @@ def print_worst(words: Mapping[str, int], known: Pronunciations, count: int) -> 
     """Words with the most errors: what to write the next rule for."""
     ranked = sorted(words, key=lambda word: (-words[word] * errors(word, known, by_rules)[2], word))
     for word in ranked[:count]:
-        print(f"{words[word]:4d} {word:16s} {' '.join(by_rules(word)):40s} {' / '.join(' '.join(p) for p in known[word])}")
+        print(
+            f"{words[word]:4d} {word:16s} {' '.join(by_rules(word)):40s} {' / '.join(' '.join(p) for p in known[word])}"
+        )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clips", type=Path, help="clips.jsonl of the corpus of synthetic voices")
-    parser.add_argument("--half", choices=("develop", "test"), default="test", help="which half of the words")
-    parser.add_argument("--every", type=int, default=10, help="of the dictionary's words, every n-th")
-    parser.add_argument("--worst", type=int, default=0, help="show so many words that are read worst")
+    parser.add_argument(
+        "--half", choices=("develop", "test"), default="test", help="which half of the words"
+    )
+    parser.add_argument(
+        "--every", type=int, default=10, help="of the dictionary's words, every n-th"
+    )
+    parser.add_argument(
+        "--worst", type=int, default=0, help="show so many words that are read worst"
+    )
     options = parser.parse_args()
     try:
         known = dictionary()
         if not known:
-            raise MissingExtraError('measuring needs the dictionary of pocketsphinx: pip install "jambatalk[align]"')
-        plain = [word for word in known if re.fullmatch("[a-z]{2,}", word) and half_of(word) == options.half]
+            raise MissingExtraError(
+                'measuring needs the dictionary of pocketsphinx: pip install "jambatalk[align]"'
+            )
+        plain = [
+            word
+            for word in known
+            if re.fullmatch("[a-z]{2,}", word) and half_of(word) == options.half
+        ]
         sets = {f"dictionary, every {options.every}th word": Counter(plain[:: options.every])}
         if options.clips:
             occurring = texts_words(options.clips, known)
-            chosen = {word: times for word, times in occurring.items() if half_of(word) == options.half}
+            chosen = {
+                word: times for word, times in occurring.items() if half_of(word) == options.half
+            }
             sets["texts' words, once each"] = Counter(dict.fromkeys(chosen, 1))
             sets["texts' words, as often as they occur"] = Counter(chosen)
         table = Table(title=f"letters to sound, half {options.half!r} of the words")

@@ -12,8 +12,8 @@ from importlib.resources import files
 import numpy as np
 
 from jambatalk.audio import Speech
-from jambatalk.face.arkit import ARKIT_NAMES
-from jambatalk.life import Life, LifeSettings
+from jambatalk.face.head import ARKIT_NAMES
+from jambatalk.idle import IdleMotion, IdleSettings
 
 MINUTES = 5
 FPS = 25.0
@@ -25,13 +25,13 @@ def measure(samples: np.ndarray, seeds: int) -> dict[str, float]:
     rest = np.zeros((int(MINUTES * 60 * FPS), len(ARKIT_NAMES)), np.float32)
     found: dict[str, list[float]] = {}
     for seed in range(seeds):
-        life = Life(LifeSettings(seed=seed), ARKIT_NAMES, FPS)
+        life = IdleMotion(IdleSettings(seed=seed), ARKIT_NAMES, FPS)
         began = time.perf_counter()
         for k in range(len(rest)):  # frame by frame, as a session does
             life.hear(sound[640 * k : 640 * (k + 1)])
             life.apply(rest[k : k + 1])
         cost = time.perf_counter() - began
-        again = Life(LifeSettings(seed=seed), ARKIT_NAMES, FPS)
+        again = IdleMotion(IdleSettings(seed=seed), ARKIT_NAMES, FPS)
         again.hear(sound)
         weights, pose = again.apply(rest)
         if pose is None:
@@ -40,11 +40,13 @@ def measure(samples: np.ndarray, seeds: int) -> dict[str, float]:
         degrees = np.degrees(pose)
         values = {
             "blinks a minute": float((closed[1:] & ~closed[:-1]).sum() / MINUTES),
-            "pitch sd": float(degrees[:, 0].std()), "yaw sd": float(degrees[:, 1].std()), "roll sd": float(degrees[:, 2].std()),
+            "pitch sd": float(degrees[:, 0].std()),
+            "yaw sd": float(degrees[:, 1].std()),
+            "roll sd": float(degrees[:, 2].std()),
             "largest angle": float(np.abs(degrees).max()),
             "fastest a second": float(np.abs(np.diff(degrees, axis=0)).max() * FPS),
             "us a frame": 1e6 * cost / len(rest),
-        }  # fmt: skip
+        }
         for name, value in values.items():
             found.setdefault(name, []).append(value)
     return {name: float(np.mean(values)) for name, values in found.items()}

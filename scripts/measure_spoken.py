@@ -2,7 +2,7 @@
 
     python scripts/measure_spoken.py ../shared/data/tts
 
-Half of the sentences (by a checksum) give the mean times of phones, printed as in live/spoken/timing.py; the other half
+Half of the sentences (by a checksum) give the mean times of phones, printed as in text/timing.py; the other half
 tells how the text's motion does against the phone model's motion for the voice's own phones: correlation of the inner-lip gap
 when both only begin and end together, and when it is known where each word begins (browsers report that, and
 web/src/takes/spoken.js goes by it); share of the voice's bilabials during which the text's lips meet.
@@ -22,15 +22,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from jambatalk.data.clip import Timed
-from jambatalk.data.phone_motion import load_phone_motion
-from jambatalk.data.phones import BILABIALS, PHONES, SILENCE, VOWELS, tidy
 from jambatalk.errors import InputError
-from jambatalk.evaluation.opening import correlation
-from jambatalk.evaluation.phone_motion import SHUT_MM
+from jambatalk.evaluation.metrics.mouth import correlation
+from jambatalk.evaluation.protocols.default_weights import SHUT_MM
 from jambatalk.face.head import default_head
-from jambatalk.live.spoken import dictionary as dictionaries
-from jambatalk.live.spoken.timing import timeline
+from jambatalk.text import g2p as dictionaries
+from jambatalk.text.phone_motion import load_phone_motion
+from jambatalk.text.phones import BILABIALS, PHONES, SILENCE, VOWELS, Timed, tidy
+from jambatalk.text.timing import timeline
 
 FPS = 50.0
 
@@ -38,7 +37,9 @@ FPS = 50.0
 def read(folder: Path) -> list[dict[str, Any]]:
     """The lines of clips.jsonl. InputError when there are none."""
     try:
-        return [json.loads(line) for line in (folder / "clips.jsonl").read_text("utf-8").splitlines()]
+        return [
+            json.loads(line) for line in (folder / "clips.jsonl").read_text("utf-8").splitlines()
+        ]
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} has no clips.jsonl of synthetic voices ({error})") from error
 
@@ -57,14 +58,18 @@ def mean_times(rows: list[dict[str, Any]]) -> tuple[dict[str, float], float]:
         for k, (phone, start, end) in enumerate(phones):
             if phone == SILENCE:
                 continue
-            after = next((j for j in range(k, len(phones)) if phones[j].text == SILENCE), len(phones))
+            after = next(
+                (j for j in range(k, len(phones)) if phones[j].text == SILENCE), len(phones)
+            )
             last = max((j for j in range(k, after) if phones[j].text in VOWELS), default=-1)
             if last > k or after - k > 4:
                 inside[phone].append(end - start)
             elif k < after - 1:  # to the very last the synthesiser gives some of the pause
                 final.append((phone, end - start))
     means = {phone: float(np.mean(times)) for phone, times in inside.items()}
-    return means, float(np.mean([seconds / means[phone] for phone, seconds in final if phone in means]))
+    return means, float(
+        np.mean([seconds / means[phone] for phone, seconds in final if phone in means])
+    )
 
 
 def word_starts(marks: list[list[Any]]) -> list[float]:
@@ -81,17 +86,24 @@ def word_starts(marks: list[list[Any]]) -> list[float]:
 
 def said_at(phones: tuple[Timed, ...], at: list[float], to: list[float]) -> list[Timed]:
     """Phones with their times moved: what was at ``at`` is at ``to``, straight lines between."""
-    return [Timed(phone, *(float(np.interp(time, at, to)) for time in (start, end))) for phone, start, end in phones]
+    return [
+        Timed(phone, *(float(np.interp(time, at, to)) for time in (start, end)))
+        for phone, start, end in phones
+    ]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="the corpus of synthetic voices")
     options = parser.parse_args()
     try:
         rows = read(options.data)
         means, longer = mean_times([row for row in rows if fits(row)])
-        print("SECONDS = {" + ", ".join(f'"{p}": {means[p]:.3f}' for p in PHONES if p in means) + "}")
+        print(
+            "SECONDS = {" + ", ".join(f'"{p}": {means[p]:.3f}' for p in PHONES if p in means) + "}"
+        )
         print(f"LENGTHENED = {longer:.2f}")
         print("lacking:", [phone for phone in PHONES if phone not in means])
         table = Table(title="motion of the text alone against that of the voice's phones")
@@ -118,7 +130,7 @@ def main() -> int:
 
 def measured(rows: list[dict[str, Any]], known: Any) -> list[str]:
     """The measures over sentences, as text."""
-    import jambatalk.live.spoken.timing as timing
+    import jambatalk.text.timing as timing
 
     timing.dictionary = lambda: known  # type: ignore[assignment]
     face, model = default_head(), load_phone_motion()
@@ -144,11 +156,22 @@ def measured(rows: list[dict[str, Any]], known: Any) -> list[str]:
             tied.append(correlation(b, gap))
             for phone, start, end in true:
                 if phone in BILABIALS:
-                    shut.append(bool((b[max(int(start * FPS) - 1, 0) : int(np.ceil(end * FPS)) + 2] < SHUT_MM).any()))
+                    shut.append(
+                        bool(
+                            (
+                                b[max(int(start * FPS) - 1, 0) : int(np.ceil(end * FPS)) + 2]
+                                < SHUT_MM
+                            ).any()
+                        )
+                    )
     return [
-        f"{len(rows)} ({len(tied)} tied)", f"{100 * np.mean(off):+.0f} % (sd {100 * np.std(off):.0f})", f"{np.mean(loose):.3f}",
-        f"{np.mean(tied):.3f}", f"{100 * np.mean(shut):.0f} %", f"{np.mean(wrong):.3f}",
-    ]  # fmt: skip
+        f"{len(rows)} ({len(tied)} tied)",
+        f"{100 * np.mean(off):+.0f} % (sd {100 * np.std(off):.0f})",
+        f"{np.mean(loose):.3f}",
+        f"{np.mean(tied):.3f}",
+        f"{100 * np.mean(shut):.0f} %",
+        f"{np.mean(wrong):.3f}",
+    ]
 
 
 if __name__ == "__main__":

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from jambatalk.data import video_mediapipe
-from jambatalk.data.clip import Clip
-from jambatalk.data.grid import GridCorpus
-from jambatalk.data.sync import loudness
-from jambatalk.data.video import VideoOptions, Videos, read_videos
-from jambatalk.data.video_pose import register
-from jambatalk.data.video_read import Pictures
-from jambatalk.data.video_take import track, track_once
+from jambatalk.datasets.av_sync import loudness
+from jambatalk.datasets.clip import Clip
+from jambatalk.datasets.readers.grid import GridCorpus
+from jambatalk.datasets.readers.video import VideoOptions, Videos, read_videos
+from jambatalk.datasets.video import tracking as video_mediapipe
+from jambatalk.datasets.video.decode import Pictures
+from jambatalk.datasets.video.timeline import register
+from jambatalk.datasets.video.tracking import track, track_once
 from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
@@ -36,7 +36,13 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a[:n], b[:n])[0, 1])
 
 
-def figures(videos: Videos, folder: Path, grid: GridCorpus, tracker: video_mediapipe.MediaPipeTracker, face: Face) -> None:
+def figures(
+    videos: Videos,
+    folder: Path,
+    grid: GridCorpus,
+    tracker: video_mediapipe.MediaPipeTracker,
+    face: Face,
+) -> None:
     """Print a line per clip."""
     known = {entry.id: grid.gap(entry) for entry in grid.select("test_unseen")}
     several = video_mediapipe.FACES
@@ -46,7 +52,9 @@ def figures(videos: Videos, folder: Path, grid: GridCorpus, tracker: video_media
         video_mediapipe.FACES = 1  # with a single face wanted, MediaPipe smooths
         take = track(folder / f"{clip.subject}.mpg", tracker)
         video_mediapipe.FACES = several
-        smooth = measured_gap(register(take.landmarks[take.found], tracker.canonical, clip.fps).positions)
+        smooth = measured_gap(
+            register(take.landmarks[take.found], tracker.canonical, clip.fps).positions
+        )
         quality = videos.quality["clips"][clip.id]
         told = {
             "gap against loudness": correlation(clip.gap, level),
@@ -56,28 +64,46 @@ def figures(videos: Videos, folder: Path, grid: GridCorpus, tracker: video_media
             "pixels of face": quality["face_width"],
             "mm of trembling": quality["jitter"],
         }
-        print(f"{clip.subject}: " + ", ".join(f"{name} {value:.4g}" for name, value in told.items()))
+        print(
+            f"{clip.subject}: " + ", ".join(f"{name} {value:.4g}" for name, value in told.items())
+        )
 
 
-def mouths(clip: Clip, folder: Path, tracker: video_mediapipe.MediaPipeTracker, cache: Path | None, face: Face) -> np.ndarray:
+def mouths(
+    clip: Clip,
+    folder: Path,
+    tracker: video_mediapipe.MediaPipeTracker,
+    cache: Path | None,
+    face: Face,
+) -> np.ndarray:
     """(H, W, 3) uint8: rows of the video's mouths, each above a row of the head's."""
     path = folder / f"{clip.subject}.mpg"
     take = track_once(path, tracker, cache)
     pictures = [picture for _, picture in Pictures(path)]
-    camera = frame_face(face).closer(tuple(face.vertices[face.regions["lips"]].mean(0).tolist()), 0.10)
+    camera = frame_face(face).closer(
+        tuple(face.vertices[face.regions["lips"]].mean(0).tolist()), 0.10
+    )
     renderer = Renderer(face, (SIZE, SIZE), camera=camera)
     pairs = []
     for frame in range(0, clip.frames, STEP):
         x, y = take.landmarks[frame, [61, 291, 13, 14], :2].mean(0).astype(int)
         crop = pictures[frame][max(0, y - 30) : y + 30, max(0, x - 30) : x + 30]
         rows, columns = (np.arange(SIZE) * size // SIZE for size in crop.shape[:2])
-        pairs.append(np.concatenate([crop[rows][:, columns], renderer.render(face.pose(clip.weights[frame]))[..., :3]]))
+        pairs.append(
+            np.concatenate(
+                [crop[rows][:, columns], renderer.render(face.pose(clip.weights[frame]))[..., :3]]
+            )
+        )
     pairs += [np.zeros_like(pairs[0])] * (-len(pairs) % ACROSS)
-    return np.concatenate([np.concatenate(pairs[i : i + ACROSS], 1) for i in range(0, len(pairs), ACROSS)])
+    return np.concatenate(
+        [np.concatenate(pairs[i : i + ACROSS], 1) for i in range(0, len(pairs), ACROSS)]
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder with video/ and grid/")
     parser.add_argument("--sheet", type=Path, help="picture to write")
     parser.add_argument("--cache", type=Path, help="folder that keeps tracks")

@@ -33,7 +33,11 @@ def main() -> None:
     frames = telling_frames(posed[:, talker.face.regions["lips"]].reshape(len(motion), -1), 6)
     eyes, mouth = talker.face.regions["eyes"], talker.face.regions["lips"]
     x, y, z = (talker.face.vertices[eyes].mean(0) + talker.face.vertices[mouth].mean(0)) / 2
-    renderer = Renderer(talker.face, (360, 360), camera=frame_face(talker.face).closer((float(x), float(y), float(z)), 0.24))
+    renderer = Renderer(
+        talker.face,
+        (360, 360),
+        camera=frame_face(talker.face).closer((float(x), float(y), float(z)), 0.24),
+    )
     images = [renderer.render(posed[i]) for i in frames]
     path.parent.mkdir(parents=True, exist_ok=True)
     save_png(contact_sheet(images, [f"{i / motion.fps:.2f} s" for i in frames], 3), path)

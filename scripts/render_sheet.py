@@ -23,12 +23,24 @@ POSES: dict[str, dict[str, float]] = {
     "neutral": {},
     "aa": {"jawOpen": 0.45, "mouthLowerDown": 0.25},
     "oo": {"jawOpen": 0.10, "mouthPucker": 0.90, "mouthFunnel": 0.30},
-    "ee": {"jawOpen": 0.09, "mouthStretch": 0.40, "mouthSmile": 0.40, "mouthUpperUp": 0.30, "mouthLowerDown": 0.50},
+    "ee": {
+        "jawOpen": 0.09,
+        "mouthStretch": 0.40,
+        "mouthSmile": 0.40,
+        "mouthUpperUp": 0.30,
+        "mouthLowerDown": 0.50,
+    },
     "m/b/p": {"mouthPress": 0.40, "mouthRollLower": 0.25, "mouthRollUpper": 0.20},
     "f/v": {"jawOpen": 0.07, "mouthRollLower": 0.50, "mouthUpperUp": 0.40},
     "sh": {"jawOpen": 0.08, "mouthFunnel": 0.60, "mouthUpperUp": 0.25, "mouthLowerDown": 0.40},
     "th": {"jawOpen": 0.17, "tongueOut": 0.42, "mouthLowerDown": 0.35, "mouthUpperUp": 0.15},
-    "smile": {"mouthSmile": 0.65, "mouthUpperUp": 0.30, "jawOpen": 0.04, "cheekSquint": 0.40, "eyeSquint": 0.30},
+    "smile": {
+        "mouthSmile": 0.65,
+        "mouthUpperUp": 0.30,
+        "jawOpen": 0.04,
+        "cheekSquint": 0.40,
+        "eyeSquint": 0.30,
+    },
     "blink": {"eyeBlink": 1.0},
     "brows up": {"browInnerUp": 0.9, "browOuterUp": 0.9, "eyeWide": 0.4},
     "look": {"eyeLookOutLeft": 0.8, "eyeLookInRight": 0.8, "eyeLookUp": 0.4},
@@ -53,7 +65,10 @@ def turned(face: Face, yaw: float) -> Camera:
 
 def pose_sheet(face: Face, size: int) -> np.ndarray:
     """(H, W, 3) uint8: every pose from the front and, below it, in three-quarter view."""
-    views = {suffix: Renderer(face, (size, size), camera=turned(face, yaw)) for suffix, yaw in (("", 0.0), (" 3/4", 38.0))}
+    views = {
+        suffix: Renderer(face, (size, size), camera=turned(face, yaw))
+        for suffix, yaw in (("", 0.0), (" 3/4", 38.0))
+    }
     names = list(POSES)
     images, labels = [], []
     for start in range(0, len(names), COLUMNS):
@@ -79,8 +94,15 @@ def people_sheet(size: int) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=IMAGES / "head_sheet.png")
-    parser.add_argument("--people", type=Path, default=IMAGES / "head_people.png", help="where the sheet of identities goes")
-    parser.add_argument("--identity", choices=IDENTITIES, help="whose poses to draw; the head itself by default")
+    parser.add_argument(
+        "--people",
+        type=Path,
+        default=IMAGES / "head_people.png",
+        help="where the sheet of identities goes",
+    )
+    parser.add_argument(
+        "--identity", choices=IDENTITIES, help="whose poses to draw; the head itself by default"
+    )
     parser.add_argument("--size", type=int, default=320, help="pixels of one picture")
     options = parser.parse_args()
     save_png(pose_sheet(default_head(options.identity), options.size), options.output)

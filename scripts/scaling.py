@@ -25,12 +25,12 @@ from typing import Any
 
 import yaml
 
-from jambatalk.ablation.run import Runner
-from jambatalk.ablation.score import RunScores, score_runs
-from jambatalk.ablation.suite import BASE, Suite, SuiteFile
+from jambatalk.atomic import atomic_write
 from jambatalk.config import read_yaml
 from jambatalk.evaluation.statistics import over_seeds
-from jambatalk.files import replacing
+from jambatalk.experiments.results import RunScores, score_runs
+from jambatalk.experiments.runner import Runner
+from jambatalk.experiments.suite import BASE, Suite, SuiteFile
 
 SUITE = Path(__file__).parents[1] / "configs" / "ablations" / "grid.yaml"
 WINDOWS = (1, 4, 16, 64, 256)
@@ -44,11 +44,17 @@ def scaling_suite(steps: int) -> Suite:
     base = read_yaml(SUITE)["base"] | {"steps": steps}
     variants: dict[str, Any] = {}
     for window in WINDOWS:
-        variants[f"window-{window}"] = {"group": "context", "change": {"model": {"decoder": {"window": window}}}}
+        variants[f"window-{window}"] = {
+            "group": "context",
+            "change": {"model": {"decoder": {"window": window}}},
+        }
     for width in WIDTHS:
         decoder = {"width": width, "mlp_hidden": 2 * width, "expert_hidden": width}
         encoder = {"widths": [max(width // 2, 16), max(3 * width // 4, 24)]}
-        variants[f"width-{width}"] = {"group": "size", "change": {"model": {"decoder": decoder, "encoder": encoder}}}
+        variants[f"width-{width}"] = {
+            "group": "size",
+            "change": {"model": {"decoder": decoder, "encoder": encoder}},
+        }
     return Suite("scaling", SuiteFile(base, "error against context and size", variants), str(SUITE))
 
 
@@ -61,18 +67,27 @@ def results(scores: Sequence[RunScores], group: str) -> list[dict[str, Any]]:
         runs = [one for one in scores if one.variant == name]
         factors = [one.real_time_factor for one in runs if not math.isnan(one.real_time_factor)]
         point: dict[str, Any] = {
-            "value": int(name.rpartition("-")[2]), "parameters": runs[0].parameters, "seeds": len(runs),
+            "value": int(name.rpartition("-")[2]),
+            "parameters": runs[0].parameters,
+            "seeds": len(runs),
             "step_seconds": min(one.step_seconds for one in runs),
             "real_time_factor": min(factors, default=None),
             "metrics": {},
-        }  # fmt: skip
+        }
         for split, rows in runs[0].splits.items():
             for metric in METRICS:
-                full = next(key for key in next(iter(rows.values())) if key == metric or key.startswith(f"{metric}_"))
-                spread = over_seeds([[one.splits[split][clip][full] for clip in rows] for one in runs])  # type: ignore[arg-type]
+                full = next(
+                    key
+                    for key in next(iter(rows.values()))
+                    if key == metric or key.startswith(f"{metric}_")
+                )
+                spread = over_seeds(
+                    [[one.splits[split][clip][full] for clip in rows] for one in runs]
+                )  # type: ignore[arg-type]
                 point["metrics"].setdefault(split, {})[full] = {
-                    "mean": spread.mean, "deviation": spread.deviation if len(runs) > 1 else None,
-                }  # fmt: skip
+                    "mean": spread.mean,
+                    "deviation": spread.deviation if len(runs) > 1 else None,
+                }
         points.append(point)
     return sorted(points, key=lambda point: point["value"])
 
@@ -84,7 +99,7 @@ def measure(settings: Path, length: int) -> dict[str, float]:
     import torch
 
     sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-    from jambatalk.nn.jamba import JambaDecoder
+    from jambatalk.models.jamba import JambaDecoder
     from jambatalk.training.config import load_train_config
     from long_context import peak_mb
 
@@ -110,7 +125,7 @@ def costs(suite: Suite, out: Path, longest: int) -> list[dict[str, Any]]:
         values["model"]["decoder"]["attention"] = attention
         values["model"]["look_ahead"] = "full" if attention == "full" else "delay"
         settings = out / f"cost-{attention}.yaml"
-        with replacing(settings) as temporary:
+        with atomic_write(settings) as temporary:
             temporary.write_text(yaml.safe_dump(values), encoding="utf-8")
         for length in LENGTHS:
             # Quadratic attention is bearable only so far.
@@ -121,10 +136,11 @@ def costs(suite: Suite, out: Path, longest: int) -> list[dict[str, Any]]:
             command = [sys.executable, __file__, "--one", str(settings), str(length)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             rows.append({"attention": attention, "frames": length, **json.loads(done.stdout)})
-            with replacing(kept) as temporary:
+            with atomic_write(kept) as temporary:
                 temporary.write_text(json.dumps(rows, indent=1), encoding="utf-8")
             print(
-                f"{attention} attention, {length:,} frames: {rows[-1]['seconds']:.2f} s, {rows[-1]['peak_mb']:.0f} MB", flush=True
+                f"{attention} attention, {length:,} frames: {rows[-1]['seconds']:.2f} s, {rows[-1]['peak_mb']:.0f} MB",
+                flush=True,
             )
     return list(rows)
 
@@ -139,9 +155,14 @@ def draw(found: dict[str, Any], out: Path) -> None:
     figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(13, 4), layout="constrained")
     errors(left, found["context"], "value", "attention window, frames")
     for attention in dict.fromkeys(row["attention"] for row in found["cost"]):
-        rows = sorted((row for row in found["cost"] if row["attention"] == attention), key=lambda row: row["frames"])
+        rows = sorted(
+            (row for row in found["cost"] if row["attention"] == attention),
+            key=lambda row: row["frames"],
+        )
         lengths = [row["frames"] for row in rows]
-        middle.plot(lengths, [1e6 * row["seconds"] / row["frames"] for row in rows], "o-", label=attention)
+        middle.plot(
+            lengths, [1e6 * row["seconds"] / row["frames"] for row in rows], "o-", label=attention
+        )
         # A short call fits into what was needed before it: no point.
         grown = [row["peak_mb"] - row["start_mb"] or math.nan for row in rows]
         right.plot(lengths, grown, "o-", label=attention)
@@ -152,8 +173,18 @@ def draw(found: dict[str, Any], out: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 4), layout="constrained")
     errors(left, found["size"], "parameters", "parameters")
     sizes = [point["parameters"] for point in found["size"]]
-    right.plot(sizes, [point["real_time_factor"] for point in found["size"]], "o-", label="real-time factor, animating")
-    right.plot(sizes, [point["step_seconds"] for point in found["size"]], "s-", label="seconds a training step")
+    right.plot(
+        sizes,
+        [point["real_time_factor"] for point in found["size"]],
+        "o-",
+        label="real-time factor, animating",
+    )
+    right.plot(
+        sizes,
+        [point["step_seconds"] for point in found["size"]],
+        "s-",
+        label="seconds a training step",
+    )
     right.set(xscale="log", yscale="log", xlabel="parameters")
     right.legend()
     save(figure, out / "size")
@@ -166,7 +197,9 @@ def errors(axes: Any, points: Sequence[dict[str, Any]], key: str, label: str) ->
         spreads = [point["metrics"][split][metric] for point in points]
         deviations = [spread["deviation"] or 0.0 for spread in spreads]
         values = [spread["mean"] for spread in spreads]
-        axes.errorbar([point[key] for point in points], values, deviations, fmt="o-", capsize=3, label=split)
+        axes.errorbar(
+            [point[key] for point in points], values, deviations, fmt="o-", capsize=3, label=split
+        )
     axes.set(xscale="log", xlabel=label, ylabel=metric)
     axes.legend()
 
@@ -177,14 +210,21 @@ def save(figure: Any, path: Path) -> None:
     for axes in figure.axes:
         axes.xaxis.set_minor_formatter(NullFormatter())
     for suffix in (".png", ".svg"):
-        with replacing(path.with_suffix(suffix)) as temporary:
+        with atomic_write(path.with_suffix(suffix)) as temporary:
             figure.savefig(temporary, dpi=150)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, nargs="?")
-    parser.add_argument("--one", nargs=2, metavar=("SETTINGS", "LENGTH"), help="measure in this process and print JSON")
+    parser.add_argument(
+        "--one",
+        nargs=2,
+        metavar=("SETTINGS", "LENGTH"),
+        help="measure in this process and print JSON",
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--jobs", type=int, default=1)
@@ -204,12 +244,16 @@ def main() -> None:
     failed = [state for state in runner.run(options.jobs) if state.state != "done"]
     scores = score_runs(runner)
     found = {
-        "about": {"steps": options.steps, "seeds": options.seeds, "protocol": dict(scores[0].protocol)},
+        "about": {
+            "steps": options.steps,
+            "seeds": options.seeds,
+            "protocol": dict(scores[0].protocol),
+        },
         "context": results(scores, "window"),
         "size": results(scores, "width"),
         "cost": costs(suite, options.out, options.longest),
     }
-    with replacing(options.out / "scaling.json") as temporary:
+    with atomic_write(options.out / "scaling.json") as temporary:
         temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
     draw(found, options.out)
     print(f"{options.out}: scaling.json, context.png, context.svg, size.png, size.svg")

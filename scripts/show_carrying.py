@@ -14,19 +14,32 @@ from pathlib import Path
 
 import numpy as np
 
-from jambatalk.data.clip import Clip
-from jambatalk.data.corpus import open_corpus
+from jambatalk.atomic import atomic_write
+from jambatalk.datasets.clip import Clip
+from jambatalk.datasets.registry import open_corpus
 from jambatalk.errors import InputError, MissingExtraError
-from jambatalk.evaluation.closure import closed_level
-from jambatalk.evaluation.opening import correlation
+from jambatalk.evaluation.metrics.mouth import closed_level, correlation
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
-from jambatalk.files import replacing
 
 # word, what is seen in it, where in the word: the sheet's mouths, one row each
 MOUTHS = (
-    (("bin", "b", 0.0), ("place", "p", 0.0), ("blue", "l", 0.4), ("please", "p", 0.0), ("white", "w", 0.15), ("soon", "oo", 0.5)),
-    (("two", "oo", 0.6), ("blue", "oo", 0.85), ("q", "yoo", 0.8), ("zero", "o", 0.85), ("four", "f", 0.1), ("five", "f", 0.1)),
+    (
+        ("bin", "b", 0.0),
+        ("place", "p", 0.0),
+        ("blue", "l", 0.4),
+        ("please", "p", 0.0),
+        ("white", "w", 0.15),
+        ("soon", "oo", 0.5),
+    ),
+    (
+        ("two", "oo", 0.6),
+        ("blue", "oo", 0.85),
+        ("q", "yoo", 0.8),
+        ("zero", "o", 0.85),
+        ("four", "f", 0.1),
+        ("five", "f", 0.1),
+    ),
     (
         ("please", "ee", 0.6),
         ("three", "ee", 0.7),
@@ -79,23 +92,48 @@ def plot_curves(clips: list[Clip], face: Face, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(len(clips), 1, figsize=(10, 2.4 * len(clips)), constrained_layout=True)
+    figure, axes = pyplot.subplots(
+        len(clips), 1, figsize=(10, 2.4 * len(clips)), constrained_layout=True
+    )
     for axis, clip in zip(axes, clips):
         time = np.arange(clip.frames) / clip.fps
         assert clip.gap is not None
-        axis.plot(time, clip.gap * 1e3, color="0.6", lw=3, label="measured on the speaker (landmarks 13, 14)")
-        axis.plot(time, face.lip_gap(clip.weights) * 1e3, color="C3", lw=1.5, label="worn by the default head")
-        axis.plot(time, 20 * clip.motion.column("jawOpen"), color="C0", lw=1, ls=":", label="jawOpen x 20")
-        axis.plot(time, 20 * clip.motion.column("mouthPucker"), color="C2", lw=1, ls=":", label="mouthPucker x 20")
+        axis.plot(
+            time,
+            clip.gap * 1e3,
+            color="0.6",
+            lw=3,
+            label="measured on the speaker (landmarks 13, 14)",
+        )
+        axis.plot(
+            time,
+            face.lip_gap(clip.weights) * 1e3,
+            color="C3",
+            lw=1.5,
+            label="worn by the default head",
+        )
+        axis.plot(
+            time, 20 * clip.motion.column("jawOpen"), color="C0", lw=1, ls=":", label="jawOpen x 20"
+        )
+        axis.plot(
+            time,
+            20 * clip.motion.column("mouthPucker"),
+            color="C2",
+            lw=1,
+            ls=":",
+            label="mouthPucker x 20",
+        )
         for word in clip.words:
             if word.text != "sil":
                 axis.axvline(word.start, color="0.85", lw=0.8, zorder=0)
-                axis.text(word.start + 0.01, axis.get_ylim()[1] * 0.9, word.text, fontsize=8, color="0.3")
+                axis.text(
+                    word.start + 0.01, axis.get_ylim()[1] * 0.9, word.text, fontsize=8, color="0.3"
+                )
         axis.set_ylabel("lip gap, mm")
         axis.set_xlim(0, clip.frames / clip.fps)
     axes[0].legend(loc="upper right", fontsize=7)
     axes[-1].set_xlabel("seconds")
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=80)
 
 
@@ -118,13 +156,13 @@ def plot_weights(clips: list[Clip], face: Face, path: Path) -> None:
     axis.set_xlim(0, 1)
     axis.set_xlabel("weight")
     axis.legend(fontsize=8)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=80)
 
 
 def draw_mouths(clips: list[Clip], face: Face, path: Path) -> None:
     """A sheet of the worn mouth in words, each in the frame whose gap is the median among all its occurrences."""
-    from jambatalk.render.picture import contact_sheet, save_png
+    from jambatalk.render.image import contact_sheet, save_png
     from jambatalk.render.renderer import Renderer
 
     renderer = Renderer(face, (600, 600))
@@ -138,7 +176,9 @@ def draw_mouths(clips: list[Clip], face: Face, path: Path) -> None:
                     found.append(clip.weights[min(clip.frames - 1, round(time * clip.fps))])
         if not found:
             raise InputError(f"the word {word!r} is in none of these clips")
-        chosen = sorted(found, key=lambda weights: float(face.lip_gap(weights[None])[0]))[len(found) // 2]
+        chosen = sorted(found, key=lambda weights: float(face.lip_gap(weights[None])[0]))[
+            len(found) // 2
+        ]
         picture = renderer.render(face.pose(chosen))
         pictures.append(picture[300:505, 190:410])
         labels.append(f"{word} ({sound})")
@@ -146,15 +186,21 @@ def draw_mouths(clips: list[Clip], face: Face, path: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True, help="the GRID folder")
-    parser.add_argument("--images", type=Path, help="write the plots and the sheet into this folder")
+    parser.add_argument(
+        "--images", type=Path, help="write the plots and the sheet into this folder"
+    )
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--cache", type=Path, help="folder in which the carried motion is kept")
     options = parser.parse_args()
     try:
         face = default_head()
-        clips = open_corpus(options.data).clips(("train", "val", "test_seen", "test_unseen"), face, options.cache)
+        clips = open_corpus(options.data).clips(
+            ("train", "val", "test_seen", "test_unseen"), face, options.cache
+        )
         speakers = {
             "s1": [clip for clip in clips if clip.subject == "s1"],
             "others": [clip for clip in clips if clip.subject != "s1"],
@@ -162,7 +208,7 @@ def main() -> int:
         report = {name: measure(group, face) for name, group in speakers.items()}
         print(json.dumps(report, indent=1))
         if options.json:
-            with replacing(options.json) as temporary:
+            with atomic_write(options.json) as temporary:
                 temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         if options.images:
             named = {clip.id: clip for clip in speakers["s1"]}
@@ -171,7 +217,9 @@ def main() -> int:
                 plot_curves(chosen, face, options.images / "carrying-gap.png")
                 plot_weights(speakers["s1"], face, options.images / "carrying-weights.png")
             except ModuleNotFoundError as error:
-                raise MissingExtraError("the plots need matplotlib: pip install matplotlib") from error
+                raise MissingExtraError(
+                    "the plots need matplotlib: pip install matplotlib"
+                ) from error
             draw_mouths(speakers["s1"], face, options.images / "carrying-mouths.png")
     except (InputError, MissingExtraError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -16,20 +16,35 @@ from pathlib import Path
 
 import torch
 
-from jambatalk.baselines.bigru import BiGRUConfig, BiGRUTraining, save_bigru, train_bigru
-from jambatalk.data.clip import Clip
-from jambatalk.data.corpus import load_clips
+from jambatalk.baselines.bigru_blendshapes import (
+    BiGRUConfig,
+    BiGRUTraining,
+    save_bigru,
+    train_bigru,
+)
+from jambatalk.datasets.clip import Clip
+from jambatalk.datasets.registry import load_clips
 from jambatalk.errors import InputError
 from jambatalk.face.head import default_head
-from jambatalk.nn.model import parameter_count
+from jambatalk.models.speech_to_motion import parameter_count
 
 SHOWN = 100  # steps between two lines
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, action="append", required=True, help="a corpus' folder; may be given several times")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="where the weights go (.safetensors)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        required=True,
+        help="a corpus' folder; may be given several times",
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="where the weights go (.safetensors)"
+    )
     parser.add_argument("--steps", type=int, default=BiGRUTraining.steps)
     parser.add_argument("--seed", type=int, default=BiGRUTraining.seed)
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
@@ -44,7 +59,10 @@ def main() -> int:
         if step % SHOWN == 0 or step == training.steps:
             recent = losses[-SHOWN:]
             taken = time.perf_counter() - started
-            print(f"step {step} of {training.steps}: loss {sum(recent) / len(recent):.3f}, {taken:.0f} s", flush=True)
+            print(
+                f"step {step} of {training.steps}: loss {sum(recent) / len(recent):.3f}, {taken:.0f} s",
+                flush=True,
+            )
 
     try:
         face = default_head()
@@ -56,7 +74,11 @@ def main() -> int:
         config = replace(BiGRUConfig(), outputs=len(face.names))
         started = time.perf_counter()
         network = train_bigru(clips, face, config, training, progress)
-        notes = {"clips": len(clips), "corpora": sorted({clip.corpus for clip in clips}), "training": asdict(training)}
+        notes = {
+            "clips": len(clips),
+            "corpora": sorted({clip.corpus for clip in clips}),
+            "training": asdict(training),
+        }
         save_bigru(options.output, network, face.names, notes)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -22,17 +22,23 @@ import numpy as np
 
 import jambatalk
 from jambatalk.audio import Speech
-from jambatalk.data.clip import Timed
-from jambatalk.data.phones import ARPABET, BILABIALS, OPEN_VOWELS, SILENCE, tidy
+from jambatalk.audio.noise import coloured_noise
 from jambatalk.errors import InputError
-from jambatalk.evaluation.speech_tests import HELD_OUT, load_readings
+from jambatalk.evaluation.protocols.default_weights import HELD_OUT, load_readings
 from jambatalk.face.face import Face
 from jambatalk.motion import Motion
 from jambatalk.render import Camera, Renderer, contact_sheet, frame_face, save_png
-from jambatalk.training.augment import coloured_noise
+from jambatalk.text.phones import ARPABET, BILABIALS, OPEN_VOWELS, SILENCE, Timed, tidy
 from made_sounds import RATE, music, slowed, sung, whisper
 
-LETTERS = {phone: symbol for symbol, phone in ARPABET.items()} | {"ə": "AX", "ɨ": "IX", "ɾ": "DX", "e": "E", "a": "A", "o": "O"}
+LETTERS = {phone: symbol for symbol, phone in ARPABET.items()} | {
+    "ə": "AX",
+    "ɨ": "IX",
+    "ɾ": "DX",
+    "e": "E",
+    "a": "A",
+    "o": "O",
+}
 MANDARIN_SECONDS = 12.0
 SONG_PACE = 2.0
 MOUTH_METRES = 0.105  # from the nose to the chin
@@ -61,10 +67,15 @@ def tts_case(path: Path) -> Case:
 def cases(librivox: Path | None, facegood: Path | None, tts: Sequence[Path]) -> list[Case]:
     found: list[Case] = []
     if librivox is not None:
-        found += [Case(f"librivox-{r.id.split('-')[-1]}", r.samples, r.phones) for r in load_readings(librivox)]
+        found += [
+            Case(f"librivox-{r.id.split('-')[-1]}", r.samples, r.phones)
+            for r in load_readings(librivox)
+        ]
         first = found[0]
         found.append(Case("whisper", whisper(first.samples), first.phones))
-        later = tuple(Timed(text, SONG_PACE * start, SONG_PACE * end) for text, start, end in first.phones)
+        later = tuple(
+            Timed(text, SONG_PACE * start, SONG_PACE * end) for text, start, end in first.phones
+        )
         found.append(Case("song", sung(first.samples, SONG_PACE), later))
         found.append(Case("slow", slowed(first.samples, SONG_PACE), later))
     found += [tts_case(path) for path in tts]
@@ -89,7 +100,9 @@ def spoken_at(phones: Sequence[Timed], time: float) -> str:
     return "-" if phone == SILENCE else LETTERS.get(phone, phone)
 
 
-def even_sheet(motion: Motion, phones: Sequence[Timed], renderer: Renderer, count: int) -> np.ndarray:
+def even_sheet(
+    motion: Motion, phones: Sequence[Timed], renderer: Renderer, count: int
+) -> np.ndarray:
     """(H, W, 3) uint8: the mouth at ``count`` even times."""
     assert motion.weights is not None
     frames = np.linspace(0, len(motion) - 1, min(count, len(motion))).round().astype(int)
@@ -115,12 +128,22 @@ def contact_moments(motion: Motion, phones: Sequence[Timed], face: Face) -> list
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", nargs="?", help="weights; default: those that ship")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the videos and sheets")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder for the videos and sheets"
+    )
     parser.add_argument("--librivox", type=Path)
     parser.add_argument("--facegood", type=Path)
-    parser.add_argument("--tts", type=Path, action="append", default=[], help="a recording; may be given several times")
+    parser.add_argument(
+        "--tts",
+        type=Path,
+        action="append",
+        default=[],
+        help="a recording; may be given several times",
+    )
     parser.add_argument("--size", type=int, default=384, help="pixels of a video's side")
     parser.add_argument("--no-video", action="store_true", help="sheets alone")
     options = parser.parse_args()
@@ -128,15 +151,21 @@ def main() -> int:
         talker = jambatalk.load(options.model)
         face = talker.face
         if face is None:
-            raise InputError("these weights move vertices, not shapes of a face: there is no face to watch")
+            raise InputError(
+                "these weights move vertices, not shapes of a face: there is no face to watch"
+            )
         options.output.mkdir(parents=True, exist_ok=True)
         renderer = Renderer(face, (160, 128), camera=mouth_camera(face))
         for case in cases(options.librivox, options.facegood, options.tts):
             motion = replace(talker.animate(Speech(case.samples)), face=face)
             assert motion.weights is not None
             gap = face.lip_gap(motion.weights) * 1e3
-            print(f"{case.name:28} {motion.seconds:5.1f} s, gap mean {gap.mean():5.2f} mm, 95 % {np.percentile(gap, 95):5.2f} mm")
-            save_png(even_sheet(motion, case.phones, renderer, 40), options.output / f"{case.name}.png")
+            print(
+                f"{case.name:28} {motion.seconds:5.1f} s, gap mean {gap.mean():5.2f} mm, 95 % {np.percentile(gap, 95):5.2f} mm"
+            )
+            save_png(
+                even_sheet(motion, case.phones, renderer, 40), options.output / f"{case.name}.png"
+            )
             if moments := contact_moments(motion, case.phones, face):
                 images = [renderer.render(face.pose(motion.weights[frame])) for frame, _ in moments]
                 sheet = contact_sheet(images, [label for _, label in moments], 8)

@@ -61,7 +61,9 @@ def renamed(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
         elif parts[0].startswith("layer_"):
             layer = f"layers.{parts[0].split('_')[1]}"
             if parts[2] == "layer_norm":
-                place = "self_attn_layer_norm" if parts[1] == "self_attention" else "final_layer_norm"
+                place = (
+                    "self_attn_layer_norm" if parts[1] == "self_attention" else "final_layer_norm"
+                )
                 tensors[f"{layer}.{place}.{norms[parts[3]]}"] = value
             elif parts[1] == "ffn":
                 tensors[f"{layer}.{'fc1' if parts[2] == 'linear_0' else 'fc2'}.{parts[3]}"] = value
@@ -75,7 +77,9 @@ def renamed(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", type=Path, help="model.bin")
     parser.add_argument("out", type=Path, help="folder to write")
     options = parser.parse_args()
@@ -90,11 +94,21 @@ def main() -> int:
     width, mels = tensors["conv1.weight"].shape[:2]
     layers = 1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers."))
     config = WhisperConfig(
-        d_model=width, num_mel_bins=mels, encoder_layers=layers,
-        encoder_attention_heads=int(arrays["num_heads"]), encoder_ffn_dim=tensors["layers.0.fc1.weight"].shape[0],
-        max_source_positions=tensors["embed_positions.weight"].shape[0], decoder_layers=1, decoder_attention_heads=1,
-        decoder_ffn_dim=8, vocab_size=8, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
-    )  # fmt: skip
+        d_model=width,
+        num_mel_bins=mels,
+        encoder_layers=layers,
+        encoder_attention_heads=int(arrays["num_heads"]),
+        encoder_ffn_dim=tensors["layers.0.fc1.weight"].shape[0],
+        max_source_positions=tensors["embed_positions.weight"].shape[0],
+        decoder_layers=1,
+        decoder_attention_heads=1,
+        decoder_ffn_dim=8,
+        vocab_size=8,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+    )
     model = WhisperModel(config)
     model.encoder.load_state_dict(tensors)
     model.save_pretrained(options.out)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from jambatalk.checkpoint import load_weights
 from jambatalk.errors import InputError
-from jambatalk.face.arkit import ARKIT_NAMES
+from jambatalk.face.head import ARKIT_NAMES
+from jambatalk.models.checkpoint import load_weights
 
 
 def test_round_trip(small_weights: Path) -> None:
@@ -45,9 +45,15 @@ def test_foreign_and_unfit_files_are_named(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(2)}, path)
     with pytest.raises(InputError, match="not written by jambatalk"):
         load_weights(path)
-    save_file({"x": torch.zeros(2)}, path, {"format": "jambatalk-1", "config": "{}", "names": "[]", "notes": "{}"})
+    save_file(
+        {"x": torch.zeros(2)},
+        path,
+        {"format": "jambatalk-1", "config": "{}", "names": "[]", "notes": "{}"},
+    )
     with pytest.raises(InputError, match="does not fit"):
         load_weights(path)
-    save_file({}, path, {"format": "jambatalk-1", "config": '{"heads": 3}', "names": "[]", "notes": "{}"})
+    save_file(
+        {}, path, {"format": "jambatalk-1", "config": '{"heads": 3}', "names": "[]", "notes": "{}"}
+    )
     with pytest.raises(InputError, match="unknown setting 'heads'"):
         load_weights(path)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from jambatalk.nn.layers import LAYERS
-from jambatalk.presets import load_preset
+from jambatalk.models.jamba import LAYERS
+from jambatalk.models.presets import load_preset
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -17,12 +17,17 @@ DOCS = Path(__file__).parents[1] / "docs"
 def _blocks(language: str) -> list[tuple[str, str]]:
     found = []
     for path in sorted(DOCS.glob("*.md")):
-        for i, text in enumerate(re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.S)):
+        for i, text in enumerate(
+            re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.S)
+        ):
             found.append((f"{path.stem}-{i}", text))
     return found
 
 
-@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in _blocks("python") if name.startswith("network")])
+@pytest.mark.parametrize(
+    "text",
+    [pytest.param(text, id=name) for name, text in _blocks("python") if name.startswith("network")],
+)
 def test_python_of_the_network_page_runs(text: str) -> None:
     names: dict[str, Any] = {}
     try:
@@ -32,7 +37,10 @@ def test_python_of_the_network_page_runs(text: str) -> None:
         LAYERS.pop("S", None)
 
 
-@pytest.mark.parametrize("text", [pytest.param(text, id=name) for name, text in _blocks("yaml") if name.startswith("network")])
+@pytest.mark.parametrize(
+    "text",
+    [pytest.param(text, id=name) for name, text in _blocks("yaml") if name.startswith("network")],
+)
 def test_settings_of_the_network_page_load(text: str, tmp_path: Path) -> None:
     path = tmp_path / "shown.yaml"
     path.write_text(text)

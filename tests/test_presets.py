@@ -11,8 +11,8 @@ import torch
 
 import jambatalk
 from jambatalk.errors import InputError
-from jambatalk.nn.jamba import JambaDecoder
-from jambatalk.presets import load_preset, preset_names
+from jambatalk.models.jamba import JambaDecoder
+from jambatalk.models.presets import load_preset, preset_names
 from jambatalk.training.config import load_train_config
 
 ORDERS = {"a": "M E T E M E", "b": "E M T E M E", "c": "M E T M E M", "d": "E M T M E M"}
@@ -20,19 +20,35 @@ ORDERS = {"a": "M E T E M E", "b": "E M T E M E", "c": "M E T M E M", "d": "E M 
 
 def test_the_weights_that_ship_are_the_base_preset() -> None:
     assert jambatalk.load().model.config == load_preset("base")
-    assert load_train_config(Path(__file__).parents[1] / "configs" / "base.yaml").model == load_preset("base")
+    assert load_train_config(
+        Path(__file__).parents[1] / "configs" / "base.yaml"
+    ).model == load_preset("base")
 
 
 def test_papers_sizes() -> None:
     vocaset, biwi = load_preset("paper-vocaset"), load_preset("paper-biwi6")
-    assert (vocaset.fps, vocaset.outputs, vocaset.decoder.width, vocaset.decoder.heads) == (30, 3 * 5023, 512, 8)
-    assert (biwi.fps, biwi.outputs, biwi.decoder.width, biwi.decoder.heads) == (25, 3 * 3895, 1024, 4)
+    assert (vocaset.fps, vocaset.outputs, vocaset.decoder.width, vocaset.decoder.heads) == (
+        30,
+        3 * 5023,
+        512,
+        8,
+    )
+    assert (biwi.fps, biwi.outputs, biwi.decoder.width, biwi.decoder.heads) == (
+        25,
+        3 * 3895,
+        1024,
+        4,
+    )
     assert biwi.decoder.pattern == "M E M E T E M E M E"
     for config in (vocaset, biwi):
         assert config.look_ahead == "full"
         assert config.look_ahead_ms == math.inf
         assert config.decoder.kv_heads < config.decoder.heads
-        assert (config.decoder.d_state, config.decoder.expert_d_state, config.decoder.expert_d_conv) == (16, 8, 8)
+        assert (
+            config.decoder.d_state,
+            config.decoder.expert_d_state,
+            config.decoder.expert_d_conv,
+        ) == (16, 8, 8)
 
 
 def test_layer_orders() -> None:
@@ -45,7 +61,15 @@ def test_layer_orders() -> None:
 @pytest.mark.parametrize("name", preset_names())
 def test_every_presets_decoder_runs(name: str) -> None:
     """At a narrow width, everything else as the preset says."""
-    config = replace(load_preset(name).decoder, width=24, heads=4, kv_heads=2, mlp_hidden=32, expert_hidden=16, window=8)
+    config = replace(
+        load_preset(name).decoder,
+        width=24,
+        heads=4,
+        kv_heads=2,
+        mlp_hidden=32,
+        expert_hidden=16,
+        window=8,
+    )
     torch.manual_seed(0)
     decoder = JambaDecoder(config).eval()
     x = torch.randn(2, 20, 24)
@@ -77,7 +101,10 @@ def test_a_file_may_extend_a_preset(tmp_path: Path) -> None:
         ("decoder: {attention: sideways}\n", "'sideways', expected"),
         ("decoder: {heads: 5}\n", "each must be a multiple"),
         ("encoder: {kind: telepathy}\n", "kind: streaming or pretrained"),
-        ("extends: paper-vocaset\nlook_ahead: delay\n", "the pretrained encoder hears the whole clip"),
+        (
+            "extends: paper-vocaset\nlook_ahead: delay\n",
+            "the pretrained encoder hears the whole clip",
+        ),
         ("extends: paper-vocaset\ndelay: 3\n", "delay is 3"),
         ("fps: 30\n", "fps 30"),
         ("fps: 0\n", "fps is 0"),

@@ -16,15 +16,20 @@ from scipy.spatial import ConvexHull
 from typer.testing import CliRunner
 
 import jambatalk
-from conftest import speechlike
 from jambatalk.cli.main import app
 from jambatalk.face.head import default_head
 from released_tiny import tiny_checkpoint
+from small_network import speechlike
 from tiny_grid import write_grid
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BASH = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines() if line]
+BASH = [
+    line
+    for block in re.findall(r"```bash\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+    if line
+]
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
 # Run by .ci/run itself: a test cannot make the environment that it runs in.
 BY_CI = {"make demo", "make test", "make lint", "make types", "python benchmarks/speed.py"}
@@ -100,7 +105,12 @@ def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (folder / made).stat().st_size > 100, made
 
 
-def test_python_runs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_python_runs(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     shutil.copy(folder / "hello.wav", tmp_path)
     monkeypatch.chdir(tmp_path)
     microphone = np.split((speechlike(1.5) * 32767).astype(np.int16), 12)

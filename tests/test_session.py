@@ -11,12 +11,12 @@ import soxr
 import torch
 
 import jambatalk
-from conftest import speechlike
 from jambatalk.audio import Speech
-from jambatalk.checkpoint import load_weights
 from jambatalk.errors import InputError
+from jambatalk.models.checkpoint import load_weights
 from jambatalk.session import Session
 from jambatalk.talker import Talker
+from small_network import speechlike
 
 # Matrix products of different heights round differently: 1e-6 in one layer, some 1e-5 after six.
 TOLERANCE = 1e-4
@@ -57,10 +57,14 @@ def test_stream_equals_offline_for_random_pieces(talker: Talker) -> None:
 
 def test_shipped_weights_stream_equals_offline() -> None:
     talker = jambatalk.load()
-    samples = Speech.load(Path(jambatalk.__file__).parent / "assets" / "demo.flac").samples[: 4 * 16000]
+    samples = Speech.load(Path(jambatalk.__file__).parent / "assets" / "demo.flac").samples[
+        : 4 * 16000
+    ]
     offline = talker.animate(Speech(samples)).weights
     for size in (160, 320, 1600, 16000):
-        np.testing.assert_allclose(_streamed(talker.stream(), samples, [size]), offline, atol=TOLERANCE)
+        np.testing.assert_allclose(
+            _streamed(talker.stream(), samples, [size]), offline, atol=TOLERANCE
+        )
 
 
 @pytest.mark.parametrize("count", [1, 639, 640, 641, 16000])
@@ -76,9 +80,14 @@ def test_look_ahead_is_kept_and_tight(talker: Talker) -> None:
     base = talker.animate(Speech(samples)).weights
     after, before = samples.copy(), samples.copy()
     after[limit:] = np.random.default_rng(0).standard_normal(len(after) - limit) * 0.3
-    before[limit - 640 :] = after[limit - 640 :] = np.random.default_rng(1).standard_normal(len(after) - limit + 640) * 0.3
+    before[limit - 640 :] = after[limit - 640 :] = (
+        np.random.default_rng(1).standard_normal(len(after) - limit + 640) * 0.3
+    )
     after[limit - 640 : limit] = samples[limit - 640 : limit]
-    changed_after, changed_before = talker.animate(Speech(after)).weights, talker.animate(Speech(before)).weights
+    changed_after, changed_before = (
+        talker.animate(Speech(after)).weights,
+        talker.animate(Speech(before)).weights,
+    )
     assert base is not None
     assert changed_after is not None
     assert changed_before is not None
@@ -102,7 +111,9 @@ def test_session_starts_afresh_after_flush_and_reset(talker: Talker) -> None:
     np.testing.assert_array_equal(first, again)
     session.push(speechlike(0.7, seed=5))
     session.reset()
-    np.testing.assert_array_equal(np.stack([f.weights for f in session.push(samples) + session.flush()]), first)
+    np.testing.assert_array_equal(
+        np.stack([f.weights for f in session.push(samples) + session.flush()]), first
+    )
     assert talker.stream().flush() == []
 
 

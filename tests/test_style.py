@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import jambatalk
-from jambatalk.checkpoint import save_weights
 from jambatalk.errors import InputError
-from jambatalk.nn.encoder import EncoderConfig
-from jambatalk.nn.jamba import DecoderConfig
-from jambatalk.nn.model import ModelConfig, SpeechToMotion
+from jambatalk.models.checkpoint import save_weights
+from jambatalk.models.config import DecoderConfig
+from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.speech_to_motion import ModelConfig, SpeechToMotion
 
 NAMES = ("jawOpen", "mouthClose")
 
@@ -22,8 +22,15 @@ NAMES = ("jawOpen", "mouthClose")
 def weights(tmp_path: Path) -> Path:
     """A tiny network of two styles that differ much."""
     torch.manual_seed(0)
-    decoder = DecoderConfig(pattern="M E", width=16, mlp_hidden=16, heads=2, kv_heads=1, experts=2, expert_hidden=16)
-    config = ModelConfig(outputs=2, styles=["calm", "lively"], encoder=EncoderConfig(widths=[8, 8], blocks=1), decoder=decoder)
+    decoder = DecoderConfig(
+        pattern="M E", width=16, mlp_hidden=16, heads=2, kv_heads=1, experts=2, expert_hidden=16
+    )
+    config = ModelConfig(
+        outputs=2,
+        styles=["calm", "lively"],
+        encoder=EncoderConfig(widths=[8, 8], blocks=1),
+        decoder=decoder,
+    )
     model = SpeechToMotion(config)
     with torch.no_grad():
         model.style_vectors.normal_()
@@ -43,7 +50,9 @@ def _weights(talker: jambatalk.Talker) -> np.ndarray:
 
 
 def test_the_first_style_is_the_default_and_others_move_differently(weights: Path) -> None:
-    plain, calm, lively = (jambatalk.load(weights, style=style) for style in (None, "calm", "lively"))
+    plain, calm, lively = (
+        jambatalk.load(weights, style=style) for style in (None, "calm", "lively")
+    )
     assert plain.styles == ("calm", "lively")
     np.testing.assert_array_equal(_weights(plain), _weights(calm))
     assert np.abs(_weights(calm) - _weights(lively)).max() > 0.01
@@ -77,8 +86,12 @@ def test_an_unknown_style_is_refused_with_those_there_are(weights: Path) -> None
 
 
 def test_a_network_of_one_way_of_speaking_says_so(tmp_path: Path) -> None:
-    decoder = DecoderConfig(pattern="M", width=16, mlp_hidden=16, heads=2, kv_heads=1, experts=2, expert_hidden=16)
-    model = SpeechToMotion(ModelConfig(outputs=2, encoder=EncoderConfig(widths=[8, 8], blocks=1), decoder=decoder))
+    decoder = DecoderConfig(
+        pattern="M", width=16, mlp_hidden=16, heads=2, kv_heads=1, experts=2, expert_hidden=16
+    )
+    model = SpeechToMotion(
+        ModelConfig(outputs=2, encoder=EncoderConfig(widths=[8, 8], blocks=1), decoder=decoder)
+    )
     save_weights(tmp_path / "w.safetensors", model, NAMES, {})
     with pytest.raises(InputError, match="one way of speaking"):
         jambatalk.load(tmp_path / "w.safetensors", style="calm")
@@ -90,12 +103,16 @@ def test_style_names_must_differ() -> None:
         ModelConfig(styles=["calm", "calm"])
 
 
-def test_an_exported_step_speaks_in_the_style_it_was_exported_with(weights: Path, tmp_path: Path) -> None:
+def test_an_exported_step_speaks_in_the_style_it_was_exported_with(
+    weights: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("onnxruntime")
-    from jambatalk.deploy.writing import export_step
+    from jambatalk.export.export import export_step
 
     out = tmp_path / "lively.onnx"
     export_step(weights, out, style="lively")
-    np.testing.assert_allclose(_weights(jambatalk.load(out)), _weights(jambatalk.load(weights, style="lively")), atol=1e-4)
+    np.testing.assert_allclose(
+        _weights(jambatalk.load(out)), _weights(jambatalk.load(weights, style="lively")), atol=1e-4
+    )
     with pytest.raises(InputError, match="exported with"):
         jambatalk.load(out, style="calm")

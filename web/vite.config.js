@@ -6,7 +6,7 @@ import { licences } from "./plugins/licences.js";
 export default defineConfig({
   base: "./",
   build: {
-    outDir: "../src/jambatalk/live/page",
+    outDir: "../src/jambatalk/server/page",
     emptyOutDir: true,
     target: "es2022",
     sourcemap: false,

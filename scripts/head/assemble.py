@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from jambatalk.face.arkit import ARKIT_NAMES
 from jambatalk.face.face import Face
+from jambatalk.face.head import ARKIT_NAMES
 
 from .identities import IDENTITIES
 from .part import Part
 
-MATERIALS = ("skin", "lips", "eye", "cornea", "teeth", "gums", "tongue", "mouth", "lash", "brow", "hair", "cloth")
+MATERIALS = (
+    "skin",
+    "lips",
+    "eye",
+    "cornea",
+    "teeth",
+    "gums",
+    "tongue",
+    "mouth",
+    "lash",
+    "brow",
+    "hair",
+    "cloth",
+)
 
 
 def assemble(parts: list[Part], gap_vertices: tuple[int, int]) -> Face:
@@ -25,7 +38,9 @@ def assemble(parts: list[Part], gap_vertices: tuple[int, int]) -> Face:
     coloured = sorted({name for part in parts for name in part.identity_colours})
     return Face(
         vertices=np.concatenate([part.vertices for part in parts]).astype(np.float32),
-        triangles=np.concatenate([part.triangles + start for part, start in zip(parts, starts)]).astype(np.int32),
+        triangles=np.concatenate(
+            [part.triangles + start for part, start in zip(parts, starts)]
+        ).astype(np.int32),
         regions={name: np.concatenate(pieces).astype(np.int32) for name, pieces in regions.items()},
         names=ARKIT_NAMES,
         basis=np.concatenate([part.basis for part in parts], axis=1).astype(np.float32),
@@ -33,9 +48,14 @@ def assemble(parts: list[Part], gap_vertices: tuple[int, int]) -> Face:
         materials=materials.astype(np.uint8),
         material_names=MATERIALS,
         gap_vertices=gap_vertices,
-        identities={name: np.concatenate([part.identities[name] for part in parts]).astype(np.float32) for name in IDENTITIES},
+        identities={
+            name: np.concatenate([part.identities[name] for part in parts]).astype(np.float32)
+            for name in IDENTITIES
+        },
         identity_colours={
-            name: np.concatenate([part.identity_colours.get(name, part.colours) for part in parts]).astype(np.float32)
+            name: np.concatenate(
+                [part.identity_colours.get(name, part.colours) for part in parts]
+            ).astype(np.float32)
             for name in coloured
         },
     )

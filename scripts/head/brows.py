@@ -34,8 +34,15 @@ def brow_part(skin: Part, side: float) -> Part:
     random = np.random.default_rng(7)
     u, v = np.meshgrid(np.linspace(0.0, 1.0, COLUMNS), np.linspace(-1.0, 1.0, ROWS), indexing="ij")
     patch = _place(u.ravel(), v.ravel(), side)
-    dense = (1.0 - v**4) * np.clip(u / 0.10, 0.0, 1.0) * np.clip((1.0 - u) / 0.12, 0.0, 1.0) * (0.72 + 0.1 * u)
-    cells = [(i * ROWS + j, (i + 1) * ROWS + j) for i in range(COLUMNS - 1) for j in range(ROWS - 1)]
+    dense = (
+        (1.0 - v**4)
+        * np.clip(u / 0.10, 0.0, 1.0)
+        * np.clip((1.0 - u) / 0.12, 0.0, 1.0)
+        * (0.72 + 0.1 * u)
+    )
+    cells = [
+        (i * ROWS + j, (i + 1) * ROWS + j) for i in range(COLUMNS - 1) for j in range(ROWS - 1)
+    ]
     quads = [(a, b, b + 1, a + 1) for a, b in cells]
     triangles = [t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))]
     # Hairs: upright beside the nose, lying along the brow further out; lower ones point up, upper ones down into the line.
@@ -43,11 +50,18 @@ def brow_part(skin: Part, side: float) -> Part:
     across = random.uniform(-0.95, 0.8, HAIRS)
     lean = np.interp(along, [0.0, 0.15, 0.4, 1.0], [72.0, 52.0, 26.0, 6.0])
     lean = np.radians(lean - 22.0 * np.clip(across, 0.0, 1.0) * (along > 0.1))
-    length = random.uniform(0.0045, 0.0070, HAIRS) * np.interp(along, [0.0, 0.3, 1.0], [0.75, 1.0, 0.8])
+    length = random.uniform(0.0045, 0.0070, HAIRS) * np.interp(
+        along, [0.0, 0.3, 1.0], [0.75, 1.0, 0.8]
+    )
     root = _place(along, across, side)
-    slope = np.interp(along, [0.0, 0.45, 0.65, 1.0], [0.28, 0.18, -0.15, -0.60])  # of the brow's line
+    slope = np.interp(
+        along, [0.0, 0.45, 0.65, 1.0], [0.28, 0.18, -0.15, -0.60]
+    )  # of the brow's line
     heading = np.stack([np.cos(lean), np.sin(lean) + slope * np.cos(lean)], axis=1)
-    tip = root + np.stack([side * heading[:, 0], heading[:, 1], np.zeros(HAIRS)], axis=1) * length[:, None]
+    tip = (
+        root
+        + np.stack([side * heading[:, 0], heading[:, 1], np.zeros(HAIRS)], axis=1) * length[:, None]
+    )
     broad = np.stack([-side * heading[:, 1], heading[:, 0], np.zeros(HAIRS)], axis=1) * 0.00020
     hairs = np.stack([root - broad, root + broad, tip], axis=1).reshape(-1, 3)
     start = len(patch)
@@ -55,13 +69,22 @@ def brow_part(skin: Part, side: float) -> Part:
     origins = np.concatenate([patch, hairs])
     binding = cast(skin, origins, np.tile([0.0, 0.0, -1.0], (len(origins), 1)))
     normals = binding.at(smooth_normals(skin.vertices, skin.triangles))
-    height = np.concatenate([0.0003 + 0.0004 * dense.ravel(), np.tile([0.0008, 0.0008, 0.0015], HAIRS)])
+    height = np.concatenate(
+        [0.0003 + 0.0004 * dense.ravel(), np.tile([0.0008, 0.0008, 0.0015], HAIRS)]
+    )
     faces = np.array(triangles)
     positions = binding.at(skin.vertices) + normals * height[:, None]
     one = positions[faces]
-    away = np.einsum("ij,ij->i", np.cross(one[:, 1] - one[:, 0], one[:, 2] - one[:, 0]), normals[faces[:, 0]]) < 0
+    away = (
+        np.einsum(
+            "ij,ij->i", np.cross(one[:, 1] - one[:, 0], one[:, 2] - one[:, 0]), normals[faces[:, 0]]
+        )
+        < 0
+    )
     faces[away] = faces[away][:, ::-1]
-    shade = 1.0 + np.concatenate([0.0 * dense.ravel(), np.repeat(random.normal(0.0, 0.12, HAIRS), 3)])
+    shade = 1.0 + np.concatenate(
+        [0.0 * dense.ravel(), np.repeat(random.normal(0.0, 0.12, HAIRS), 3)]
+    )
     cover = np.concatenate([0.92 * dense.ravel(), np.ones(3 * HAIRS)])
 
     def painted(below: Array, palette: Palette) -> Array:
@@ -71,7 +94,8 @@ def brow_part(skin: Part, side: float) -> Part:
     colours = painted(binding.at(skin.colours), TEMPLATE_PALETTE)
     part = bound_part(skin, binding, normals * height[:, None], faces, colours, "brow")
     part.identity_colours = {
-        name: painted(binding.at(skin.identity_colours[name]), palette) for name, palette in PALETTES.items()
+        name: painted(binding.at(skin.identity_colours[name]), palette)
+        for name, palette in PALETTES.items()
     }
     members = np.arange(len(origins))
     part.regions = {"brows": members, "brow_left" if side > 0 else "brow_right": members}

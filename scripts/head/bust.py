@@ -63,7 +63,9 @@ def clipped(part: Part, inside: Callable[[Array], Array]) -> Part:
     share = np.array([p[2] for p in pairs])[:, None]
 
     def extended(values: Array) -> Array:
-        return np.concatenate([values, values[..., low, :] * (1 - share) + values[..., high, :] * share], axis=-2)
+        return np.concatenate(
+            [values, values[..., low, :] * (1 - share) + values[..., high, :] * share], axis=-2
+        )
 
     return compact(
         Part(
@@ -74,7 +76,9 @@ def clipped(part: Part, inside: Callable[[Array], Array]) -> Part:
             colours=extended(part.colours),
             material=np.array(kept_material),
             regions=part.regions,
-            identity_colours={name: extended(colours) for name, colours in part.identity_colours.items()},
+            identity_colours={
+                name: extended(colours) for name, colours in part.identity_colours.items()
+            },
         )
     )
 

@@ -34,7 +34,11 @@ class Eyelid:
 
 def find_eyelids(mesh: BaseMesh, skin: Skin, template: Array) -> dict[str, Eyelid]:
     """ "Left" and "Right" -> the eyelid of that side."""
-    near = [polygon(quad) for quad in mesh.quads["body"] if np.linalg.norm(template[quad].mean(axis=0) - [0.029, 0, 0.01]) < 0.05]
+    near = [
+        polygon(quad)
+        for quad in mesh.quads["body"]
+        if np.linalg.norm(template[quad].mean(axis=0) - [0.029, 0, 0.01]) < 0.05
+    ]
     own = np.full(len(template), -1)
     kept = np.flatnonzero(skin.source >= 0)
     own[skin.source[kept]] = kept
@@ -44,7 +48,10 @@ def find_eyelids(mesh: BaseMesh, skin: Skin, template: Array) -> dict[str, Eyeli
         side = _ring_neighbour(near, start, template)
         rings[name] = np.array(edge_loop(near, start, side, RING_LENGTH))
     for side_name in ("Left", "Right"):
-        here = {name: own[ring if side_name == "Left" else mesh.mirror[ring]] for name, ring in rings.items()}
+        here = {
+            name: own[ring if side_name == "Left" else mesh.mirror[ring]]
+            for name, ring in rings.items()
+        }
         margin = here["margin"]
         points = skin.carry(template)[margin]
         first, last = int(points[:, 0].argmin()), int(points[:, 0].argmax())
@@ -76,7 +83,9 @@ def wake(points: Array, shapes: dict[str, Array]) -> Array:
     return np.asarray(points - OPENER * (shapes["eyeBlinkLeft"] + shapes["eyeBlinkRight"]))
 
 
-def landing_blink(blink: Array, points: Array, lid: Eyelid, triangles: Array, centre: Array, radius: float) -> Array:
+def landing_blink(
+    blink: Array, points: Array, lid: Eyelid, triangles: Array, centre: Array, radius: float
+) -> Array:
     """(V, 3) the blink after which the upper margin lies on the lower one and no lid vertex is inside the ball.
 
     points: (V, 3) the woken rest; centre (3,), radius: the eyeball, metres.
@@ -104,16 +113,27 @@ def landing_blink(blink: Array, points: Array, lid: Eyelid, triangles: Array, ce
 
 # What can press a lid against its ball, alone or together; each group is cleared with all of it at full weight.
 PRESSING = (
-    ("eyeSquint{}",), ("cheekSquint{}",), ("eyeSquint{}", "cheekSquint{}"), ("eyeSquint{}", "cheekSquint{}", "mouthSmile{}"),
-    ("eyeLookUp{}",), ("eyeLookDown{}",), ("eyeLookIn{}",), ("eyeLookOut{}",), ("eyeWide{}",), ("noseSneer{}",), ("browDown{}",),
-)  # fmt: skip
+    ("eyeSquint{}",),
+    ("cheekSquint{}",),
+    ("eyeSquint{}", "cheekSquint{}"),
+    ("eyeSquint{}", "cheekSquint{}", "mouthSmile{}"),
+    ("eyeLookUp{}",),
+    ("eyeLookDown{}",),
+    ("eyeLookIn{}",),
+    ("eyeLookOut{}",),
+    ("eyeWide{}",),
+    ("noseSneer{}",),
+    ("browDown{}",),
+)
 
 
 def cleared(shapes: dict[str, Array], points: Array, eye: Eye, radius: float) -> dict[str, Array]:
     """The shapes, changed where they push skin around one eye into its ball; what a group lacks is shared among its shapes."""
     out = dict(shapes)
     rest = np.linalg.norm(points - eye.centre, axis=1)
-    outside = np.flatnonzero((rest > radius + 0.0003) & (rest < radius + 0.012) & (points[:, 2] > eye.centre[2] + 0.003))
+    outside = np.flatnonzero(
+        (rest > radius + 0.0003) & (rest < radius + 0.012) & (points[:, 2] > eye.centre[2] + 0.003)
+    )
     for group in PRESSING:
         names = [name.format(eye.side) for name in group]
         moved = points[outside] + sum(out[name][outside] for name in names)

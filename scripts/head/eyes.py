@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.face.arkit import ARKIT_NAMES
+from jambatalk.face.head import ARKIT_NAMES
 
 from .basemesh import BaseMesh
 from .identities import EYE_COLOURS, IDENTITIES, TEMPLATE, TEMPLATE_EYES, person
@@ -22,9 +22,19 @@ SEGMENTS = 24
 IRIS = 6.1  # millimetres from the axis: where the iris ends
 # (distance from the axis in mm, role) from the pupil outwards.
 RINGS = (
-    (1.0, "pupil"), (1.95, "pupil"), (2.2, "collar"), (3.3, "iris"), (4.5, "iris"), (5.2, "rim"), (5.75, "limbus"), (6.2, "edge"),
-    (6.9, "sclera"), (9.4, "sclera"), (12.3, "sclera"), (14.8, "sclera"),
-)  # fmt: skip
+    (1.0, "pupil"),
+    (1.95, "pupil"),
+    (2.2, "collar"),
+    (3.3, "iris"),
+    (4.5, "iris"),
+    (5.2, "rim"),
+    (5.75, "limbus"),
+    (6.2, "edge"),
+    (6.9, "sclera"),
+    (9.4, "sclera"),
+    (12.3, "sclera"),
+    (14.8, "sclera"),
+)
 # Degrees at weight 1. Face Units turns the balls by 10 to 15; people reach three times that.
 LOOK = {"Up": 13.0, "Down": 15.0, "In": 24.0, "Out": 24.0}
 
@@ -68,7 +78,12 @@ def ball_mesh(eye: Eye) -> tuple[Array, Array, Array, Array]:
     far, turns = [np.zeros(1)], [np.zeros(1)]
     for distance, _ in RINGS:
         height = np.sqrt((1e3 * RADIUS) ** 2 - distance**2) + _bulge(distance)
-        rows.append(np.stack([distance * np.cos(turn), distance * np.sin(turn), np.full(SEGMENTS, height)], axis=1))
+        rows.append(
+            np.stack(
+                [distance * np.cos(turn), distance * np.sin(turn), np.full(SEGMENTS, height)],
+                axis=1,
+            )
+        )
         far.append(np.full(SEGMENTS, distance))
         turns.append(turn)
     triangles = [(0, 1 + i, 1 + (i + 1) % SEGMENTS) for i in range(SEGMENTS)]
@@ -85,10 +100,16 @@ def _bulge(distance: float) -> float:
     return 0.35 * max(0.0, 1.0 - (distance / IRIS) ** 2)
 
 
-def eye_colours(points: Array, eye: Eye, far: Array, turn: Array, iris: tuple[Array, Array]) -> Array:
+def eye_colours(
+    points: Array, eye: Eye, far: Array, turn: Array, iris: tuple[Array, Array]
+) -> Array:
     """(n, 3) sRGB. iris: (inner, outer) colour. The white is warm, redder in the corners, shaded under the upper lid."""
     inner, outer = iris
-    streak = 1.0 + 0.16 * np.sin(turn * 9 + 1.3) * np.sin(turn * 5 + 0.4) + 0.10 * np.sin(turn * 13 + 2.0)
+    streak = (
+        1.0
+        + 0.16 * np.sin(turn * 9 + 1.3) * np.sin(turn * 5 + 0.4)
+        + 0.10 * np.sin(turn * 13 + 2.0)
+    )
     roles = np.concatenate([["pupil"], np.repeat([role for _, role in RINGS], SEGMENTS)])
     outness = np.clip((far - 2.2) / 3.0, 0.0, 1.0)[:, None]
     coloured = (inner * (1.0 - outness) + outer * outness) * streak[:, None]
@@ -101,7 +122,9 @@ def eye_colours(points: Array, eye: Eye, far: Array, turn: Array, iris: tuple[Ar
     colours[roles == "limbus"] = 0.38 * outer + 0.03
     colours[roles == "edge"] = 0.55 * white[roles == "edge"] + 0.45 * (0.38 * outer + 0.03)
     colours[roles == "pupil"] = [0.015, 0.013, 0.015]
-    shade = 1.0 - 0.12 * _step((across[:, 1] - 1.5) / 4.5) - 0.10 * _step((-across[:, 1] - 4.0) / 3.0)
+    shade = (
+        1.0 - 0.12 * _step((across[:, 1] - 1.5) / 4.5) - 0.10 * _step((-across[:, 1] - 4.0) / 3.0)
+    )
     return np.clip(colours * shade[:, None], 0.0, 1.0)
 
 
@@ -124,7 +147,9 @@ def eye_parts(mesh: BaseMesh) -> list[Part]:
             colours[name] = eye_colours(points, eye, far, turn, EYE_COLOURS[name])
         basis = np.zeros((len(ARKIT_NAMES), len(points), 3))
         for direction in LOOK:
-            basis[ARKIT_NAMES.index(f"eyeLook{direction}{eye.side}")] = look_motion(eye, direction).offsets(points)
+            basis[ARKIT_NAMES.index(f"eyeLook{direction}{eye.side}")] = look_motion(
+                eye, direction
+            ).offsets(points)
         everything = np.arange(len(points))
         parts.append(
             Part(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.face.arkit import ARKIT_NAMES
+from jambatalk.face.head import ARKIT_NAMES
 
 from .basemesh import BaseMesh
 from .eyelids import Eyelid, cleared, find_eyelids, landing_blink, wake
@@ -47,7 +47,9 @@ def face_skin(mesh: BaseMesh) -> FaceSkin:
     for eye in find_eyes(mesh):
         name = f"eyeBlink{eye.side}"
         shapes = cleared(shapes, points, eye, RADIUS)
-        shapes[name] = landing_blink(shapes[name], points, lids[eye.side], skin.triangles, eye.centre, RADIUS)
+        shapes[name] = landing_blink(
+            shapes[name], points, lids[eye.side], skin.triangles, eye.centre, RADIUS
+        )
     regions = skin_regions(skin, points, shapes)
     inside = regions["mouth_cavity"]
     close_raw = shapes["jawOpen"] + shapes["mouthClose"]
@@ -58,7 +60,9 @@ def face_skin(mesh: BaseMesh) -> FaceSkin:
     shapes = sealed_shapes(shapes, line, spread)
     identities = {}
     for name, recipe in IDENTITIES.items():
-        identities[name] = wake(shut(skin.carry(person(mesh, recipe)), line, spread), source_shapes) - points
+        identities[name] = (
+            wake(shut(skin.carry(person(mesh, recipe)), line, spread), source_shapes) - points
+        )
     part = Part(
         vertices=points,
         triangles=skin.triangles,
@@ -71,7 +75,9 @@ def face_skin(mesh: BaseMesh) -> FaceSkin:
     upper, lower = line.upper[len(line.upper) // 2], line.lower[len(line.lower) // 2]
     lash_line = np.concatenate([lid.upper for lid in lids.values()])
     part.colours = paint_skin(part, lash_line, TEMPLATE_PALETTE)
-    part.identity_colours = {name: paint_skin(part, lash_line, palette) for name, palette in PALETTES.items()}
+    part.identity_colours = {
+        name: paint_skin(part, lash_line, palette) for name, palette in PALETTES.items()
+    }
     return FaceSkin(part, (int(upper), int(lower)), lids)
 
 

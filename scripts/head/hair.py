@@ -38,7 +38,9 @@ def hair_cover(points: Array) -> Array:
     side, turn = _angles(points)
     reach = np.linalg.norm(points - CENTRE, axis=1)
     turn = np.where(turn > 300.0, turn - 360.0, turn)
-    inside = np.minimum(turn - np.interp(side, LINE_AT, FRONT), np.interp(side, LINE_AT, BACK) - turn)
+    inside = np.minimum(
+        turn - np.interp(side, LINE_AT, FRONT), np.interp(side, LINE_AT, BACK) - turn
+    )
     inside = np.radians(inside) * np.cos(np.radians(np.clip(side, 0, 1.2) * WIDEST)) * reach
     across = np.radians((1.0 - side) * WIDEST) * reach
     return np.asarray(np.minimum(inside, across))
@@ -64,7 +66,10 @@ def hair_part(skin: Part) -> Part:
     grid = base.reshape(STRANDS, STEPS, 3)
     step = np.linalg.norm(np.diff(grid, axis=1), axis=2)
     along = np.concatenate([np.zeros((STRANDS, 1)), np.cumsum(step, axis=1)], axis=1)
-    from_edge = np.minimum(np.minimum(along / 0.020, (along[:, -1:] - along) / 0.030), (1.0 - np.abs(column))[:, None] / 0.16)
+    from_edge = np.minimum(
+        np.minimum(along / 0.020, (along[:, -1:] - along) / 0.030),
+        (1.0 - np.abs(column))[:, None] / 0.16,
+    )
     edge = np.clip(from_edge, 0.0, 1.0)
     edge = np.sqrt(edge * (2.0 - edge))
     back = np.clip((np.degrees(turn) - 120.0) / 90.0, 0.0, 1.0)
@@ -72,22 +77,38 @@ def hair_part(skin: Part) -> Part:
     most = most + (THICK_NAPE - most) * back
     # Over the ears the strands bend sharply, and their streaks would look like grooves of a record.
     calm = (1.0 - 0.75 * np.clip((np.abs(column) - 0.45) / 0.4, 0.0, 1.0))[:, None]
-    groove = random.normal(0.0, 0.8, STRANDS)[:, None] + 0.25 * random.normal(0.0, 1.0, (STRANDS, STEPS))
+    groove = random.normal(0.0, 0.8, STRANDS)[:, None] + 0.25 * random.normal(
+        0.0, 1.0, (STRANDS, STEPS)
+    )
     thick = 0.0004 + most * edge * (1.0 + 0.09 * calm * groove)
     lift = normals * thick.reshape(-1, 1) + rounding(skin, binding)
     triangles = []
     for i in range(STRANDS - 1):
         for j in range(STEPS - 1):
             a, b = i * STEPS + j, (i + 1) * STEPS + j
-            triangles += [(a, b, b + 1), (a, b + 1, a + 1)] if (i + j) % 2 else [(a, b, a + 1), (b, b + 1, a + 1)]
+            triangles += (
+                [(a, b, b + 1), (a, b + 1, a + 1)]
+                if (i + j) % 2
+                else [(a, b, a + 1), (b, b + 1, a + 1)]
+            )
     faces = np.array(triangles)
     positions = base + lift
     faces = facing_out(positions, faces)
-    streak = 0.15 * calm * random.normal(0.0, 1.0, STRANDS)[:, None] + 0.05 * random.normal(0.0, 1.0, (STRANDS, STEPS))
+    streak = 0.15 * calm * random.normal(0.0, 1.0, STRANDS)[:, None] + 0.05 * random.normal(
+        0.0, 1.0, (STRANDS, STEPS)
+    )
     root = np.clip(from_edge * 4.0 + 0.6, 0.0, 1.0)
-    part = bound_part(skin, binding, lift, faces, _hair_colours(skin, binding, TEMPLATE_PALETTE, streak, root), "hair")
+    part = bound_part(
+        skin,
+        binding,
+        lift,
+        faces,
+        _hair_colours(skin, binding, TEMPLATE_PALETTE, streak, root),
+        "hair",
+    )
     part.identity_colours = {
-        name: _hair_colours(skin, binding, palette, streak, root, name) for name, palette in PALETTES.items()
+        name: _hair_colours(skin, binding, palette, streak, root, name)
+        for name, palette in PALETTES.items()
     }
     part = joined(part, _fringe(skin, start, end, column, random))
     part.basis[:] = 0.0  # the scalp hardly moves; loose forehead skin must not drag the hair along
@@ -105,33 +126,59 @@ def facing_out(points: Array, triangles: Array) -> Array:
 FRINGE = 105
 
 
-def _fringe(skin: Part, start: Array, end: Array, column: Array, random: np.random.Generator) -> Part:
+def _fringe(
+    skin: Part, start: Array, end: Array, column: Array, random: np.random.Generator
+) -> Part:
     """Fine single hairs over the hairline, so that the cap has no hard rim: roots on the bare skin, tips on the cap."""
     place = random.uniform(-0.78, 0.78, FRINGE)
     at_nape = random.uniform(0.0, 1.0, FRINGE) < 0.3
     line = np.where(at_nape, np.interp(place, column, end), np.interp(place, column, start))
     inward = np.where(at_nape, -1.0, 1.0)
-    turns = line + inward * random.uniform(-3.2, -0.6, FRINGE), line + inward * random.uniform(7.0, 11.0, FRINGE)
+    turns = (
+        line + inward * random.uniform(-3.2, -0.6, FRINGE),
+        line + inward * random.uniform(7.0, 11.0, FRINGE),
+    )
     sides = place * WIDEST, place * WIDEST + random.normal(0.0, 1.2, FRINGE)
     broad = random.uniform(0.25, 0.5, FRINGE)  # degrees
     corners = [(turns[0], sides[0]), (turns[1], sides[1] - broad), (turns[1], sides[1] + broad)]
-    rays = np.stack([_ray(np.radians(turn), np.radians(side)) for turn, side in corners], axis=1).reshape(-1, 3)
+    rays = np.stack(
+        [_ray(np.radians(turn), np.radians(side)) for turn, side in corners], axis=1
+    ).reshape(-1, 3)
     binding = cast(skin, np.tile(CENTRE, (len(rays), 1)), rays)
     normals = binding.at(smooth_normals(skin.vertices, skin.triangles))
     lift = normals * np.tile([0.0003, 0.0070, 0.0070], FRINGE)[:, None] + rounding(skin, binding)
     triangles = facing_out(binding.at(skin.vertices) + lift, np.arange(3 * FRINGE).reshape(-1, 3))
     shade = np.repeat(random.normal(0.0, 0.12, FRINGE), 3)
     root = np.tile([0.45, 1.0, 1.0], FRINGE)
-    part = bound_part(skin, binding, lift, triangles, _hair_colours(skin, binding, TEMPLATE_PALETTE, shade, root), "hair")
-    part.identity_colours = {name: _hair_colours(skin, binding, palette, shade, root, name) for name, palette in PALETTES.items()}
+    part = bound_part(
+        skin,
+        binding,
+        lift,
+        triangles,
+        _hair_colours(skin, binding, TEMPLATE_PALETTE, shade, root),
+        "hair",
+    )
+    part.identity_colours = {
+        name: _hair_colours(skin, binding, palette, shade, root, name)
+        for name, palette in PALETTES.items()
+    }
     return part
 
 
 def _ray(turn: Array, side: Array) -> Array:
-    return np.stack([np.sin(side), np.cos(side) * np.sin(turn), np.cos(side) * np.cos(turn)], axis=-1)
+    return np.stack(
+        [np.sin(side), np.cos(side) * np.sin(turn), np.cos(side) * np.cos(turn)], axis=-1
+    )
 
 
-def _hair_colours(skin: Part, binding: Binding, palette: Palette, streak: Array, root: Array, name: str | None = None) -> Array:
+def _hair_colours(
+    skin: Part,
+    binding: Binding,
+    palette: Palette,
+    streak: Array,
+    root: Array,
+    name: str | None = None,
+) -> Array:
     below = binding.at(skin.colours if name is None else skin.identity_colours[name])
     hair = np.array(palette.hair) * (1.0 + streak.reshape(-1, 1)) + 0.02 * streak.reshape(-1, 1)
     share = root.reshape(-1, 1)

@@ -20,8 +20,14 @@ TEMPLATE: Recipe = {
     "macrodetails/caucasian-male-young": 0.15,
 }
 IDENTITIES: dict[str, Recipe] = {
-    "amara": {"macrodetails/african-female-young": 0.85, "macrodetails/caucasian-female-young": 0.15},
-    "daniel": {"macrodetails/caucasian-male-young": 0.85, "macrodetails/caucasian-female-young": 0.15},
+    "amara": {
+        "macrodetails/african-female-young": 0.85,
+        "macrodetails/caucasian-female-young": 0.15,
+    },
+    "daniel": {
+        "macrodetails/caucasian-male-young": 0.85,
+        "macrodetails/caucasian-female-young": 0.15,
+    },
     "kofi": {"macrodetails/african-male-young": 0.75, "macrodetails/african-female-young": 0.25},
     "mei": {"macrodetails/asian-female-young": 0.8, "macrodetails/caucasian-female-young": 0.2},
     "walter": {
@@ -46,7 +52,9 @@ def person(mesh: BaseMesh, recipe: Recipe) -> Array:
     return np.asarray(vertices - eye_middle(mesh, vertices))
 
 
-def _iris(inner: tuple[float, float, float], outer: tuple[float, float, float]) -> tuple[Array, Array]:
+def _iris(
+    inner: tuple[float, float, float], outer: tuple[float, float, float]
+) -> tuple[Array, Array]:
     return np.array(inner), np.array(outer)
 
 

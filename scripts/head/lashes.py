@@ -22,9 +22,14 @@ def lash_part(skin: Part, lid: Eyelid, centre: Array, side: str) -> Part:
     vertices, basis, triangles = [], [], []
     identities: dict[str, list[Array]] = {name: [] for name in skin.identities}
     outwards = 1.0 if side == "Left" else -1.0
-    for curve, count, length, is_upper in ((lid.upper, UPPER, 0.0075, True), (lid.lower, LOWER, 0.0027, False)):
+    for curve, count, length, is_upper in (
+        (lid.upper, UPPER, 0.0075, True),
+        (lid.lower, LOWER, 0.0027, False),
+    ):
         order = curve if outwards > 0 else curve[::-1]  # from the nose outwards
-        place = np.linspace(0.07 if is_upper else 0.2, 0.975, count) + random.uniform(-0.006, 0.006, count)
+        place = np.linspace(0.07 if is_upper else 0.2, 0.975, count) + random.uniform(
+            -0.006, 0.006, count
+        )
         points = skin.vertices[order]
         arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
         for t in place:
@@ -37,7 +42,11 @@ def lash_part(skin: Part, lid: Eyelid, centre: Array, side: str) -> Part:
             radial /= np.linalg.norm(radial)
             fan = np.array([outwards * np.interp(t, [0.0, 0.3, 1.0], [-0.45, 0.0, 0.75]), 0.0, 0.0])
             upward = np.array([0.0, 1.0 if is_upper else -1.0, 0.0])
-            grown = length * np.interp(t, [0.0, 0.25, 0.75, 1.0], [0.45, 0.8, 1.0, 0.75]) * random.uniform(0.85, 1.1)
+            grown = (
+                length
+                * np.interp(t, [0.0, 0.25, 0.75, 1.0], [0.45, 0.8, 1.0, 0.75])
+                * random.uniform(0.85, 1.1)
+            )
             first = 0.95 * radial + 0.10 * upward + 0.6 * fan
             second = 0.75 * radial + 0.55 * upward + 0.8 * fan
             first, second = (d / np.linalg.norm(d) for d in (first, second))
@@ -49,7 +58,11 @@ def lash_part(skin: Part, lid: Eyelid, centre: Array, side: str) -> Part:
             thick, thin = across * wide, across * wide * 0.7
             hair = np.array([root - thick, root + thick, middle - thin, middle + thin, tip])
             start = 5 * len(vertices)
-            triangles += [(start, start + 1, start + 3), (start, start + 3, start + 2), (start + 2, start + 3, start + 4)]
+            triangles += [
+                (start, start + 1, start + 3),
+                (start, start + 3, start + 2),
+                (start + 2, start + 3, start + 4),
+            ]
             vertices.append(hair)
             basis.append(_turned(hair, root, moved, centre))
             for name, offsets in skin.identities.items():
@@ -65,7 +78,10 @@ def lash_part(skin: Part, lid: Eyelid, centre: Array, side: str) -> Part:
         colours=np.tile(colour, (len(points), 1)),
         material="lash",
         regions={"lashes": np.arange(len(points))},
-        identity_colours={name: np.tile(np.array(palette.brows) * 0.45, (len(points), 1)) for name, palette in PALETTES.items()},
+        identity_colours={
+            name: np.tile(np.array(palette.brows) * 0.45, (len(points), 1))
+            for name, palette in PALETTES.items()
+        },
     )
 
 

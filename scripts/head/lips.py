@@ -32,13 +32,17 @@ class MouthLine:
 
     def both(self, upper_values: Array, lower_values: Array, share: float) -> tuple[Array, Array]:
         """One curve for both sides, ``share`` of it from the lower one: sampled at the upper and at the lower vertices."""
-        on_lower = share * lower_values + (1.0 - share) * _along(self.s_lower, self.s_upper, upper_values)
+        on_lower = share * lower_values + (1.0 - share) * _along(
+            self.s_lower, self.s_upper, upper_values
+        )
         # The lower side has fewer vertices: the upper ones are laid on its segments, so that no slit remains between them.
         return _along(self.s_upper, self.s_lower, on_lower), on_lower
 
     def gap(self, values: Array) -> Array:
         """(n_upper, 3) upper minus lower along the line, for values (V, 3) at all vertices."""
-        return np.asarray(values[self.upper] - _along(self.s_upper, self.s_lower, values[self.lower]))
+        return np.asarray(
+            values[self.upper] - _along(self.s_upper, self.s_lower, values[self.lower])
+        )
 
 
 def _along(at: Array, s: Array, values: Array) -> Array:
@@ -50,10 +54,16 @@ class Spread:
 
     def __init__(self, count: int, triangles: Array, ring: Array, free: Array) -> None:
         edges = np.unique(
-            np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1), axis=0
+            np.sort(
+                np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]),
+                axis=1,
+            ),
+            axis=0,
         )
         rows, columns = np.concatenate([edges, edges[:, ::-1]]).T
-        graph = sparse.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(count, count)).tocsr()
+        graph = sparse.coo_matrix(
+            (np.ones(len(rows)), (rows, columns)), shape=(count, count)
+        ).tocsr()
         laplacian = (sparse.diags(np.asarray(graph.sum(axis=1)).ravel()) - graph).tocsr()
         self._free = np.setdiff1d(free, ring)
         self._ring = ring
@@ -69,7 +79,13 @@ class Spread:
         return out
 
 
-def sealed(values: Array, line: MouthLine, spread: Spread, keep_gap: Array | None = None, share: float = 0.5) -> Array:
+def sealed(
+    values: Array,
+    line: MouthLine,
+    spread: Spread,
+    keep_gap: Array | None = None,
+    share: float = 0.5,
+) -> Array:
     """(V, 3) values in which both sides of the line follow one curve.
 
     keep_gap: (n_upper, 3) a gap to leave open, half of it given to each side; None closes the line.
@@ -79,7 +95,9 @@ def sealed(values: Array, line: MouthLine, spread: Spread, keep_gap: Array | Non
     if keep_gap is not None:
         on_upper = on_upper + 0.5 * keep_gap
         on_lower = on_lower - 0.5 * _along(line.s_lower, line.s_upper, keep_gap)
-    corrections = np.concatenate([on_upper - values[line.upper], (on_lower - values[line.lower])[-2:0:-1]])
+    corrections = np.concatenate(
+        [on_upper - values[line.upper], (on_lower - values[line.lower])[-2:0:-1]]
+    )
     return np.asarray(values + spread(corrections))
 
 
@@ -96,8 +114,16 @@ def shut(points: Array, line: MouthLine, spread: Spread) -> Array:
 
 # Shapes that part the lips keep their gap where it opens. Every other shape leaves the lips shut, so that no mix of them
 # can make the lips cross; in the rolls and the lower shrug one lip leads and the other yields.
-OPENING = ("jawOpen", "jawForward", "mouthFunnel", "mouthShrugUpper", "mouthLowerDownLeft", "mouthLowerDownRight",
-           "mouthUpperUpLeft", "mouthUpperUpRight")  # fmt: skip
+OPENING = (
+    "jawOpen",
+    "jawForward",
+    "mouthFunnel",
+    "mouthShrugUpper",
+    "mouthLowerDownLeft",
+    "mouthLowerDownRight",
+    "mouthUpperUpLeft",
+    "mouthUpperUpRight",
+)
 LEADING_LOWER = {"mouthRollLower": 0.8, "mouthRollUpper": 0.25, "mouthShrugLower": 0.6}
 
 
@@ -131,7 +157,9 @@ def rounded_jaw(offsets: Array, points: Array, skin_side: Array, line: MouthLine
     return np.asarray(offsets + (arc * skin_side)[:, None] * middle)
 
 
-def lower_lip_side(points: Array, jaw_open: Array, line: MouthLine, inside: Array, behind: Array) -> Array:
+def lower_lip_side(
+    points: Array, jaw_open: Array, line: MouthLine, inside: Array, behind: Array
+) -> Array:
     """(V,) how much a vertex goes with the lower lip: 1 at it, fading to 0 from 10 to 24 mm below the mouth line.
 
     In front of the lips' contact the height tells the sides apart; ``inside`` the mouth, where heights overlap, the way

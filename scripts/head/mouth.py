@@ -21,4 +21,7 @@ def jaw_motions(mesh: BaseMesh) -> dict[str, Rigid]:
 def mouth_fits(skin: Part) -> dict[str, Fit]:
     """identity -> scales and shift from the template's mouth to that person's, taken from the inner side of the lips."""
     around = np.union1d(skin.regions["inner_lips"], skin.regions["lips"])
-    return {name: fit_scale(skin.vertices[around], offsets[around]) for name, offsets in skin.identities.items()}
+    return {
+        name: fit_scale(skin.vertices[around], offsets[around])
+        for name, offsets in skin.identities.items()
+    }

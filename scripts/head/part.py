@@ -28,7 +28,11 @@ class Part:
 
     def materials(self) -> Array:
         """(f,) material names."""
-        return np.full(len(self.triangles), self.material) if isinstance(self.material, str) else self.material
+        return (
+            np.full(len(self.triangles), self.material)
+            if isinstance(self.material, str)
+            else self.material
+        )
 
 
 def joined(one: Part, other: Part) -> Part:
@@ -41,12 +45,23 @@ def joined(one: Part, other: Part) -> Part:
         vertices=np.concatenate([one.vertices, other.vertices]),
         triangles=np.concatenate([one.triangles, other.triangles + start]),
         basis=np.concatenate([one.basis, other.basis], axis=1),
-        identities={name: np.concatenate([offsets, other.identities[name]]) for name, offsets in one.identities.items()},
+        identities={
+            name: np.concatenate([offsets, other.identities[name]])
+            for name, offsets in one.identities.items()
+        },
         colours=np.concatenate([one.colours, other.colours]),
         material=np.concatenate([one.materials(), other.materials()]),
-        regions={name: np.concatenate([one.regions.get(name, none), moved.get(name, none)]) for name in names},
+        regions={
+            name: np.concatenate([one.regions.get(name, none), moved.get(name, none)])
+            for name in names
+        },
         identity_colours={
-            name: np.concatenate([one.identity_colours.get(name, one.colours), other.identity_colours.get(name, other.colours)])
+            name: np.concatenate(
+                [
+                    one.identity_colours.get(name, one.colours),
+                    other.identity_colours.get(name, other.colours),
+                ]
+            )
             for name in {*one.identity_colours, *other.identity_colours}
         },
     )

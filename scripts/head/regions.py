@@ -64,7 +64,12 @@ def skin_regions(skin: Skin, points: Array, shapes: dict[str, Array]) -> dict[st
         "brow_skin": face & (brow > 0.0025) & (y > 0.008),
         "forehead": face & (y > 0.03) & (y < 0.085) & (z > -0.035),
         "nose": face & (np.abs(x) < 0.019) & (y < 0.0) & (y > -0.047) & (z > 0.018),
-        "cheeks": face & (np.abs(x) > 0.022) & (y < -0.012) & (y > -0.06) & (z > -0.045) & (np.abs(x) < 0.07),
+        "cheeks": face
+        & (np.abs(x) > 0.022)
+        & (y < -0.012)
+        & (y > -0.06)
+        & (z > -0.045)
+        & (np.abs(x) < 0.07),
         "chin": face & (y < -0.078) & (y > -0.115) & (z > 0.0) & (np.abs(x) < 0.03),
         "neck": face & (y < -0.12),
         "ears": face & ear,

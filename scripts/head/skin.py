@@ -17,7 +17,14 @@ Array = NDArray[Any]
 
 # Rings around the mouth on the base mesh: the vertices of each in the upper middle, from the lip's outline inwards.
 # Every ring has 20 vertices on one side of the face, the first and the last in the middle.
-RING_STARTS = {"outline": 455, "crest": 467, "front": 474, "contact": 520, "behind": 537, "pocket": 571}
+RING_STARTS = {
+    "outline": 455,
+    "crest": 467,
+    "front": 474,
+    "contact": 520,
+    "behind": 537,
+    "pocket": 571,
+}
 HALF_RING = 20
 LOWEST = -0.32  # metres below the eyes: the shoulders' crop, before the bust is cut
 
@@ -44,8 +51,16 @@ class Skin:
 
 def full_ring(mesh: BaseMesh, polygons: list[list[int]], start: int, x: Array) -> list[int]:
     """One closed ring of base vertices: upper from the right corner to the left one, then lower back."""
-    right = next(v for corners in polygons if start in corners for v in _beside(corners, start) if x[v] < -1e-6)
-    half = edge_loop(polygons, start, right, HALF_RING)  # upper middle ... right corner ... lower middle
+    right = next(
+        v
+        for corners in polygons
+        if start in corners
+        for v in _beside(corners, start)
+        if x[v] < -1e-6
+    )
+    half = edge_loop(
+        polygons, start, right, HALF_RING
+    )  # upper middle ... right corner ... lower middle
     corner = int(np.argmin(x[half]))
     other = [int(mesh.mirror[v]) for v in half]
     upper = half[corner::-1] + other[1 : corner + 1]
@@ -122,7 +137,9 @@ def mirror_by_position(points: Array) -> Array:
 
     distance, index = cKDTree(points).query(points * [-1.0, 1.0, 1.0])
     if distance.max() > 1e-6:
-        raise ValueError(f"the mesh is not symmetric: a mirrored vertex is {distance.max() * 1000:.3f} mm away")
+        raise ValueError(
+            f"the mesh is not symmetric: a mirrored vertex is {distance.max() * 1000:.3f} mm away"
+        )
     return np.asarray(index)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.face.arkit import ARKIT_NAMES
+from jambatalk.face.head import ARKIT_NAMES
 
 from .part import Part
 from .rigid import Fit, Rigid
@@ -71,7 +71,10 @@ class Arch:
         s = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(z)))])
         t = np.interp(np.abs(length), s, angle)
         sign = np.where(length < 0, -1.0, 1.0)
-        points = np.stack([sign * self.half_width * np.sin(t), self.front - self.depth * (1.0 - np.cos(t))], axis=-1)
+        points = np.stack(
+            [sign * self.half_width * np.sin(t), self.front - self.depth * (1.0 - np.cos(t))],
+            axis=-1,
+        )
         normal = np.stack([sign * np.sin(t) * self.depth, np.cos(t) * self.half_width], axis=-1)
         return points, normal / np.linalg.norm(normal, axis=-1, keepdims=True)
 
@@ -89,7 +92,16 @@ LOWER_ARCH = Arch(front=18.2, half_width=25.2, depth=40.0, edge=-64.6, up=-1, cr
 
 # One horizontal section of a crown: (across -1..1, out 1 = front .. -1 = back), rounder behind than in front.
 SECTION = np.array(
-    [[-0.98, 0.25], [-0.80, 0.80], [-0.30, 0.99], [0.30, 0.99], [0.80, 0.80], [0.98, 0.25], [0.62, -0.85], [-0.62, -0.85]]
+    [
+        [-0.98, 0.25],
+        [-0.80, 0.80],
+        [-0.30, 0.99],
+        [0.30, 0.99],
+        [0.80, 0.80],
+        [0.98, 0.25],
+        [0.62, -0.85],
+        [-0.62, -0.85],
+    ]
 )
 # Levels of a crown from the neck (0) to the biting edge (1), and the width there.
 LEVELS = ((-0.12, 0.74), (0.12, 0.84), (0.45, 0.96), (0.78, 1.0), (0.95, 0.965))
@@ -105,7 +117,9 @@ def crown_mesh(arch: Arch, middle: float, crown: Crown) -> tuple[Array, Array, A
     rows, levels = [], []
     for level, wide in LEVELS:
         depth = crown.neck_depth + (crown.edge_depth - crown.neck_depth) * max(level, 0.0) ** 0.8
-        belly = 0.45 * np.sin(np.pi * np.clip(level, 0.0, 1.0)) - 0.5 * (1.0 - level) * (crown.edge_depth < 3)
+        belly = 0.45 * np.sin(np.pi * np.clip(level, 0.0, 1.0)) - 0.5 * (1.0 - level) * (
+            crown.edge_depth < 3
+        )
         across = SECTION[:, 0] * 0.5 * crown.width * wide * 1.01
         forth = (SECTION[:, 1] - 1.0) * 0.5 * depth + belly
         # The edge is higher at its sides: a little on incisors, much on canines.
@@ -113,7 +127,9 @@ def crown_mesh(arch: Arch, middle: float, crown: Crown) -> tuple[Array, Array, A
         rise = (1.0 - level) * crown.height + side
         rows.append(root + np.outer(across, along) + np.outer(forth, out) + np.outer(rise, up))
         levels.append(np.full(len(SECTION), level))
-    cap = rows[-1].mean(axis=0) - up * (0.05 * crown.height * 0.7) * (1.0 if crown.edge_depth < 3 else -0.6)
+    cap = rows[-1].mean(axis=0) - up * (0.05 * crown.height * 0.7) * (
+        1.0 if crown.edge_depth < 3 else -0.6
+    )
     vertices = np.concatenate([*rows, cap[None]])
     n = len(SECTION)
     triangles = []
@@ -158,7 +174,9 @@ def tooth_colours(points: Array, level: Array, distance: float, front: float) ->
 
 def gum_mesh(arch: Arch) -> tuple[Array, Array, Array]:
     """(vertices (n, 3) metres, triangles, colours) of one gum: a tube along the arch whose rim rises over each tooth."""
-    stations: list[tuple[float, float, Crown]] = []  # arc length, rim height towards the root, crown
+    stations: list[
+        tuple[float, float, Crown]
+    ] = []  # arc length, rim height towards the root, crown
     places = arch.places()
     for index, (middle, crown) in enumerate(places):
         if index == 0:
@@ -173,9 +191,20 @@ def gum_mesh(arch: Arch) -> tuple[Array, Array, Array]:
     for point, normal, (_, rim, crown) in zip(points, normals, stations):
         # (out, towards the root) around the tube: rim, swelling, upper front, upper back, inner rim.
         inner = -crown.neck_depth
-        profile = [(-0.35, rim), (0.35, rim + 1.6), (0.2, rim + 6.5), (inner - 1.0, rim + 6.5), (inner + 0.2, rim)]
+        profile = [
+            (-0.35, rim),
+            (0.35, rim + 1.6),
+            (0.2, rim + 6.5),
+            (inner - 1.0, rim + 6.5),
+            (inner + 0.2, rim),
+        ]
         base = arch.edge - arch.up * crown.drop
-        rows.append([[point[0] + o * normal[0], base + arch.up * h, point[1] + o * normal[1]] for o, h in profile])
+        rows.append(
+            [
+                [point[0] + o * normal[0], base + arch.up * h, point[1] + o * normal[1]]
+                for o, h in profile
+            ]
+        )
     grid = np.array(rows)  # (stations, 5, 3)
     n, m = grid.shape[:2]
     triangles = []
@@ -189,7 +218,9 @@ def gum_mesh(arch: Arch) -> tuple[Array, Array, Array]:
     if np.cross(b - a, c - a)[2] < 0:
         faces = faces[:, ::-1]
     shade = np.clip(1.0 - (arch.front - vertices[:, 2]) / 80.0, 0.5, 1.0)
-    colour = np.where((np.arange(len(vertices)) % m < 2)[:, None], [0.76, 0.45, 0.44], [0.68, 0.36, 0.36])
+    colour = np.where(
+        (np.arange(len(vertices)) % m < 2)[:, None], [0.76, 0.45, 0.44], [0.68, 0.36, 0.36]
+    )
     return vertices * 1e-3, faces, colour * shade[:, None]
 
 

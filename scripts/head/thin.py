@@ -27,7 +27,9 @@ def thinned(part: Part, may_go: Array, count: int) -> Part:
     for f, triangle in enumerate(triangles):
         for v in triangle:
             faces.setdefault(v, set()).add(f)
-    open_edge = {v for edge, around in edge_faces(triangles).items() if len(around) != 2 for v in edge}
+    open_edge = {
+        v for edge, around in edge_faces(triangles).items() if len(around) != 2 for v in edge
+    }
     quadric = np.zeros((len(points), 4, 4))
     for triangle in triangles:
         a, b, c = points[triangle]
@@ -45,7 +47,11 @@ def thinned(part: Part, may_go: Array, count: int) -> Part:
         around = neighbours(v)
         for u in around:
             shared = faces[v] & faces[u]
-            if len(shared) != 2 or len(neighbours(u) & around) != 2 or not _stays(points, triangles, faces[v] - shared, v, u):
+            if (
+                len(shared) != 2
+                or len(neighbours(u) & around) != 2
+                or not _stays(points, triangles, faces[v] - shared, v, u)
+            ):
                 continue
             place = np.append(points[u], 1.0)
             # Long edges cost a little, so that flat areas thin out evenly.

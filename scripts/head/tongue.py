@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.face.arkit import ARKIT_NAMES
+from jambatalk.face.head import ARKIT_NAMES
 
 from .basemesh import BaseMesh
 from .helpers import helper_part
@@ -37,7 +37,9 @@ def tongue_part(mesh: BaseMesh, jaw: dict[str, Rigid], fits: dict[str, Fit]) -> 
         k = ARKIT_NAMES.index(name)
         ridden = motion.offsets(points)
         if name == "jawOpen":
-            ridden = ridden * (1.0 - 0.15 * back)[:, None] - np.outer(0.004 * back * top, [0.0, 1.0, 0.0])
+            ridden = ridden * (1.0 - 0.15 * back)[:, None] - np.outer(
+                0.004 * back * top, [0.0, 1.0, 0.0]
+            )
         basis[k] = ridden
     out = ARKIT_NAMES.index("tongueOut")
     # Forwards over the lower teeth and lip: at half weight the tip lies between the teeth, as in "th".

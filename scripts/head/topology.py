@@ -41,7 +41,9 @@ def edge_loop(polygons: list[list[int]], first: int, second: int, count: int) ->
         beside = set(faces[min(behind, here), max(behind, here)])
         ahead = [v for v in neighbours[here] if not beside & set(faces[min(v, here), max(v, here)])]
         if len(ahead) != 1:
-            raise ValueError(f"the edge loop from {first} ends at vertex {here}, which has {len(neighbours[here])} edges")
+            raise ValueError(
+                f"the edge loop from {first} ends at vertex {here}, which has {len(neighbours[here])} edges"
+            )
         loop.append(ahead[0])
     return loop
 

@@ -34,7 +34,17 @@ _HOMES = {
     "load": "jambatalk.talker",
 }
 
-__all__ = ["Face", "Frame", "InputError", "Motion", "Session", "Speech", "Talker", "__version__", "load"]
+__all__ = [
+    "Face",
+    "Frame",
+    "InputError",
+    "Motion",
+    "Session",
+    "Speech",
+    "Talker",
+    "__version__",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

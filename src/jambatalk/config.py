@@ -19,13 +19,17 @@ T = TypeVar("T")
 def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """Build the dataclass ``kind`` (nested dataclasses too) from ``values``; ``where`` names the source in errors."""
     if not isinstance(values, Mapping):
-        raise InputError(f"{where}: {values!r} found where settings of {kind.__name__} were expected")
+        raise InputError(
+            f"{where}: {values!r} found where settings of {kind.__name__} were expected"
+        )
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(kind)
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in fields:
-            raise InputError(f"{where}: unknown setting {key!r}; {kind.__name__} has {', '.join(sorted(fields))}")
+            raise InputError(
+                f"{where}: unknown setting {key!r}; {kind.__name__} has {', '.join(sorted(fields))}"
+            )
         arguments[key] = _converted(hints[key], value, f"{where}: {key}")
     try:
         return kind(**arguments)
@@ -53,14 +57,18 @@ def _converted(wanted: Any, value: Any, where: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise InputError(f"{where} is {value!r}, expected a list")
         return origin(_converted(element, v, where) for v in value)
-    if isinstance(wanted, type) and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
+    if isinstance(wanted, type) and (
+        not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)
+    ):
         raise InputError(f"{where} is {value!r}, expected {wanted.__name__}")
     return value
 
 
 def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     """A value for one of several dataclasses, told apart by their field ``kind``; without one, the first."""
-    kinds = {choice.kind: choice for choice in choices}  # a dataclass keeps a field's default as its attribute
+    kinds = {
+        choice.kind: choice for choice in choices
+    }  # a dataclass keeps a field's default as its attribute
     kind = value.get("kind", choices[0].kind) if isinstance(value, Mapping) else None
     if kind not in kinds:
         raise InputError(f"{where} is {value!r}, expected settings with kind: {' or '.join(kinds)}")

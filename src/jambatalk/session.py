@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jambatalk.audio.blocks import check_samples
+from jambatalk.audio import SAMPLE_RATE
+from jambatalk.audio.decode import check_samples
 from jambatalk.errors import InputError
-from jambatalk.nn.mel import RATE
-from jambatalk.nn.model import SpeechToMotion
-from jambatalk.nn.threads import one_thread
+from jambatalk.models.speech_to_motion import SpeechToMotion
+from jambatalk.ops.backend import one_thread
 from jambatalk.streaming.frame_rate import FrameRate
-from jambatalk.streaming.packets import Losses, PacketOrder
+from jambatalk.streaming.jitter_buffer import JitterBuffer, PacketStats
+from jambatalk.streaming.neutral import NeutralFade, eased, fade_to_neutral
 from jambatalk.streaming.resampler import Resampler
-from jambatalk.streaming.rest import Rest, eased, to_rest
-from jambatalk.streaming.saving import pack, tensors_of, unpack, with_tensors
+from jambatalk.streaming.serialize import deserialize, serialize, tensors_of, with_tensors
 
 if TYPE_CHECKING:
-    from jambatalk.life import LifeSettings
-    from jambatalk.streaming.layer import Layer
+    from jambatalk.idle import IdleSettings
+    from jambatalk.streaming.overlay import MotionOverlay
     from jambatalk.talker import Talker
 
 Array = NDArray[np.float32]
@@ -76,12 +76,18 @@ class Frames:
 class _Turn:
     """Where a turn is: counts, and sound on its way to the network."""
 
-    pending: Array = field(default_factory=lambda: np.zeros(0, np.float32))  # at 16 kHz, not yet a whole hop or not yet run
-    missing: Array = field(default_factory=lambda: np.zeros(0, bool))  # of the same samples, whether they were concealed
+    pending: Array = field(
+        default_factory=lambda: np.zeros(0, np.float32)
+    )  # at 16 kHz, not yet a whole hop or not yet run
+    missing: Array = field(
+        default_factory=lambda: np.zeros(0, bool)
+    )  # of the same samples, whether they were concealed
     heard: int = 0  # samples at 16 kHz
     steps: int = 0  # hops that went through the network
     ended: bool = False
-    delayed: deque[tuple[Array, float]] = field(default_factory=deque)  # (sound, gain) of hops whose frame is not out yet
+    delayed: deque[tuple[Array, float]] = field(
+        default_factory=deque
+    )  # (sound, gain) of hops whose frame is not out yet
 
 
 class Session:
@@ -91,31 +97,40 @@ class Session:
     rest is treated as followed by silence), ``interrupt`` breaks one off, and the next sound begins the next, at time 0.
 
     rate: samples a second that are pushed. fps: frames a second that come out, None for the network's own. life: blinks,
-    gaze, head motion and breath over the speech, or a layer of one's own (``streaming.layer``), None for none. style: a way of
+    gaze, head motion and breath over the speech, or a layer of one's own (``streaming.overlay``), None for none. style: a way of
     speaking, None for the talker's. patience: seconds of later sound that may wait for a packet that is out of order, where
     packets have indices.
     """
 
     def __init__(
-        self, talker: Talker, rate: int = RATE, fps: float | None = None, life: LifeSettings | Layer | None = None,
-        style: str | None = None, patience: float = 0.06,
-    ) -> None:  # fmt: skip
+        self,
+        talker: Talker,
+        rate: int = SAMPLE_RATE,
+        fps: float | None = None,
+        life: IdleSettings | MotionOverlay | None = None,
+        style: str | None = None,
+        patience: float = 0.06,
+    ) -> None:
         if not LOWEST_RATE <= rate <= HIGHEST_RATE:
             raise InputError(f"sample rate is {rate}, expected {LOWEST_RATE} to {HIGHEST_RATE} Hz")
         if fps is not None and not 1 <= fps <= 240:
             raise InputError(f"fps is {fps}, expected 1 to 240 frames a second")
         if not 0 <= patience <= LONGEST_PATIENCE:
-            raise InputError(f"patience is {patience}, expected 0 to {LONGEST_PATIENCE:.0f} seconds")
+            raise InputError(
+                f"patience is {patience}, expected 0 to {LONGEST_PATIENCE:.0f} seconds"
+            )
         self.talker, self.rate, self.patience = talker, int(rate), patience
         self.fps = float(fps) if fps is not None else talker.fps
         self.style = style
         self._style = _style_index(talker, style)
-        self._packets = PacketOrder(self.rate, patience)
-        self._resampler = None if self.rate == RATE else Resampler(self.rate, RATE)
+        self._packets = JitterBuffer(self.rate, patience)
+        self._resampler = None if self.rate == SAMPLE_RATE else Resampler(self.rate, SAMPLE_RATE)
         self._frame_rate = FrameRate(talker.fps, self.fps)
-        self._rest = Rest(talker.fps)
+        self._rest = NeutralFade(talker.fps)
         if life is not None and not talker.names:
-            raise InputError("a layer moves shapes such as eyeBlinkLeft, but this network moves vertices: leave it off")
+            raise InputError(
+                "a layer moves shapes such as eyeBlinkLeft, but this network moves vertices: leave it off"
+            )
         self._life = _layer(life, talker.names, self.fps)
         self.names = self._life.names if self._life is not None else talker.names
         self.reset()
@@ -127,19 +142,19 @@ class Session:
         return self.talker.look_ahead_ms + 1000 * (resampling + self._frame_rate.delay)
 
     @property
-    def losses(self) -> Losses:
+    def losses(self) -> PacketStats:
         """Samples (at ``rate``) that were lost and concealed, came too late, or came twice, since the session began."""
         return self._packets.losses
 
     @property
     def pending_seconds(self) -> float:
         """Sound that waits for the network, in seconds."""
-        return len(self._turn.pending) / RATE
+        return len(self._turn.pending) / SAMPLE_RATE
 
     def reset(self) -> None:
         """Forget everything heard: as new."""
         self.turn = 0
-        self._packets.losses = Losses()
+        self._packets.losses = PacketStats()
         self._life_frames = self._life_samples = self._life_ahead = 0
         if self._life is not None:
             self._life.reset()
@@ -156,7 +171,9 @@ class Session:
         self._frame_rate.reset()
         self._rest.reset()
         # Sound of the last turn that went beyond its frames (less than one of them).
-        self._life_ahead = max(self._life_samples - math.ceil(self._life_frames / self.fps * RATE), 0)
+        self._life_ahead = max(
+            self._life_samples - math.ceil(self._life_frames / self.fps * SAMPLE_RATE), 0
+        )
 
     # What most users call.
 
@@ -254,7 +271,9 @@ class Session:
         gains = []
         for k in range(count):
             part = slice(k * config.hop, (k + 1) * config.hop)
-            turn.delayed.append((turn.pending[part], self._rest.step(bool(turn.missing[part].all()))))
+            turn.delayed.append(
+                (turn.pending[part], self._rest.step(bool(turn.missing[part].all())))
+            )
         turn.pending, turn.missing = turn.pending[used:].copy(), turn.missing[used:].copy()
         skip = min(max(config.delay - turn.steps, 0), count)
         turn.steps += count
@@ -282,7 +301,9 @@ class Session:
     def break_off(self) -> Frames:
         """As ``interrupt``, as one piece."""
         last = self._last
-        frames = self._out(to_rest(last, self.fps) if last is not None else self._nothing(), [])
+        frames = self._out(
+            fade_to_neutral(last, self.fps) if last is not None else self._nothing(), []
+        )
         self._new_turn()
         self.turn += 1
         return frames
@@ -291,7 +312,14 @@ class Session:
         """One object per frame."""
         pose: Any = frames.pose if frames.pose is not None else [None] * len(frames)
         return [
-            Frame((frames.first + i) / self.fps, row, self.names, pose[i], frames.turn, frames.first + i)
+            Frame(
+                (frames.first + i) / self.fps,
+                row,
+                self.names,
+                pose[i],
+                frames.turn,
+                frames.first + i,
+            )
             for i, row in enumerate(frames.weights)
         ]
 
@@ -352,7 +380,7 @@ class Session:
             self._life.hear(sound[skipped:])
             self._life_samples += len(sound) - skipped
         # A turn's last frames and an interruption's have no sound of their own.
-        short = math.ceil(self._life_frames / self.fps * RATE) - self._life_samples
+        short = math.ceil(self._life_frames / self.fps * SAMPLE_RATE) - self._life_samples
         if short > 0:
             self._life.hear(np.zeros(short, np.float32))
             self._life_samples += short
@@ -362,28 +390,47 @@ class Session:
     def save(self) -> bytes:
         """All that the session knows, as a safetensors file's bytes: ``Talker.restore`` goes on from it, to the bit."""
         turn = self._turn
-        return pack({
-            "format": 1, "weights": self.talker.weights_sha256, "rate": self.rate, "fps": self.fps, "style": self.style,
-            "patience": self.patience,
-            "turn": self.turn, "made": self._made, "last": self._last,
-            "network": {name: tensor.cpu().numpy() for name, tensor in tensors_of(self.state).items()},
-            "pending": turn.pending, "missing": turn.missing, "heard": turn.heard, "steps": turn.steps, "ended": turn.ended,
-            "delayed": [{"sound": sound, "gain": gain} for sound, gain in turn.delayed],
-            "rest": {"gain": self._rest.gain, "missing": self._rest.missing},
-            "packets": self._packets.state(), "frame_rate": self._frame_rate.state(),
-            "resampler": None if self._resampler is None else self._resampler.state(),
-            "life": None if self._life is None else self._life.state(),
-            "life_frames": self._life_frames, "life_samples": self._life_samples, "life_ahead": self._life_ahead,
-        })  # fmt: skip
+        return serialize(
+            {
+                "format": 1,
+                "weights": self.talker.weights_sha256,
+                "rate": self.rate,
+                "fps": self.fps,
+                "style": self.style,
+                "patience": self.patience,
+                "turn": self.turn,
+                "made": self._made,
+                "last": self._last,
+                "network": {
+                    name: tensor.cpu().numpy() for name, tensor in tensors_of(self.state).items()
+                },
+                "pending": turn.pending,
+                "missing": turn.missing,
+                "heard": turn.heard,
+                "steps": turn.steps,
+                "ended": turn.ended,
+                "delayed": [{"sound": sound, "gain": gain} for sound, gain in turn.delayed],
+                "rest": {"gain": self._rest.gain, "missing": self._rest.missing},
+                "packets": self._packets.state(),
+                "frame_rate": self._frame_rate.state(),
+                "resampler": None if self._resampler is None else self._resampler.state(),
+                "life": None if self._life is None else self._life.state(),
+                "life_frames": self._life_frames,
+                "life_samples": self._life_samples,
+                "life_ahead": self._life_ahead,
+            }
+        )
 
     @classmethod
-    def restore(cls, talker: Talker, data: bytes, life: LifeSettings | Layer | None = None) -> Session:
+    def restore(
+        cls, talker: Talker, data: bytes, life: IdleSettings | MotionOverlay | None = None
+    ) -> Session:
         """The session that ``save`` stored, with the life that it had; ``life``: where that was a layer of one's own, one of its
         kind, which takes over its state.
 
         InputError when it is damaged, of other weights than the talker's, or had a layer of one's own and gets none.
         """
-        tree = unpack(data)
+        tree = deserialize(data)
         if tree.get("format") != 1 or tree.get("weights") != talker.weights_sha256:
             raise InputError(
                 f"the session was saved with weights {str(tree.get('weights'))[:12]}, expected those of this talker "
@@ -393,19 +440,27 @@ class Session:
             if life is None and tree["life"] is not None and "settings" in tree["life"]:
                 life = _settings_of(tree["life"])
             if (tree["life"] is None) != (life is None):
-                raise InputError("the session was saved with a layer and gets none, or the other way round")
+                raise InputError(
+                    "the session was saved with a layer and gets none, or the other way round"
+                )
             session = cls(talker, tree["rate"], tree["fps"], life, tree["style"], tree["patience"])
             session._load(tree)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise InputError(f"the saved session is damaged ({type(error).__name__}: {error})") from error
+            raise InputError(
+                f"the saved session is damaged ({type(error).__name__}: {error})"
+            ) from error
         return session
 
     def _load(self, tree: dict[str, Any]) -> None:
         self.turn, self._made = tree["turn"], tree["made"]
         self._last = tree["last"]
-        self.state = with_tensors(self.state, {name: torch.from_numpy(a) for name, a in tree["network"].items()})
+        self.state = with_tensors(
+            self.state, {name: torch.from_numpy(a) for name, a in tree["network"].items()}
+        )
         delayed = deque((one["sound"], one["gain"]) for one in tree["delayed"])
-        self._turn = _Turn(tree["pending"], tree["missing"], tree["heard"], tree["steps"], tree["ended"], delayed)
+        self._turn = _Turn(
+            tree["pending"], tree["missing"], tree["heard"], tree["steps"], tree["ended"], delayed
+        )
         self._rest.gain, self._rest.missing = tree["rest"]["gain"], tree["rest"]["missing"]
         self._packets.load_state(tree["packets"])
         self._frame_rate.load_state(tree["frame_rate"])
@@ -413,20 +468,24 @@ class Session:
             self._resampler.load_state(tree["resampler"])
         if self._life is not None:
             self._life.load_state(tree["life"])
-        self._life_frames, self._life_samples, self._life_ahead = (tree[f"life_{n}"] for n in ("frames", "samples", "ahead"))
+        self._life_frames, self._life_samples, self._life_ahead = (
+            tree[f"life_{n}"] for n in ("frames", "samples", "ahead")
+        )
 
 
-def _settings_of(state: dict[str, Any]) -> LifeSettings:
-    from jambatalk.life import LifeSettings
+def _settings_of(state: dict[str, Any]) -> IdleSettings:
+    from jambatalk.idle import IdleSettings
 
-    return LifeSettings.from_dict(state["settings"])
+    return IdleSettings.from_dict(state["settings"])
 
 
-def _layer(life: LifeSettings | Layer | None, names: tuple[str, ...], fps: float) -> Layer | None:
-    from jambatalk.life import Life, LifeSettings
+def _layer(
+    life: IdleSettings | MotionOverlay | None, names: tuple[str, ...], fps: float
+) -> MotionOverlay | None:
+    from jambatalk.idle import IdleMotion, IdleSettings
 
-    if isinstance(life, LifeSettings):
-        return None if life.off else Life(life, names, fps)
+    if isinstance(life, IdleSettings):
+        return None if life.off else IdleMotion(life, names, fps)
     return life
 
 
@@ -434,7 +493,11 @@ def _style_index(talker: Talker, style: str | None) -> int | None:
     if style is None:
         return None
     if style not in talker.styles:
-        there = f"choose from {', '.join(talker.styles)}" if talker.styles else "this network has one way of speaking"
+        there = (
+            f"choose from {', '.join(talker.styles)}"
+            if talker.styles
+            else "this network has one way of speaking"
+        )
         raise InputError(f"no style {style!r}: {there}")
     if not isinstance(talker.model, SpeechToMotion):
         raise InputError(f"{talker.path} speaks in the style that it was exported with")

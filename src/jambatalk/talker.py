@@ -11,21 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jambatalk.audio import Speech
-from jambatalk.checkpoint import file_sha256, load_weights
+from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
+from jambatalk.models.checkpoint import file_sha256, load_weights
+from jambatalk.models.speech_to_motion import SpeechToMotion
+from jambatalk.models.state import pretranspose_linear_weights
 from jambatalk.motion import Motion
-from jambatalk.nn.mel import RATE
-from jambatalk.nn.model import SpeechToMotion
-from jambatalk.nn.step import lay_out_for_hops
 from jambatalk.session import Session
 
 if TYPE_CHECKING:
-    from jambatalk.deploy.stepped import SteppedModel
-    from jambatalk.life import LifeSettings
-    from jambatalk.streaming.layer import Layer
+    from jambatalk.export.runtime import ExportedModel
+    from jambatalk.idle import IdleSettings
+    from jambatalk.streaming.overlay import MotionOverlay
 
 DEFAULT_WEIGHTS = Path(__file__).parent / "assets" / "base.safetensors"
 
@@ -39,7 +38,7 @@ class Talker:
 
     def __init__(
         self,
-        model: SpeechToMotion | SteppedModel,
+        model: SpeechToMotion | ExportedModel,
         names: tuple[str, ...],
         path: Path,
         device: str = "cpu",
@@ -86,9 +85,13 @@ class Talker:
         return face
 
     def stream(
-        self, rate: int = RATE, fps: float | None = None, life: LifeSettings | Layer | None = None, style: str | None = None,
+        self,
+        rate: int = SAMPLE_RATE,
+        fps: float | None = None,
+        life: IdleSettings | MotionOverlay | None = None,
+        style: str | None = None,
         patience: float = 0.06,
-    ) -> Session:  # fmt: skip
+    ) -> Session:
         """A live session for sound at ``rate`` Hz; see ``Session`` for the rest.
 
         InputError when the network must hear the whole clip first.
@@ -96,16 +99,20 @@ class Talker:
         self._check_streaming()
         return Session(self, rate, fps, life, style, patience)
 
-    def restore(self, data: bytes, life: LifeSettings | Layer | None = None) -> Session:
+    def restore(self, data: bytes, life: IdleSettings | MotionOverlay | None = None) -> Session:
         """The session that ``Session.save`` stored, on the same weights; see ``Session.restore``."""
         self._check_streaming()
         return Session.restore(self, data, life)
 
     def _check_streaming(self) -> None:
         if not self.model.config.streaming:
-            raise InputError("this network hears the whole recording before it moves (look_ahead: full): animate() runs it")
+            raise InputError(
+                "this network hears the whole recording before it moves (look_ahead: full): animate() runs it"
+            )
 
-    def animate(self, source: Any, fps: float | None = None, life: LifeSettings | None = None) -> Motion:
+    def animate(
+        self, source: Any, fps: float | None = None, life: IdleSettings | None = None
+    ) -> Motion:
         """The motion for a whole recording (anything that ``Speech.load`` reads, or a Speech).
 
         The same path as ``stream``, fed block by block. ``fps`` resamples the motion; None keeps the network's own rate.
@@ -116,11 +123,13 @@ class Talker:
         motion = motion if fps is None else motion.resampled(fps)
         if life is None:
             return motion
-        from jambatalk.life import enliven
+        from jambatalk.idle import add_idle_motion
 
-        return enliven(motion, life)
+        return add_idle_motion(motion, life)
 
-    def animate_blocks(self, blocks: Iterable[NDArray[np.float32]], speech: Speech | None = None) -> Motion:
+    def animate_blocks(
+        self, blocks: Iterable[NDArray[np.float32]], speech: Speech | None = None
+    ) -> Motion:
         """The motion for 16 kHz mono sound that comes in blocks; ``speech`` is attached to the motion when given.
 
         Sound goes through block by block, unless the network hears the whole recording first: then it is gathered.
@@ -128,7 +137,9 @@ class Talker:
         values = self._streamed(blocks) if self.model.config.streaming else self._whole(blocks)
         if self.names:
             return Motion(self.fps, weights=values, names=self.names, speech=speech, face=self.face)
-        return Motion(self.fps, offsets=values.reshape(len(values), -1, 3), speech=speech, face=self.face)
+        return Motion(
+            self.fps, offsets=values.reshape(len(values), -1, 3), speech=speech, face=self.face
+        )
 
     def _streamed(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
         session = self.stream()
@@ -145,7 +156,9 @@ class Talker:
         with torch.inference_mode():
             y, _ = self.model.whole(torch.from_numpy(samples)[None].to(self.device))
         if not y.shape[1]:
-            raise InputError(f"the sound has {len(samples)} samples at 16 kHz, too few for one frame of this network")
+            raise InputError(
+                f"the sound has {len(samples)} samples at 16 kHz, too few for one frame of this network"
+            )
         values = y[0].float().cpu().numpy()
         return np.clip(values, 0.0, 1.0) if self.names else values
 
@@ -154,9 +167,12 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 
 
 def load(
-    path: str | Path | None = None, device: str = "cpu", precision: str = "float32", face: Face | None = None,
+    path: str | Path | None = None,
+    device: str = "cpu",
+    precision: str = "float32",
+    face: Face | None = None,
     style: str | None = None,
-) -> Talker:  # fmt: skip
+) -> Talker:
     """A talker from a weights' file (default: the weights inside the package) on "cpu" or "cuda".
 
     ``precision``: "float32", or "bfloat16" / "float16" for the weights and products on a GPU (features, scans and results
@@ -169,7 +185,9 @@ def load(
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try 'cpu'") from error
+        raise InputError(
+            f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try 'cpu'"
+        ) from error
     chosen = Path(path) if path is not None else DEFAULT_WEIGHTS
     if chosen.suffix.lower() == ".onnx":
         return _load_onnx(chosen, device, precision, face, style)
@@ -181,16 +199,22 @@ def load(
     if precision != "float32":
         model.lower_precision(PRECISIONS[precision])
     elif torch.device(device).type == "cpu" and model.config.streaming:
-        lay_out_for_hops(model)
+        pretranspose_linear_weights(model)
     return Talker(model, names, chosen, device, face)
 
 
-def _load_onnx(path: Path, device: str, precision: str, face: Face | None, style: str | None) -> Talker:
-    from jambatalk.deploy.onnx_model import load_onnx
+def _load_onnx(
+    path: Path, device: str, precision: str, face: Face | None, style: str | None
+) -> Talker:
+    from jambatalk.export.runtime import load_onnx
 
     if style is not None:
-        raise InputError(f"{path} speaks in the style that it was exported with: choose it in jambatalk export --style")
+        raise InputError(
+            f"{path} speaks in the style that it was exported with: choose it in jambatalk export --style"
+        )
     if torch.device(device).type != "cpu" or precision != "float32":
-        raise InputError(f"{path} runs on the cpu in the precision that it was exported in, not on {device!r} in {precision}")
+        raise InputError(
+            f"{path} runs on the cpu in the precision that it was exported in, not on {device!r} in {precision}"
+        )
     model, names, _ = load_onnx(path)
     return Talker(model, names, path, face=face)

@@ -9,12 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import speechlike
-from jambatalk.baselines.bigru import BiGRU, BiGRUConfig, BiGRUTraining, load_bigru, save_bigru, train_bigru
+from jambatalk.baselines.bigru_blendshapes import (
+    BiGRU,
+    BiGRUConfig,
+    BiGRUTraining,
+    load_bigru,
+    save_bigru,
+    train_bigru,
+)
 from jambatalk.errors import InputError
-from jambatalk.evaluation.opening import correlation
-from jambatalk.nn.mel import MelConfig
-from jambatalk.nn.model import parameter_count
+from jambatalk.evaluation.metrics.mouth import correlation
+from jambatalk.models.features import MelConfig
+from jambatalk.models.speech_to_motion import parameter_count
+from small_network import speechlike
 from tiny_training import NAMES, tiny_clips, tiny_face
 
 TINY = BiGRUConfig(mel=MelConfig(bands=24), hidden=24, layers=1, dropout=0.0, outputs=3)
@@ -24,7 +31,9 @@ def test_it_overfits_one_tiny_clip() -> None:
     torch.set_num_threads(1)
     clips, losses = tiny_clips(1, "train"), []
     training = BiGRUTraining(steps=100, batch=4, frames=40, learning_rate=1e-2, warmup=5, noise=0.0)
-    network = train_bigru(clips, tiny_face(), TINY, training, lambda step, loss: losses.append(loss))
+    network = train_bigru(
+        clips, tiny_face(), TINY, training, lambda step, loss: losses.append(loss)
+    )
     assert len(losses) == 100
     assert np.mean(losses[-10:]) < 0.1 * np.mean(losses[:5])
     moved = network.animate(clips[0].samples)
@@ -34,8 +43,12 @@ def test_it_overfits_one_tiny_clip() -> None:
 
 def test_the_same_seed_gives_the_same_weights() -> None:
     torch.set_num_threads(1)
-    training = BiGRUTraining(steps=3, batch=2, frames=60)  # longer than the clips: they are filled up
-    one, other = (train_bigru(tiny_clips(2, "train"), tiny_face(), TINY, training) for _ in range(2))
+    training = BiGRUTraining(
+        steps=3, batch=2, frames=60
+    )  # longer than the clips: they are filled up
+    one, other = (
+        train_bigru(tiny_clips(2, "train"), tiny_face(), TINY, training) for _ in range(2)
+    )
     third = train_bigru(tiny_clips(2, "train"), tiny_face(), TINY, replace(training, seed=2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
     assert not torch.equal(next(iter(one.parameters())), next(iter(third.parameters())))
@@ -44,7 +57,10 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 def test_size_and_level() -> None:
     assert 2.7e6 < parameter_count(BiGRU(BiGRUConfig())) < 2.95e6
     torch.manual_seed(0)
-    network, samples = BiGRU(TINY).eval(), speechlike(1.0) + 0.01 * np.random.default_rng(0).standard_normal(16000)
+    network, samples = (
+        BiGRU(TINY).eval(),
+        speechlike(1.0) + 0.01 * np.random.default_rng(0).standard_normal(16000),
+    )
     loud, soft = (network.animate((samples * factor).astype(np.float32)) for factor in (1.0, 0.5))
     assert loud == pytest.approx(soft, abs=1e-3)  # the clip's mean takes the level away
     assert network.animate(np.zeros(10, np.float32)).shape == (1, 3)

@@ -8,20 +8,37 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_talk import HOP, TINY, made_talk
 from torch import Tensor, nn
 
+from jambatalk.baselines import baseline_config
 from jambatalk.baselines.checkpoint import load_baseline, save_baseline
 from jambatalk.baselines.codetalker import CodeTalker, CodeTalkerConfig
 from jambatalk.baselines.motion_prior import Codebook
-from jambatalk.baselines.registry import baseline_config
-from jambatalk.nn.encoder import EncoderConfig
-from jambatalk.nn.model import parameter_count
-from jambatalk.nn.pretrained import PretrainedConfig
+from jambatalk.models.encoders.pretrained import PretrainedConfig
+from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.speech_to_motion import parameter_count
 from jambatalk.training.config import load_train_config
+from made_talk import HOP, TINY, made_talk
 
-PRIOR = {"prior_width": 32, "prior_heads": 2, "prior_layers": 1, "prior_inner": 64, "components": 2, "codes": 32, "code_width": 8}
-CONFIG = CodeTalkerConfig(period=5, layers=1, subjects=["a", "b"], dropout=0.0, prior_steps=100, renew_after=10, **PRIOR, **TINY)
+PRIOR = {
+    "prior_width": 32,
+    "prior_heads": 2,
+    "prior_layers": 1,
+    "prior_inner": 64,
+    "components": 2,
+    "codes": 32,
+    "code_width": 8,
+}
+CONFIG = CodeTalkerConfig(
+    period=5,
+    layers=1,
+    subjects=["a", "b"],
+    dropout=0.0,
+    prior_steps=100,
+    renew_after=10,
+    **PRIOR,
+    **TINY,
+)
 CONFIGS = Path(__file__).parents[2] / "configs" / "baselines"
 
 
@@ -35,14 +52,20 @@ def moving(config: CodeTalkerConfig = CONFIG, seed: int = 0) -> CodeTalker:
     return network
 
 
-def trained(network: CodeTalker, samples: Tensor, offsets: Tensor, steps: range, rate: float) -> CodeTalker:
+def trained(
+    network: CodeTalker, samples: Tensor, offsets: Tensor, steps: range, rate: float
+) -> CodeTalker:
     """The network in evaluation mode after some steps of Adam, all clips in each."""
     torch.set_num_threads(1)
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=rate)
     network.train()
     for step in steps:
         optimiser.zero_grad()
-        sum(network.loss(samples, offsets, torch.zeros(len(samples), dtype=torch.long), step).values()).backward()  # type: ignore[union-attr]
+        sum(
+            network.loss(
+                samples, offsets, torch.zeros(len(samples), dtype=torch.long), step
+            ).values()
+        ).backward()  # type: ignore[union-attr]
         optimiser.step()
     return network.eval()
 
@@ -69,7 +92,9 @@ def test_the_book_is_used_and_rebuilds_motion(learned: tuple[CodeTalker, Tensor,
     assert used.shape == (6, 40, 2)
     assert perplexity(used, 32) > 12
     assert len(used.unique()) > 20
-    assert (rebuilt - offsets).square().mean() < 0.1 * (offsets - offsets.mean(dim=(0, 1))).square().mean()
+    assert (rebuilt - offsets).square().mean() < 0.1 * (
+        offsets - offsets.mean(dim=(0, 1))
+    ).square().mean()
 
 
 def test_idle_codes_are_renewed() -> None:
@@ -111,7 +136,9 @@ def test_nearest_and_straight_through() -> None:
 def test_motion_comes_out_of_codes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     network = moving()
     decoded, from_codes = [], network.prior.from_codes.forward
-    monkeypatch.setattr(network.prior.from_codes, "forward", lambda x: (decoded.append(x), from_codes(x))[1])
+    monkeypatch.setattr(
+        network.prior.from_codes, "forward", lambda x: (decoded.append(x), from_codes(x))[1]
+    )
     samples, offsets = made_talk(2, 12)
     network.animate(samples, 12)
     network.loss(samples, offsets, torch.tensor([0, 1]), CONFIG.prior_steps)
@@ -122,21 +149,36 @@ def test_motion_comes_out_of_codes_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(seen.unique(dim=0)) > 5
 
 
-def test_the_second_stage_leaves_the_first_alone(learned: tuple[CodeTalker, Tensor, Tensor]) -> None:
+def test_the_second_stage_leaves_the_first_alone(
+    learned: tuple[CodeTalker, Tensor, Tensor],
+) -> None:
     network, samples, offsets = copy.deepcopy(learned[0]), learned[1], learned[2]
-    speaking = {name: p.detach().clone() for name, p in network.named_parameters() if not name.startswith("prior.")}
+    speaking = {
+        name: p.detach().clone()
+        for name, p in network.named_parameters()
+        if not name.startswith("prior.")
+    }
     torch.manual_seed(1)
     fresh = CodeTalker(CONFIG)
     assert all(
-        torch.equal(p, dict(trained(fresh, samples[:1], offsets[:1], range(1), 1e-3).named_parameters())[name])
+        torch.equal(
+            p,
+            dict(trained(fresh, samples[:1], offsets[:1], range(1), 1e-3).named_parameters())[name],
+        )
         for name, p in copy.deepcopy(fresh).named_parameters()
         if not name.startswith("prior.")
     )  # the first stage does not touch the second
     before = copy.deepcopy(network.prior.state_dict())
     network = trained(network, samples[:2], offsets[:2], range(100, 103), 1e-2)
-    assert all(torch.equal(value, before[name]) for name, value in network.prior.state_dict().items())
+    assert all(
+        torch.equal(value, before[name]) for name, value in network.prior.state_dict().items()
+    )
     assert all(p.grad is None and not p.requires_grad for p in network.prior.parameters())
-    assert any(not torch.equal(p, speaking[name]) for name, p in network.named_parameters() if name in speaking)
+    assert any(
+        not torch.equal(p, speaking[name])
+        for name, p in network.named_parameters()
+        if name in speaking
+    )
     shaky = CodeTalker(replace(CONFIG, dropout=0.5)).train()
     shaky.loss(samples[:1], offsets[:1], torch.tensor([0]), 100)
     assert not any(module.training for module in shaky.prior.modules())
@@ -193,7 +235,9 @@ def test_rows_speakers_and_seeds() -> None:
     samples, offsets = made_talk(3, 12)
     subjects = torch.tensor([0, 1, 0])
     together = network.animate(samples, 12, subjects)
-    assert torch.allclose(together[1:2], network.animate(samples[1:2], 12, subjects[1:2]), atol=1e-4)
+    assert torch.allclose(
+        together[1:2], network.animate(samples[1:2], 12, subjects[1:2]), atol=1e-4
+    )
     assert torch.equal(together, network.animate(samples, 12, subjects, seed=5))
     assert not torch.allclose(together[1], network.animate(samples, 12)[1], atol=1e-3)
     for step in (0, CONFIG.prior_steps):
@@ -208,10 +252,15 @@ def test_rows_speakers_and_seeds() -> None:
 def test_products_in_bfloat16(teacher_forcing: bool) -> None:
     network = moving(replace(CONFIG, teacher_forcing=teacher_forcing)).train()
     samples, offsets = made_talk(2, 10)
-    for step, groups in ((CONFIG.prior_steps, ("decoder", "motion_in", "to_features", "hearing")), (0, ("prior",))):
+    for step, groups in (
+        (CONFIG.prior_steps, ("decoder", "motion_in", "to_features", "hearing")),
+        (0, ("prior",)),
+    ):
         network.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
-            loss = torch.stack(list(network.loss(samples, offsets, torch.tensor([0, 1]), step).values())).sum()
+            loss = torch.stack(
+                list(network.loss(samples, offsets, torch.tensor([0, 1]), step).values())
+            ).sum()
         loss.backward()
         for group in groups:
             gradients = [p.grad for p in network.get_submodule(group).parameters()]
@@ -253,7 +302,9 @@ def test_sizes() -> None:
     assert isinstance(config.encoder, PretrainedConfig)
     assert config.encoder.name == "facebook/wav2vec2-base-960h"
     with torch.device("meta"):  # 200 million parameters need no memory to be counted
-        network = CodeTalker(replace(config, fps=25, encoder=EncoderConfig()))  # the rest is the same after any encoder
+        network = CodeTalker(
+            replace(config, fps=25, encoder=EncoderConfig())
+        )  # the rest is the same after any encoder
     width, features = 1024, 16 * 64
     attention, norm = 4 * (width * width + width), 2 * width
     speaking = attention + 2 * (width * width + width) + 2 * width * 2048 + 2048 + width + 3 * norm

@@ -9,21 +9,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_talk import HOP, TINY, made_talk
 from torch import Tensor, nn
 
+from jambatalk.baselines import baseline_config
 from jambatalk.baselines.checkpoint import load_baseline, save_baseline
 from jambatalk.baselines.diffusion import Diffusion, cosine_signal
 from jambatalk.baselines.facediffuser import FaceDiffuser, FaceDiffuserConfig
-from jambatalk.baselines.registry import baseline_config
 from jambatalk.errors import InputError
-from jambatalk.nn.encoder import EncoderConfig
-from jambatalk.nn.model import parameter_count
-from jambatalk.nn.pretrained import PretrainedConfig
+from jambatalk.models.encoders.pretrained import PretrainedConfig
+from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.speech_to_motion import parameter_count
 from jambatalk.training.config import load_train_config
+from made_talk import HOP, TINY, made_talk
 
 SHARED = {key: TINY[key] for key in ("outputs", "mel", "encoder", "width")}
-CONFIG = FaceDiffuserConfig(hidden=48, dropout=0.0, steps=50, sample_steps=6, subjects=["a", "b"], **SHARED)
+CONFIG = FaceDiffuserConfig(
+    hidden=48, dropout=0.0, steps=50, sample_steps=6, subjects=["a", "b"], **SHARED
+)
 PAPER = Path(__file__).parents[2] / "configs" / "baselines" / "facediffuser-paper.yaml"
 
 
@@ -49,7 +51,9 @@ def test_schedule_is_the_cosine() -> None:
 def test_noised_data_have_the_mean_and_variance_of_their_step(step: int) -> None:
     diffusion, clean = Diffusion(500), torch.tensor([[2.0, -1.0, 0.0]])
     torch.manual_seed(step)
-    noised = diffusion.noised(clean.expand(40_000, 3), torch.full((40_000,), step), torch.randn(40_000, 3))
+    noised = diffusion.noised(
+        clean.expand(40_000, 3), torch.full((40_000,), step), torch.randn(40_000, 3)
+    )
     signal = float(cosine_signal(500)[step])
     assert torch.allclose(noised.mean(0), math.sqrt(signal) * clean[0], atol=0.03)
     assert torch.allclose(noised.var(0), torch.full((3,), 1 - signal), rtol=0.05)
@@ -66,14 +70,18 @@ def test_a_perfect_estimate_is_what_sampling_gives() -> None:
     torch.manual_seed(0)
     clean = torch.randn(2, 5, 3)
     for count in (0, 1, 7):
-        sampled = Diffusion(50).sample(lambda noised, step: clean, torch.randn(2, 5, 3), lambda: torch.randn(2, 5, 3), count)
+        sampled = Diffusion(50).sample(
+            lambda noised, step: clean, torch.randn(2, 5, 3), lambda: torch.randn(2, 5, 3), count
+        )
         assert torch.equal(sampled, clean)
 
 
 def test_all_steps_are_the_chain_of_the_paper() -> None:
     """Ho et al.'s posterior from betas, step by step."""
     steps, diffusion = 30, Diffusion(30)
-    noises = torch.randn(steps + 1, 1, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    noises = torch.randn(
+        steps + 1, 1, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64
+    )
 
     def estimate(noised: Tensor, step: int) -> Tensor:
         return torch.tanh(noised) + step / steps
@@ -101,7 +109,9 @@ def test_sampling_gives_the_distribution_whose_best_estimate_it_is_given(count: 
         gain = math.sqrt(signal) * spread**2 / (signal * spread**2 + 1 - signal)
         return mean + gain * (noised - math.sqrt(signal) * mean)
 
-    sampled = diffusion.sample(estimate, torch.randn(20_000, 1), lambda: torch.randn(20_000, 1), count)
+    sampled = diffusion.sample(
+        estimate, torch.randn(20_000, 1), lambda: torch.randn(20_000, 1), count
+    )
     assert abs(float(sampled.mean()) - mean) < 0.02
     assert abs(float(sampled.std()) / spread - 1) < (0.03 if count == 0 else 0.1)
 
@@ -151,7 +161,9 @@ def test_seeds_differ_and_rows_do_not_depend_on_each_other() -> None:
         assert torch.allclose(alone[0], together[row], atol=1e-4)
     assert torch.equal(together, network.animate(sound, 20, who, seed=5))
     assert not torch.allclose(together, network.animate(sound, 20, who, seed=6), atol=1e-2)
-    assert not torch.allclose(together[1], network.animate(sound, 20, seed=5)[1], atol=1e-2)  # the other speaker
+    assert not torch.allclose(
+        together[1], network.animate(sound, 20, seed=5)[1], atol=1e-2
+    )  # the other speaker
 
 
 def test_later_sound_changes_nothing_before() -> None:
@@ -192,9 +204,13 @@ def test_file_gives_the_same_motion(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"sample_steps": 501}, "sample_steps is 501, expected 1 to 500, or 0 for all"), ({"hidden": 0}, "hidden is 0"),
-     ({"dropout": 1.0}, "dropout is 1.0"), ({"steps": 0}, "steps is 0")],
-)  # fmt: skip
+    [
+        ({"sample_steps": 501}, "sample_steps is 501, expected 1 to 500, or 0 for all"),
+        ({"hidden": 0}, "hidden is 0"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"steps": 0}, "steps is 0"),
+    ],
+)
 def test_wrong_settings_are_named(wrong: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         baseline_config({"kind": "facediffuser", **wrong}, "here")
@@ -204,8 +220,16 @@ def test_paper_sizes() -> None:
     config = baseline_config(load_train_config(PAPER).baseline, "baseline")
     assert isinstance(config, FaceDiffuserConfig)
     assert isinstance(config.encoder, PretrainedConfig)
-    assert (config.width, config.hidden, config.layers, config.steps, config.sample_steps) == (512, 512, 2, 500, 0)
+    assert (config.width, config.hidden, config.layers, config.steps, config.sample_steps) == (
+        512,
+        512,
+        2,
+        500,
+        0,
+    )
     network = FaceDiffuser(replace(config, encoder=EncoderConfig(widths=[16]), fps=50))
     decoder = parameter_count(network) - parameter_count(network.hearing)
     gru = 3 * 512 * (3 * 512 + 512 + 2) + 3 * 512 * (2 * 512 + 2)
-    assert decoder == (15069 * 1024 + 1024) + (9 + 1) + (500 * 512 + 512) + 2 * 1536 + gru + 512 + (512 * 15069 + 15069)
+    assert decoder == (15069 * 1024 + 1024) + (9 + 1) + (500 * 512 + 512) + 2 * 1536 + gru + 512 + (
+        512 * 15069 + 15069
+    )

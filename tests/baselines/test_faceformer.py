@@ -8,17 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_talk import HOP, TINY, made_talk
 from torch import nn
 
-from jambatalk.baselines.biased_attention import AlignedCrossAttention, BiasedStack, PeriodicEncoding, periodic_bias, slopes
+from jambatalk.baselines import baseline_config
+from jambatalk.baselines.biased_attention import (
+    AlignedCrossAttention,
+    BiasedStack,
+    PeriodicEncoding,
+    periodic_bias,
+    slopes,
+)
 from jambatalk.baselines.checkpoint import load_baseline, save_baseline
 from jambatalk.baselines.faceformer import FaceFormer, FaceFormerConfig
-from jambatalk.baselines.registry import baseline_config
-from jambatalk.nn.encoder import EncoderConfig
-from jambatalk.nn.model import parameter_count
-from jambatalk.nn.pretrained import PretrainedConfig
+from jambatalk.models.encoders.pretrained import PretrainedConfig
+from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.speech_to_motion import parameter_count
 from jambatalk.training.config import load_train_config
+from made_talk import HOP, TINY, made_talk
 
 CONFIG = FaceFormerConfig(period=5, layers=2, subjects=["a", "b"], **TINY)
 CONFIGS = Path(__file__).parents[2] / "configs" / "baselines"
@@ -37,7 +43,13 @@ def test_periodic_bias_of_a_small_case() -> None:
     assert slopes(4).tolist() == [1 / 4, 1 / 16, 1 / 64, 1 / 256]
     no = -math.inf
     expected = torch.tensor(
-        [[0, no, no, no, no], [0, 0, no, no, no], [-1, 0, 0, no, no], [-1, -1, 0, 0, no], [-2, -1, -1, 0, 0]]
+        [
+            [0, no, no, no, no],
+            [0, 0, no, no, no],
+            [-1, 0, 0, no, no],
+            [-1, -1, 0, 0, no],
+            [-2, -1, -1, 0, 0],
+        ]
     )  # periods away, of two frames each
     bias = periodic_bias(5, 5, 2, 2)
     assert torch.equal(bias[0], expected / 16)
@@ -52,8 +64,11 @@ def test_position_encoding_repeats_after_a_period() -> None:
     encoding = PeriodicEncoding(8, 5)(0, 13)
     assert torch.equal(encoding[5:], encoding[:8])
     assert len(encoding[:5].unique(dim=0)) == 5
-    assert torch.allclose(encoding[3, :4], torch.tensor([3.0, 3.0, 0.3, 0.3]).sin() * torch.tensor([1, 0, 1, 0])
-                          + torch.tensor([3.0, 3.0, 0.3, 0.3]).cos() * torch.tensor([0, 1, 0, 1]))  # fmt: skip
+    assert torch.allclose(
+        encoding[3, :4],
+        torch.tensor([3.0, 3.0, 0.3, 0.3]).sin() * torch.tensor([1, 0, 1, 0])
+        + torch.tensor([3.0, 3.0, 0.3, 0.3]).cos() * torch.tensor([0, 1, 0, 1]),
+    )
 
 
 def test_cross_attention_hears_its_own_frame_alone() -> None:
@@ -67,15 +82,24 @@ def test_cross_attention_hears_its_own_frame_alone() -> None:
     other[:, 4] = sound[:, 4]
     assert torch.equal(ours(sound)[:, 4], ours(other)[:, 4])
     assert not torch.allclose(ours(sound)[:, 5], ours(other)[:, 5])
-    aligned = torch.full((9, 9), -math.inf).fill_diagonal_(0.0)  # the paper's alignment bias with k = 1
+    aligned = torch.full((9, 9), -math.inf).fill_diagonal_(
+        0.0
+    )  # the paper's alignment bias with k = 1
     assert torch.allclose(full(query, sound, sound, attn_mask=aligned)[0], ours(sound), atol=1e-6)
 
 
 def test_the_layer_is_a_transformer_decoder_layer_with_biases() -> None:
     torch.manual_seed(0)
     stack = BiasedStack(1, 16, 4, 24, 3, 0.0).eval()
-    mine, theirs = stack.layers[0], nn.TransformerDecoderLayer(16, 4, 24, 0.0, batch_first=True).eval()
-    pairs = [(theirs.self_attn.out_proj, mine.output), (theirs.linear1, mine.up), (theirs.linear2, mine.down)]
+    mine, theirs = (
+        stack.layers[0],
+        nn.TransformerDecoderLayer(16, 4, 24, 0.0, batch_first=True).eval(),
+    )
+    pairs = [
+        (theirs.self_attn.out_proj, mine.output),
+        (theirs.linear1, mine.up),
+        (theirs.linear2, mine.down),
+    ]
     pairs += [(theirs.multihead_attn.out_proj, mine.cross.output)]
     pairs += list(zip([theirs.norm1, theirs.norm2, theirs.norm3], mine.norms, strict=True))
     with torch.no_grad():
@@ -100,7 +124,9 @@ def test_frame_by_frame_is_the_whole_prefix_again() -> None:
     motion = torch.zeros(2, 0, 12)
     for frame in range(14):  # without any cache: all frames so far for each new one
         ahead = torch.cat([motion, torch.zeros(2, 1, 12)], dim=1)
-        motion = torch.cat([motion, network.from_past(sound[:, : frame + 1], style, ahead)[:, -1:]], dim=1)
+        motion = torch.cat(
+            [motion, network.from_past(sound[:, : frame + 1], style, ahead)[:, -1:]], dim=1
+        )
     assert torch.allclose(spoken, motion, atol=1e-4)
     assert spoken.std(dim=1).min() > 0.05
 
@@ -125,7 +151,9 @@ def test_sound_after_the_look_ahead_changes_nothing() -> None:
     assert not torch.allclose(one[:, frame + 1 :], other[:, frame + 1 :])
     earlier = samples.clone()
     earlier[:, : 5 * HOP] = 0.3 * torch.randn_like(earlier[:, : 5 * HOP])
-    assert not torch.allclose(one[:, -1], network.animate(earlier, 25)[:, -1], atol=1e-6)  # what was, counts
+    assert not torch.allclose(
+        one[:, -1], network.animate(earlier, 25)[:, -1], atol=1e-6
+    )  # what was, counts
 
 
 @pytest.mark.parametrize("teacher_forcing", [False, True])
@@ -134,7 +162,9 @@ def test_it_overfits_one_clip(teacher_forcing: bool) -> None:
     torch.manual_seed(0)
     samples, offsets = made_talk(1, 25)
     network = FaceFormer(replace(CONFIG, layers=1, dropout=0.0, teacher_forcing=teacher_forcing))
-    assert torch.count_nonzero(network.eval().animate(samples, 25)) == 0  # it starts from the face at rest
+    assert (
+        torch.count_nonzero(network.eval().animate(samples, 25)) == 0
+    )  # it starts from the face at rest
     optimiser = torch.optim.Adam(network.train().parameters(), lr=5e-3)
     for step in range(100):
         optimiser.zero_grad()
@@ -149,9 +179,13 @@ def test_rows_speakers_and_seeds() -> None:
     samples, offsets = made_talk(3, 12)
     subjects = torch.tensor([0, 1, 0])
     together = network.animate(samples, 12, subjects)
-    assert torch.allclose(together[1:2], network.animate(samples[1:2], 12, subjects[1:2]), atol=1e-5)
+    assert torch.allclose(
+        together[1:2], network.animate(samples[1:2], 12, subjects[1:2]), atol=1e-5
+    )
     assert torch.equal(together, network.animate(samples, 12, subjects, seed=5))
-    assert torch.equal(network.animate(samples, 12), network.animate(samples, 12, torch.zeros(3, dtype=torch.long)))
+    assert torch.equal(
+        network.animate(samples, 12), network.animate(samples, 12, torch.zeros(3, dtype=torch.long))
+    )
     assert not torch.allclose(together[1], network.animate(samples, 12)[1], atol=1e-3)
     made = []
     for _ in range(2):
@@ -197,7 +231,9 @@ def test_the_paper_s_sizes() -> None:
     assert isinstance(config, FaceFormerConfig)
     assert isinstance(config.encoder, PretrainedConfig)
     assert config.encoder.name == "facebook/wav2vec2-base-960h"
-    network = FaceFormer(replace(config, fps=25, encoder=EncoderConfig()))  # the decoder is the same after any encoder
+    network = FaceFormer(
+        replace(config, fps=25, encoder=EncoderConfig())
+    )  # the decoder is the same after any encoder
     mesh = 2 * 15069 * 64 + 15069 + 64
     layer = 4 * 64 * 64 + 2 * 64 * 64 + 2 * 128 * 64 + 4 * 64 + 2 * 64 + 128 + 64 + 6 * 64
     assert parameter_count(network) - parameter_count(network.hearing) == mesh + layer + 64

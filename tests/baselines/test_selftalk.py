@@ -10,20 +10,30 @@ import pytest
 import torch
 from torch import Tensor
 
+from jambatalk.baselines import baseline_config
 from jambatalk.baselines.checkpoint import load_baseline, save_baseline
-from jambatalk.baselines.registry import baseline_config
 from jambatalk.baselines.selftalk import SelfTalk, SelfTalkConfig
 from jambatalk.errors import InputError
-from jambatalk.nn.encoder import EncoderConfig
-from jambatalk.nn.mel import MelConfig
+from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.features import MelConfig
 from jambatalk.training.config import load_train_config
 
 PAPER = Path(__file__).parents[2] / "configs" / "baselines" / "selftalk-paper.yaml"
 ENCODER = EncoderConfig(widths=[16, 24], blocks=1, dropout=0.0)
 TINY = SelfTalkConfig(
-    outputs=36, width=32, mel=MelConfig(bands=16), encoder=ENCODER, heads=2, inner=48, dropout=0.0, lip_share=0.25,
-    read_width=32, read_heads=2, read_layers=1, read_inner=48,
-)  # fmt: skip
+    outputs=36,
+    width=32,
+    mel=MelConfig(bands=16),
+    encoder=ENCODER,
+    heads=2,
+    inner=48,
+    dropout=0.0,
+    lip_share=0.25,
+    read_width=32,
+    read_heads=2,
+    read_layers=1,
+    read_inner=48,
+)
 FRAMES = 40
 NOBODY = torch.zeros(2, dtype=torch.long)
 
@@ -34,10 +44,23 @@ def clips(count: int) -> tuple[Tensor, Tensor]:
     Vertices 3, 4 and 5 move ten times as far as the others.
     """
     rng = np.random.default_rng(0)
-    loud = np.clip(np.stack([[np.convolve(rng.standard_normal(FRAMES + 4), np.ones(5) / 2, "valid") for _ in range(2)]
-                             for _ in range(count)]), 0.05, 1.5)  # (B, 2, T)  # fmt: skip
+    loud = np.clip(
+        np.stack(
+            [
+                [
+                    np.convolve(rng.standard_normal(FRAMES + 4), np.ones(5) / 2, "valid")
+                    for _ in range(2)
+                ]
+                for _ in range(count)
+            ]
+        ),
+        0.05,
+        1.5,
+    )  # (B, 2, T)
     noise = rng.standard_normal((count, FRAMES * 640))
-    smooth = np.apply_along_axis(lambda row: np.convolve(row[::-1], np.ones(24) / 5, "same"), 1, noise)
+    smooth = np.apply_along_axis(
+        lambda row: np.convolve(row[::-1], np.ones(24) / 5, "same"), 1, noise
+    )
     slow = np.repeat(loud, 640, axis=2)
     ways = rng.standard_normal((2, 12, 3)) * 0.001
     ways[:, 3:6] *= 10
@@ -48,7 +71,7 @@ def clips(count: int) -> tuple[Tensor, Tensor]:
 
 def trained(
     config: SelfTalkConfig, samples: Tensor, offsets: Tensor, steps: int
-) -> tuple[SelfTalk, list[dict[str, float]]]:  # fmt: skip
+) -> tuple[SelfTalk, list[dict[str, float]]]:
     """The network and the terms of each step."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -89,7 +112,9 @@ def test_the_lip_reader_tells_the_right_motion_from_others() -> None:
     with torch.no_grad():
         right = network.consistency(samples, offsets)
         swapped = network.consistency(samples, offsets.flip(0))
-        shuffled = network.consistency(samples, offsets[:, torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))])
+        shuffled = network.consistency(
+            samples, offsets[:, torch.randperm(FRAMES, generator=torch.Generator().manual_seed(0))]
+        )
         elsewhere = offsets.clone()
         elsewhere.view(2, FRAMES, 12, 3)[:, :, 6:] = 0.0
         assert network.consistency(samples, elsewhere) == right  # it reads lips alone
@@ -111,7 +136,11 @@ def test_the_lip_reader_teaches_the_lips_towards_a_fixed_target() -> None:
     network.zero_grad()
     network.consistency(samples, offsets).backward()
     assert all(p.grad is None for p in network.hearing.parameters())
-    assert all(p.grad is not None for name, p in network.reader.named_parameters() if not name.startswith("lm_head"))
+    assert all(
+        p.grad is not None
+        for name, p in network.reader.named_parameters()
+        if not name.startswith("lm_head")
+    )
 
 
 @torch.no_grad()
@@ -124,7 +153,9 @@ def test_all_frames_come_at_once_and_see_the_whole_clip() -> None:
     moved = network.animate(samples, FRAMES)
     assert calls == [(2, FRAMES, 32)]
     other = samples.clone()
-    other[:, -640:] = 0.0  # reaches the features of the last frames alone, for the encoder is causal
+    other[:, -640:] = (
+        0.0  # reaches the features of the last frames alone, for the encoder is causal
+    )
     changed = (network.animate(other, FRAMES) - moved).abs().amax(2)
     assert changed[:, 0].min() > 1e-7
     torch.testing.assert_close(network.animate(samples[1:], FRAMES), moved[1:], rtol=0, atol=1e-5)
@@ -137,7 +168,9 @@ def test_with_a_recogniser_it_reads_text(tmp_path: Path) -> None:
     from tiny_speech import LETTERS, WIDTH, save_wav2vec2_ctc
 
     folder = save_wav2vec2_ctc(tmp_path / "wav2vec2")
-    config = replace(TINY, recogniser=str(folder), letters=len(LETTERS), read_width=WIDTH, latent=1.0, ctc=1.0)
+    config = replace(
+        TINY, recogniser=str(folder), letters=len(LETTERS), read_width=WIDTH, latent=1.0, ctc=1.0
+    )
     samples, offsets = clips(2)
     network, terms = trained(config, samples, offsets, 25)
     assert set(terms[0]) == {"position", "velocity", "latent", "ctc"}
@@ -151,7 +184,9 @@ def test_with_a_recogniser_it_reads_text(tmp_path: Path) -> None:
         again.loss(samples, offsets, NOBODY, 0)
     folder = save_wav2vec2_ctc(tmp_path / "wav2vec2")
     wrong = SelfTalk(replace(config, recogniser=str(folder), letters=7))
-    with pytest.raises(InputError, match="has width 16 and 13 letters, expected read_width 16 and letters 7"):
+    with pytest.raises(
+        InputError, match="has width 16 and 13 letters, expected read_width 16 and letters 7"
+    ):
         wrong.loss(samples, offsets, NOBODY, 0)
 
 
@@ -161,8 +196,12 @@ def test_the_papers_sizes() -> None:
     assert isinstance(config, SelfTalkConfig)
     assert round(config.lip_share * config.outputs / 3) == 254
     assert (config.read_layers, config.read_heads, config.read_inner) == (6, 8, 2048)
-    network = SelfTalk(replace(config, encoder=ENCODER, fps=25, delay=4, read_layers=1))  # five layers less to fill
-    found = sum(p.numel() for module in (network.decoder, network.motion_out) for p in module.parameters())
+    network = SelfTalk(
+        replace(config, encoder=ENCODER, fps=25, delay=4, read_layers=1)
+    )  # five layers less to fill
+    found = sum(
+        p.numel() for module in (network.decoder, network.motion_out) for p in module.parameters()
+    )
     attention, forward = 4 * 512 * (512 + 1), 512 * 1024 + 1024 + 1024 * 512 + 512
     assert found == 2 * attention + forward + 3 * 2 * 512 + (512 + 1) * 15069
     assert network.reader.lip_map.weight.shape == (1024, 3 * 254)

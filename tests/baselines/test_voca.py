@@ -10,20 +10,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from conftest import speechlike
+from jambatalk.baselines import baseline_config
 from jambatalk.baselines.checkpoint import load_baseline, save_baseline
-from jambatalk.baselines.registry import baseline_config
 from jambatalk.baselines.voca import VOCA, VOCAConfig
 from jambatalk.errors import InputError
-from jambatalk.nn.encoder import EncoderConfig
-from jambatalk.nn.mel import MelConfig
+from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.features import MelConfig
 from jambatalk.training.config import load_train_config
+from small_network import speechlike
 
 PAPER = Path(__file__).parents[2] / "configs" / "baselines" / "voca-paper.yaml"
 ENCODER = EncoderConfig(widths=[16, 24], blocks=1, dropout=0.0)
 TINY = VOCAConfig(
-    outputs=36, width=32, mel=MelConfig(bands=16), encoder=ENCODER, channels=[32, 32, 32, 32], hidden=32, components=8
-)  # fmt: skip
+    outputs=36,
+    width=32,
+    mel=MelConfig(bands=16),
+    encoder=ENCODER,
+    channels=[32, 32, 32, 32],
+    hidden=32,
+    components=8,
+)
 PAIR = replace(TINY, subjects=["one", "other"])
 
 
@@ -32,10 +38,14 @@ def clip(seconds: float = 1.6) -> tuple[Tensor, Tensor]:
     samples = speechlike(seconds)
     level = np.sqrt(np.convolve(samples**2, np.ones(640) / 640, "same")[320::640])
     way = torch.randn(36, generator=torch.Generator().manual_seed(1)) * 0.1
-    return torch.from_numpy(samples)[None], torch.from_numpy(level.astype(np.float32))[None, :, None] * way
+    return torch.from_numpy(samples)[None], torch.from_numpy(level.astype(np.float32))[
+        None, :, None
+    ] * way
 
 
-def trained(config: VOCAConfig, samples: Tensor, offsets: Tensor, subjects: Tensor, steps: int) -> VOCA:
+def trained(
+    config: VOCAConfig, samples: Tensor, offsets: Tensor, subjects: Tensor, steps: int
+) -> VOCA:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = VOCA(config).train()
@@ -78,8 +88,13 @@ def test_speakers_move_in_their_own_way() -> None:
     moved = network.animate(samples.expand(2, -1), offsets.shape[1], torch.tensor([0, 1]))
     assert error(moved[0], both[0]) < 0.05
     assert error(moved[1], both[1]) < 0.05
-    assert torch.equal(network.animate(samples, offsets.shape[1]), network.animate(samples, offsets.shape[1], torch.tensor([0])))
-    with pytest.raises(ValueError, match=r"subjects are \[2\], expected indices of the 2 training speakers"):
+    assert torch.equal(
+        network.animate(samples, offsets.shape[1]),
+        network.animate(samples, offsets.shape[1], torch.tensor([0])),
+    )
+    with pytest.raises(
+        ValueError, match=r"subjects are \[2\], expected indices of the 2 training speakers"
+    ):
         network.animate(samples, 10, torch.tensor([2]))
 
 
@@ -87,7 +102,9 @@ def test_rows_of_a_batch_do_not_meet() -> None:
     torch.manual_seed(0)
     network, samples = VOCA(PAIR).eval(), torch.randn(2, 16000) * 0.1
     together = network.animate(samples, 25, torch.tensor([0, 1]))
-    torch.testing.assert_close(together[1:], network.animate(samples[1:], 25, torch.tensor([1])), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        together[1:], network.animate(samples[1:], 25, torch.tensor([1])), rtol=0, atol=1e-6
+    )
     assert (together[0] - together[1]).abs().max() > 1e-4
 
 
@@ -96,7 +113,9 @@ def test_a_frame_hears_its_window_alone() -> None:
     """Features of frames t - 8 to t + 7 make frame t, and sound after the stated look-ahead does not change it."""
     torch.manual_seed(0)
     network, frames, at = VOCA(TINY).eval(), 60, 30
-    heard = torch.randn(1, frames, 32).expand(frames, -1, -1) + torch.eye(frames)[..., None]  # row i: frame i is another
+    heard = (
+        torch.randn(1, frames, 32).expand(frames, -1, -1) + torch.eye(frames)[..., None]
+    )  # row i: frame i is another
     network.hearing.forward = lambda samples, frames: heard  # type: ignore[method-assign, assignment]
     moved = network.animate(torch.zeros(frames, 1), frames)[:, at]
     reached = [row for row in range(frames) if (moved[row] - moved[0]).abs().max() > 1e-5]
@@ -129,7 +148,9 @@ def test_the_last_layer_starts_as_principal_components() -> None:
     assert weight[:, 3:].abs().max() < 1e-3
     assert network.basis.bias.mean() == pytest.approx(1.5, abs=0.1)
     # What coefficients of unit variance make varies as the training motion does.
-    assert network.basis(torch.randn(4000, 8)).var(0).sum() == pytest.approx(float(frames.var(0).sum()), rel=0.1)
+    assert network.basis(torch.randn(4000, 8)).var(0).sum() == pytest.approx(
+        float(frames.var(0).sum()), rel=0.1
+    )
     network.fit(frames[:2])
     assert not network.basis.weight[:, 2:].any()
     with pytest.raises(ValueError, match="no training frames"):
@@ -140,9 +161,15 @@ def test_the_papers_sizes() -> None:
     """Counted by hand from the paper's table: eight speakers, 29 features, 50 components of 5,023 vertices."""
     config = baseline_config(load_train_config(PAPER).baseline, str(PAPER))
     assert isinstance(config, VOCAConfig)
-    assert (config.position * 10, config.window, config.encoder.kind) == (config.velocity, 16, "pretrained")
+    assert (config.position * 10, config.window, config.encoder.kind) == (
+        config.velocity,
+        16,
+        "pretrained",
+    )
     small = replace(config, encoder=ENCODER, fps=25, delay=4, subjects=[str(i) for i in range(8)])
-    found = sum(p.numel() for name, p in VOCA(small).named_parameters() if not name.startswith("hearing."))
+    found = sum(
+        p.numel() for name, p in VOCA(small).named_parameters() if not name.startswith("hearing.")
+    )
     convolutions = (37 * 3 + 1) * 32 + (32 * 3 + 1) * 32 + (32 * 3 + 1) * 64 + (64 * 3 + 1) * 64
     assert found == 2 * 29 + convolutions + (64 + 8 + 1) * 128 + (128 + 1) * 50 + (50 + 1) * 15069
 

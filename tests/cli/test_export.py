@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from running import run, write_wav
 
-from jambatalk.deploy.check import Parity
+from jambatalk.export.export import Parity
+from jambatalk.models.config import DecoderConfig
+from jambatalk.models.speech_to_motion import ModelConfig, SpeechToMotion
 from jambatalk.motion import Motion
-from jambatalk.nn.jamba import DecoderConfig
-from jambatalk.nn.model import ModelConfig, SpeechToMotion
+from running import run, write_wav
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +25,9 @@ def test_exported_network_animates_as_its_weights_do(small_weights, tmp_path):
     outcome = run("export", "step.onnx", "--model", small_weights)
     assert outcome.status == 0
     assert "step.onnx: float32" in outcome.out
-    assert "640 samples of 1 stream and gives 52 values a frame at 25 frames a second" in outcome.out
+    assert (
+        "640 samples of 1 stream and gives 52 values a frame at 25 frames a second" in outcome.out
+    )
     assert "against the network, over 1.0 s of speech: largest difference" in outcome.out
     assert [path.name for path in tmp_path.iterdir()] == ["step.onnx"]
     wav = write_wav(tmp_path / "talk.wav", 1.3)
@@ -48,9 +50,15 @@ def test_torch_program(small_weights, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["step.tflite"], "cannot export to step.tflite: unknown extension '.tflite', expected .onnx or .pt2"),
+        (
+            ["step.tflite"],
+            "cannot export to step.tflite: unknown extension '.tflite', expected .onnx or .pt2",
+        ),
         (["step"], "unknown extension '(none)'"),
-        (["step.pt2", "--int8"], "cannot write step.pt2 with --int8: only .onnx files can be quantised"),
+        (
+            ["step.pt2", "--int8"],
+            "cannot write step.pt2 with --int8: only .onnx files can be quantised",
+        ),
         (["step.onnx", "--batch", "0"], "batch is 0, expected at least 1"),
         (["step.onnx", "--model", "none.safetensors"], "no weights at none.safetensors"),
         (["a_folder.onnx"], "cannot write a_folder.onnx: it is a folder"),
@@ -63,22 +71,39 @@ def test_bad_arguments(arguments, message, tmp_path):
 
 
 def test_networks_that_cannot_run_hop_by_hop(tmp_path):
-    from jambatalk.checkpoint import save_weights
+    from jambatalk.models.checkpoint import save_weights
 
-    decoder = DecoderConfig(pattern="T", width=32, heads=2, kv_heads=1, mlp_hidden=32, attention="full")
-    save_weights("whole.safetensors", SpeechToMotion(ModelConfig(look_ahead="full", decoder=decoder)), ("jawOpen",) * 52, {})
+    decoder = DecoderConfig(
+        pattern="T", width=32, heads=2, kv_heads=1, mlp_hidden=32, attention="full"
+    )
+    save_weights(
+        "whole.safetensors",
+        SpeechToMotion(ModelConfig(look_ahead="full", decoder=decoder)),
+        ("jawOpen",) * 52,
+        {},
+    )
     error = run("export", "step.onnx", "--model", "whole.safetensors").error
-    assert "whole.safetensors cannot be exported: it hears the whole recording before it moves" in error
+    assert (
+        "whole.safetensors cannot be exported: it hears the whole recording before it moves"
+        in error
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["whole.safetensors"]
 
 
 def test_a_failed_comparison_writes_nothing(small_weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("jambatalk.deploy.writing.compare", lambda *_: Parity(largest=0.5, mean=0.1, frames=25))
+    monkeypatch.setattr(
+        "jambatalk.export.export.compare", lambda *_: Parity(largest=0.5, mean=0.1, frames=25)
+    )
     error = run("export", "step.pt2", "--model", small_weights).error
-    assert "moves differently from the network by 0.5, expected at most 0.0001: nothing was written to step.pt2" in error
+    assert (
+        "moves differently from the network by 0.5, expected at most 0.0001: nothing was written to step.pt2"
+        in error
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_old_torch_is_named(monkeypatch):
     monkeypatch.setattr("torch.__version__", "2.4.1+cpu")
-    assert "exporting needs torch 2.6 or newer, this is 2.4.1+cpu" in run("export", "step.onnx").error
+    assert (
+        "exporting needs torch 2.6 or newer, this is 2.4.1+cpu" in run("export", "step.onnx").error
+    )

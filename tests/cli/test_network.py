@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 import jambatalk
 from jambatalk.cli.main import app
-from jambatalk.nn.model import parameter_count
-from jambatalk.presets import preset_names
+from jambatalk.models.presets import preset_names
+from jambatalk.models.speech_to_motion import parameter_count
 
 
 def _run(*arguments: str) -> tuple[int, str]:

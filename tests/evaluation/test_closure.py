@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jambatalk.data.clip import Timed
 from jambatalk.errors import InputError
-from jambatalk.evaluation.closure import bilabial_onsets, closed_level, closure_rate, closures, gap_at
+from jambatalk.evaluation.metrics.mouth import (
+    bilabial_onsets,
+    closed_level,
+    closure_rate,
+    closures,
+    gap_at,
+)
+from jambatalk.text.phones import Timed
 
 
 def test_onsets_of_the_five_words() -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jambatalk.evaluation.dataset import load_test_set
 from jambatalk.evaluation.regions import find_regions
-from jambatalk.evaluation.report import worst_clips
-from jambatalk.evaluation.report.gather import System, open_system
+from jambatalk.evaluation.report import clips as worst_clips
+from jambatalk.evaluation.report.collect import System, open_system
 from jambatalk.evaluation.report.page import write_report
-from jambatalk.evaluation.test_set import load_test_set
 from tiny_talk import write_predictions, write_talk
 
 for extra in ("jinja2", "matplotlib", "scipy"):
@@ -22,9 +22,14 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 QUIET = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 class Opened:
@@ -49,7 +54,9 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     systems = [open_system(str(path), test_set) for path in (late, good)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worst_clips, "PANEL", 96)  # small pictures are drawn quickly
-        shown = write_report(systems, test_set, find_regions(test_set), folder / "report.html", videos=1)
+        shown = write_report(
+            systems, test_set, find_regions(test_set), folder / "report.html", videos=1
+        )
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         context = browser.new_context(offline=True, viewport={"width": 1200, "height": 900})
@@ -65,21 +72,28 @@ def test_it_opens_without_a_network_and_without_complaint(opened: Opened) -> Non
     assert [url for url in opened.requests if not url.startswith(("file:", "data:", "blob:"))] == []
     assert len([url for url in opened.requests if url.startswith("file:")]) == 1
     sizes = opened.page.eval_on_selector_all("img", "all => all.map(one => one.naturalWidth)")
-    assert len(sizes) == 4 + 5  # errors of two systems and two sanity rows; motion of these and of the truth
+    assert (
+        len(sizes) == 4 + 5
+    )  # errors of two systems and two sanity rows; motion of these and of the truth
     assert min(sizes) > 0
 
 
 def test_the_table_shows_what_was_measured(opened: Opened) -> None:
-    metrics = opened.page.eval_on_selector_all("th[data-metric]", "all => all.map(one => one.dataset.metric)")
+    metrics = opened.page.eval_on_selector_all(
+        "th[data-metric]", "all => all.map(one => one.dataset.metric)"
+    )
     for system in opened.systems:
-        row = opened.page.locator("table.results tbody tr", has=opened.page.locator(f"th >> text=/^{system.name}/"))
+        row = opened.page.locator(
+            "table.results tbody tr", has=opened.page.locator(f"th >> text=/^{system.name}/")
+        )
         for metric, cell in zip(metrics, row.locator("td").all()):
             expected = np.mean([one.totals[metric] for one in system.scored["test"]])
             shown = cell.locator("b").inner_text()
-            assert shown == "-" if np.isnan(expected) else float(shown) == pytest.approx(expected, rel=1e-3), (
-                system.name,
-                metric,
-            )
+            assert (
+                shown == "-"
+                if np.isnan(expected)
+                else float(shown) == pytest.approx(expected, rel=1e-3)
+            ), (system.name, metric)
 
 
 def test_columns_sort_either_way(opened: Opened) -> None:

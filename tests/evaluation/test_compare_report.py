@@ -13,21 +13,35 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from jambatalk.cli.main import app
-from jambatalk.data.clip import Timed
 from jambatalk.errors import InputError, MissingExtraError
-from jambatalk.evaluation.published import Protocol, Published
+from jambatalk.evaluation.dataset import load_test_set
 from jambatalk.evaluation.regions import find_regions
 from jambatalk.evaluation.report import page as page_module
-from jambatalk.evaluation.report import sections
-from jambatalk.evaluation.report.closure_table import CLASSES, SpokenClip, score_classes
-from jambatalk.evaluation.report.curves import BOTTOM, CURVES_TOP, LEFT, RIGHT, WIDTH, figure
-from jambatalk.evaluation.report.gather import System, open_system
+from jambatalk.evaluation.report import page as sections
+from jambatalk.evaluation.report.collect import System, open_system
+from jambatalk.evaluation.report.figures import (
+    BOTTOM,
+    CLASSES,
+    CURVES_TOP,
+    LEFT,
+    RIGHT,
+    WIDTH,
+    FrontView,
+    MotionMap,
+    Scale,
+    SpokenClip,
+    colour_table,
+    figure,
+    nice_step,
+    score_classes,
+    shared_scale,
+)
 from jambatalk.evaluation.report.glossary import ordered, split_name, term
-from jambatalk.evaluation.report.heat_maps import FrontView, MotionMap, Scale, colour_table, nice_step, shared_scale
 from jambatalk.evaluation.report.page import write_report
-from jambatalk.evaluation.report.results import FEW, UNCLEAR, WORSE, make_table
+from jambatalk.evaluation.report.table import FEW, UNCLEAR, WORSE, make_table
 from jambatalk.evaluation.statistics import bootstrap_interval, compare_paired
-from jambatalk.evaluation.test_set import load_test_set
+from jambatalk.evaluation.tables import Protocol, Published
+from jambatalk.text.phones import Timed
 from tiny_talk import FRAMES, LOWER, VERTICES, mask, write_predictions, write_talk
 
 pytest.importorskip("jinja2")
@@ -48,7 +62,9 @@ class Tables(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         values = dict(attributes)
-        self.addresses += [values[name] or "" for name in ("src", "href", "poster", "action") if name in values]
+        self.addresses += [
+            values[name] or "" for name in ("src", "href", "poster", "action") if name in values
+        ]
         if tag == "table":
             self._inside = values.get("class") == "results"
             if self._inside:
@@ -81,7 +97,9 @@ class Made:
 
     def write(self, path: Path, *specs: str, **options) -> list[System]:
         systems = [open_system(spec, self.set) for spec in specs]
-        return write_report(systems, self.set, find_regions(self.set), path, **{"videos": 0, **options})
+        return write_report(
+            systems, self.set, find_regions(self.set), path, **{"videos": 0, **options}
+        )
 
     def system(self, name: str) -> System:
         return next(system for system in self.systems if system.name == name)
@@ -107,7 +125,9 @@ def test_the_page_holds_the_numbers_of_evaluate(made: Made) -> None:
     assert len(made.system("two").scored["test"]) == 2
     assert float(rows["truth"][metrics.index("LVE_mm")]) == 0
     # The lower lip of the timid face is 60 % of the way off, and a frame late.
-    assert float(rows["timid"][metrics.index("LVE_mm")]) > 3 * float(rows["two"][metrics.index("LVE_mm")])
+    assert float(rows["timid"][metrics.index("LVE_mm")]) > 3 * float(
+        rows["two"][metrics.index("LVE_mm")]
+    )
 
 
 def test_nothing_is_loaded_from_elsewhere(made: Made) -> None:
@@ -126,7 +146,14 @@ def test_nothing_is_loaded_from_elsewhere(made: Made) -> None:
 
 def test_the_protocol_is_told(made: Made) -> None:
     text = made.page.read_text(encoding="utf-8")
-    for part in (made.set.data_hash, find_regions(made.set).hash, "centimetres", "7 clips", "2 speakers", "speaker"):
+    for part in (
+        made.set.data_hash,
+        find_regions(made.set).hash,
+        "centimetres",
+        "7 clips",
+        "2 speakers",
+        "speaker",
+    ):
         assert part in text
     assert "none of the" in text  # published numbers
 
@@ -146,9 +173,14 @@ def test_differences_are_judged_against_the_reference(made: Made) -> None:
     assert metrics == ordered(metrics)
     rows = {row.system: dict(zip(metrics, row.cells)) for row in table.rows}
     cell = rows["timid"]["LVE_mm"]
-    values = made.system("timid").values("test", "LVE_mm"), made.system("two").values("test", "LVE_mm")
+    values = (
+        made.system("timid").values("test", "LVE_mm"),
+        made.system("two").values("test", "LVE_mm"),
+    )
     weights = np.full(7, float(FRAMES))
-    assert cell.difference == compare_paired(*values, list(range(7)), weights=weights)  # one comparison: Holm changes nothing
+    assert cell.difference == compare_paired(
+        *values, list(range(7)), weights=weights
+    )  # one comparison: Holm changes nothing
     assert cell.verdict == WORSE
     assert cell.interval == bootstrap_interval(values[0], list(range(7)), weights=weights)
     assert rows["two"]["LVE_mm"].best
@@ -157,25 +189,44 @@ def test_differences_are_judged_against_the_reference(made: Made) -> None:
     # Correlations are better when high: the late face is worse although its number is lower.
     assert rows["timid"]["opening_correlation"].verdict == WORSE
     assert rows["timid"]["opening_correlation"].value < rows["two"]["opening_correlation"].value
-    assert all(cell.verdict == "" and not cell.best for name in ("truth", "static", "mean") for cell in rows[name].values())
+    assert all(
+        cell.verdict == "" and not cell.best
+        for name in ("truth", "static", "mean")
+        for cell in rows[name].values()
+    )
     same = make_table([made.system("timid"), made.system("two")], "test", made.set.clips, "timid")
     assert same.rows[0].reference
     assert all(cell.verdict == "" for cell in same.rows[0].cells)
 
 
-def test_a_system_against_itself_shows_no_difference_and_five_clips_show_none(made: Made, tmp_path: Path) -> None:
+def test_a_system_against_itself_shows_no_difference_and_five_clips_show_none(
+    made: Made, tmp_path: Path
+) -> None:
     twin = open_system(f"twin={made.timid}", made.set)
     regions = find_regions(made.set)
-    systems = write_report([open_system(str(made.timid), made.set), twin], made.set, regions, tmp_path / "r.html", videos=0)
+    systems = write_report(
+        [open_system(str(made.timid), made.set), twin],
+        made.set,
+        regions,
+        tmp_path / "r.html",
+        videos=0,
+    )
     table = make_table(systems, "test", made.set.clips, "timid")
     judged = {cell.verdict for row in table.rows for cell in row.cells if row.system == "twin"}
     assert judged <= {UNCLEAR, ""}
     small = tmp_path / "small"
     truth = write_talk(small, test_clips=5, phones=False)
     few = load_test_set(small)
-    one, other = (write_predictions(tmp_path / name, truth, gain) for name, gain in (("one", 0.9), ("other", 0.2)))
+    one, other = (
+        write_predictions(tmp_path / name, truth, gain)
+        for name, gain in (("one", 0.9), ("other", 0.2))
+    )
     systems = write_report(
-        [open_system(str(p), few) for p in (one, other)], few, find_regions(few), tmp_path / "s.html", videos=0
+        [open_system(str(p), few) for p in (one, other)],
+        few,
+        find_regions(few),
+        tmp_path / "s.html",
+        videos=0,
     )
     table = make_table(systems, "test", few.clips, "one")
     row = next(row for row in table.rows if row.system == "other")
@@ -212,7 +263,9 @@ def test_the_maps_show_where_it_is_wrong() -> None:
     values = np.zeros(VERTICES)
     values[LOWER] = 1.0
     scale = Scale(1.0, (0.0, 1.0), ())
-    image = np.asarray(Image.open(io.BytesIO(FrontView(template, triangles, 120).paint(values, scale))))
+    image = np.asarray(
+        Image.open(io.BytesIO(FrontView(template, triangles, 120).paint(values, scale)))
+    )
     assert image.shape == (120, 120, 4)
     assert image[0, 0, 3] == 0  # the ground
     shown = image[:, :, 3] == 255
@@ -231,7 +284,9 @@ def test_one_scale_for_all_maps() -> None:
     assert scale.ticks == (0, 0.5, 1, 1.5, 2)
     assert len(scale.colours) == 16
     assert shared_scale([np.zeros(5)]).top == 1
-    assert [nice_step(v) for v in (0.9, 1.0, 1.1, 0.03, 70, 0)] == pytest.approx([1, 1, 2, 0.05, 100, 1])
+    assert [nice_step(v) for v in (0.9, 1.0, 1.1, 0.03, 70, 0)] == pytest.approx(
+        [1, 1, 2, 0.05, 100, 1]
+    )
 
 
 def test_closure_by_class_of_phones() -> None:
@@ -239,12 +294,26 @@ def test_closure_by_class_of_phones() -> None:
     fps = 100.0
     true = np.full(200, 10.0)
     true[20:31], true[60:71] = 0.0, 4.0
-    phones = [Timed("b", 0.2, 0.3), Timed("f", 0.6, 0.7), Timed("ɑ", 1.0, 1.3), Timed("a", 1.5, 1.52)]
-    clip = SpokenClip("c", "s", fps, np.r_[np.zeros(30), true], [Timed(p, a + 0.3, b + 0.3) for p, a, b in phones])
+    phones = [
+        Timed("b", 0.2, 0.3),
+        Timed("f", 0.6, 0.7),
+        Timed("ɑ", 1.0, 1.3),
+        Timed("a", 1.5, 1.52),
+    ]
+    clip = SpokenClip(
+        "c", "s", fps, np.r_[np.zeros(30), true], [Timed(p, a + 0.3, b + 0.3) for p, a, b in phones]
+    )
     own = score_classes([clip], {"c": clip.true})
-    assert (own["lips meet"].count, own["lips meet"].opening, own["lips meet"].closed) == (1, 0.0, 1.0)
+    assert (own["lips meet"].count, own["lips meet"].opening, own["lips meet"].closed) == (
+        1,
+        0.0,
+        1.0,
+    )
     assert (own["lip on teeth"].opening, own["lip on teeth"].closed) == (4.0, 0.0)
-    assert (own["open vowels"].count, own["open vowels"].closed) == (1, 0.0)  # 20 ms are too short to tell
+    assert (own["open vowels"].count, own["open vowels"].closed) == (
+        1,
+        0.0,
+    )  # 20 ms are too short to tell
     assert own["rounded"].count == 0
     still = score_classes([clip], {"c": np.full(230, 3.0)})
     assert (still["lips meet"].opening, still["lips meet"].closed) == (3.0, 0.0)
@@ -255,13 +324,23 @@ def test_closure_by_class_of_phones() -> None:
 
 def test_curves_are_drawn_where_they_belong() -> None:
     truth = np.array([0.0, 5.0, 10.0, 0.0])
-    svg = figure("a <clip>", truth, {"s0": truth / 2}, 2.0, np.zeros(32000, np.float32), "mm", [Timed("hi<", 0.0, 1.0)])
+    svg = figure(
+        "a <clip>",
+        truth,
+        {"s0": truth / 2},
+        2.0,
+        np.zeros(32000, np.float32),
+        "mm",
+        [Timed("hi<", 0.0, 1.0)],
+    )
     assert "a &lt;clip&gt;" in svg
     assert "hi&lt;" in svg
     path = re.search(r'class="curve truth" d="M([^"]*)"', svg)
     assert path is not None
     points = np.array([[float(v) for v in point.split()] for point in path.group(1).split("L")])
-    assert points[:, 0] == pytest.approx(LEFT + (WIDTH - LEFT - RIGHT) * np.array([0, 0.25, 0.5, 0.75]), abs=0.06)
+    assert points[:, 0] == pytest.approx(
+        LEFT + (WIDTH - LEFT - RIGHT) * np.array([0, 0.25, 0.5, 0.75]), abs=0.06
+    )
     assert points[0, 1] == BOTTOM
     assert CURVES_TOP < points[2, 1] < points[1, 1] < BOTTOM
     assert points[1, 1] - BOTTOM == pytest.approx((points[2, 1] - BOTTOM) / 2, abs=0.06)
@@ -276,7 +355,9 @@ def test_every_metric_has_its_words(made: Made) -> None:
     assert split_name("opening_correlation") == ("opening_correlation", "")
 
 
-def test_a_report_is_written_whole_or_not_at_all(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_is_written_whole_or_not_at_all(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "r.html"
     out.write_text("before")
 
@@ -291,7 +372,9 @@ def test_a_report_is_written_whole_or_not_at_all(made: Made, tmp_path: Path, mon
 
 
 def test_what_cannot_be_compared_is_refused(made: Made, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no system is called 'x': choose the reference from timid"):
+    with pytest.raises(
+        InputError, match="no system is called 'x': choose the reference from timid"
+    ):
         made.write(tmp_path / "r.html", str(made.timid), reference="x")
     with pytest.raises(InputError, match="two systems are called timid"):
         made.write(tmp_path / "r.html", str(made.timid), str(made.timid))
@@ -301,7 +384,9 @@ def test_what_cannot_be_compared_is_refused(made: Made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("absent", ["jinja2", "scipy.stats", "matplotlib.image"])
-def test_a_missing_extra_is_named(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: str) -> None:
+def test_a_missing_extra_is_named(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: str
+) -> None:
     monkeypatch.setitem(sys.modules, absent, None)
     with pytest.raises(MissingExtraError, match=re.escape('pip install "jambatalk[evaluate]"')):
         made.write(tmp_path / "r.html", str(made.timid))
@@ -313,7 +398,17 @@ def _run(*arguments: object) -> Result:
 
 def test_the_command_writes_the_page(made: Made, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
-    done = _run(f"shy <b>={made.timid}", made.good, made.corpus, "--reference", "good", "--videos", 0, "-o", out)
+    done = _run(
+        f"shy <b>={made.timid}",
+        made.good,
+        made.corpus,
+        "--reference",
+        "good",
+        "--videos",
+        0,
+        "-o",
+        out,
+    )
     assert done.exit_code == 0, done.stderr
     assert str(out) in done.stdout
     text = out.read_text(encoding="utf-8")

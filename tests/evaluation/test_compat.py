@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jambatalk.evaluation.accumulate import Accumulator
-from jambatalk.evaluation.compat import columns
-from jambatalk.evaluation.units import Unit
+from jambatalk.evaluation.metrics import Accumulator
+from jambatalk.evaluation.metrics.base import Unit
+from jambatalk.evaluation.metrics.released import columns
 from tiny_pairs import REGIONS, VERTICES, pair, random_pair
 
 
@@ -18,7 +18,9 @@ def test_vertex_indices_pick_columns_of_flattened_frames() -> None:
 
 def test_the_script_is_repeated_column_by_column() -> None:
     one = random_pair(2, 6)
-    truth, predicted = (offsets.reshape(6, -1).astype(float) for offsets in (one.truth, one.predicted))
+    truth, predicted = (
+        offsets.reshape(6, -1).astype(float) for offsets in (one.truth, one.predicted)
+    )
     lips, upper = REGIONS.lips.tolist(), REGIONS.upper_face.tolist()
     row = Accumulator(Unit("centimetres"), compat=True).add(one)
     largest = [max((truth[t, c] - predicted[t, c]) ** 2 for c in lips) for t in range(6)]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jambatalk.data.clip import Timed
 from jambatalk.errors import InputError
-from jambatalk.evaluation.contact import score_contact, smallest_gap
+from jambatalk.evaluation.metrics.mouth import score_contact, smallest_gap
+from jambatalk.text.phones import Timed
 
 FPS = 25.0
 SYLLABLES = tuple(
-    phone for i in range(8) for phone in (Timed("b", 0.4 * i, 0.4 * i + 0.1), Timed("ɑ", 0.4 * i + 0.1, 0.4 * (i + 1)))
+    phone
+    for i in range(8)
+    for phone in (Timed("b", 0.4 * i, 0.4 * i + 0.1), Timed("ɑ", 0.4 * i + 0.1, 0.4 * (i + 1)))
 )
 
 
@@ -40,7 +42,13 @@ def test_a_mouth_that_does_the_opposite_scores_nothing_and_errs_everywhere() -> 
 @pytest.mark.parametrize("gap", [0.0, 0.0004])
 def test_a_shut_face_closes_rightly_and_wrongly_everywhere(gap: float) -> None:
     contact = score_contact([np.full(80, gap, np.float32)], [SYLLABLES], FPS)
-    assert contact.closures == contact.touches == contact.false_closures == contact.false_touches == 1.0
+    assert (
+        contact.closures
+        == contact.touches
+        == contact.false_closures
+        == contact.false_touches
+        == 1.0
+    )
 
 
 def test_lips_that_only_come_nearer_do_not_touch() -> None:

@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jambatalk.data.clip import Timed
-from jambatalk.evaluation import curve_metrics
-from jambatalk.evaluation.accumulate import Accumulator
-from jambatalk.evaluation.contact import score_contact
-from jambatalk.evaluation.units import Unit
-from jambatalk.evaluation.warping import path_reference, warped_distance, warped_distance_reference, warping_path
+from jambatalk.evaluation.metrics import Accumulator
+from jambatalk.evaluation.metrics import mouth as curve_metrics
+from jambatalk.evaluation.metrics.base import Unit
+from jambatalk.evaluation.metrics.mouth import score_contact
+from jambatalk.evaluation.metrics.timing import (
+    path_reference,
+    warped_distance,
+    warped_distance_reference,
+    warping_path,
+)
+from jambatalk.text.phones import Timed
 from tiny_pairs import TEMPLATE, VERTICES, opening_pair, pair, random_pair
 
 FPS = 25.0
@@ -24,22 +29,30 @@ def mouth(frames: int = 75, late: float = 0.0, size: float = 1.0) -> np.ndarray:
     """(T,) cm: openings at 0.5, 1.2 and 2.2 s, ``late`` frames late."""
     t = np.arange(frames) - late
     bumps = ((0.5, 1.0), (1.2, 0.6), (2.2, 0.9))
-    return 0.1 + size * sum(depth * np.exp(-0.5 * ((t - second * FPS) / 4) ** 2) for second, depth in bumps)
+    return 0.1 + size * sum(
+        depth * np.exp(-0.5 * ((t - second * FPS) / 4) ** 2) for second, depth in bumps
+    )
 
 
 def test_opening_error_and_correlation_of_a_mouth_that_opens_less() -> None:
     truth = mouth()
     measured = opening_pair(truth, 0.5 * truth + 0.2)
-    assert curve_metrics.opening_error(measured).value == pytest.approx(10 * np.abs(0.2 - 0.5 * truth).mean())
+    assert curve_metrics.opening_error(measured).value == pytest.approx(
+        10 * np.abs(0.2 - 0.5 * truth).mean()
+    )
     assert curve_metrics.opening_correlation(measured).value == pytest.approx(1)
-    assert curve_metrics.opening_correlation(opening_pair(truth, 2 - truth)).value == pytest.approx(-1)
+    assert curve_metrics.opening_correlation(opening_pair(truth, 2 - truth)).value == pytest.approx(
+        -1
+    )
     assert curve_metrics.opening_correlation(opening_pair(truth, np.full(75, 0.3))).value == 0
 
 
 @pytest.mark.parametrize("late", [-3, 0, 2])
 def test_a_late_mouth_lags_by_as_much(late: int) -> None:
     row = Accumulator(Unit("centimetres")).add(opening_pair(mouth(), mouth(late=late)))
-    assert row["lag_ms"] == pytest.approx(late * 40, abs=15)  # padding with the mean draws a little towards 0
+    assert row["lag_ms"] == pytest.approx(
+        late * 40, abs=15
+    )  # padding with the mean draws a little towards 0
     assert row["MTM_ms"] == pytest.approx(abs(late) * 40, abs=8)
     assert row["MTM_matched_percent"] == 100
 
@@ -86,13 +99,17 @@ def test_smoothing_and_extrema_are_scipys(seed: int, frames: int) -> None:
     assert scipy is not None
     rng = np.random.default_rng(seed)
     smooth = curve_metrics.smoothed(rng.normal(0, 1, frames))
-    np.testing.assert_allclose(smooth, gaussian_filter1d(np.random.default_rng(seed).normal(0, 1, frames), 2.0), atol=1e-12)
+    np.testing.assert_allclose(
+        smooth, gaussian_filter1d(np.random.default_rng(seed).normal(0, 1, frames), 2.0), atol=1e-12
+    )
     flat = np.round(rng.normal(0, 1, frames), 0)  # has flat tops
     for curve in (smooth, flat):
         found = curve_metrics.extrema(curve)
         if np.ptp(curve):
             assert [at for at, kind in found.items() if kind == 1] == find_peaks(curve)[0].tolist()
-            assert [at for at, kind in found.items() if kind == -1] == find_peaks(-curve)[0].tolist()
+            assert [at for at, kind in found.items() if kind == -1] == find_peaks(-curve)[
+                0
+            ].tolist()
 
 
 @settings(max_examples=25, deadline=None)
@@ -120,7 +137,13 @@ def test_warping_forgives_a_pause_and_nothing_else() -> None:
 
 
 def phones() -> tuple[Timed, ...]:
-    return (Timed("p", 0.02, 0.1), Timed("ɑ", 0.4, 0.6), Timed("b", 0.84, 0.9), Timed("æ", 1.1, 1.3), Timed("m", 1.6, 1.7))
+    return (
+        Timed("p", 0.02, 0.1),
+        Timed("ɑ", 0.4, 0.6),
+        Timed("b", 0.84, 0.9),
+        Timed("æ", 1.1, 1.3),
+        Timed("m", 1.6, 1.7),
+    )
 
 
 @pytest.mark.parametrize("unit", ["centimetres", "metres"])
@@ -136,14 +159,23 @@ def test_closure_is_that_of_score_contact(unit: str) -> None:
     assert totals["closure_percent"] == pytest.approx(100 * theirs.onset_closures)
     assert totals["closure_false_percent"] == pytest.approx(100 * theirs.false_closures)
     assert 0 < totals["closure_percent"] < 100
-    assert np.mean([row["closure_percent"] for row in rows.values()]) == pytest.approx(totals["closure_percent"])
+    assert np.mean([row["closure_percent"] for row in rows.values()]) == pytest.approx(
+        totals["closure_percent"]
+    )
 
 
 def test_closure_by_words_and_without_either() -> None:
     gathered = Accumulator(Unit("centimetres"))
-    words = (Timed("bin", 0.0, 0.3), Timed("set", 0.5, 0.8), Timed("blue", 1.2, 1.4), Timed("by", 9.0, 9.2))
+    words = (
+        Timed("bin", 0.0, 0.3),
+        Timed("set", 0.5, 0.8),
+        Timed("blue", 1.2, 1.4),
+        Timed("by", 9.0, 9.2),
+    )
     gathered.add(opening_pair(mouth(), mouth(), words=words))
-    assert gathered.totals()["closure_percent"] == 50  # shut at "bin", open at "blue"; "by" comes after the end
+    assert (
+        gathered.totals()["closure_percent"] == 50
+    )  # shut at "bin", open at "blue"; "by" comes after the end
     assert math.isnan(gathered.totals()["closure_false_percent"])
     nothing = Accumulator(Unit("centimetres"))
     nothing.add(opening_pair(mouth(), mouth()))
@@ -155,5 +187,9 @@ def test_a_face_that_never_moves_closes_rightly_and_wrongly() -> None:
         still = np.zeros((75, VERTICES, 3), np.float32)
         gathered = Accumulator(Unit(unit))
         gathered.add(pair(still, still, unit, phones=phones()))
-        assert gathered.totals()["closure_percent"] == gathered.totals()["closure_false_percent"] == 100
+        assert (
+            gathered.totals()["closure_percent"]
+            == gathered.totals()["closure_false_percent"]
+            == 100
+        )
     assert np.ptp(TEMPLATE) > 0

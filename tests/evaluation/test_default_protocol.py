@@ -10,14 +10,23 @@ import numpy as np
 import pytest
 import soundfile
 
-from jambatalk.data.clip import Timed
 from jambatalk.errors import InputError
-from jambatalk.evaluation.default_protocol import score_performance, score_readings, score_silence
-from jambatalk.evaluation.speech_tests import HELD_OUT, Performance, Reading, load_performance, load_readings
-from jambatalk.evaluation.systems import System, real_time_factor, static_system
+from jambatalk.evaluation.protocols.default_weights import (
+    HELD_OUT,
+    AlignedSpeech,
+    CapturedClip,
+    load_performance,
+    load_readings,
+    score_performance,
+    score_readings,
+    score_silence,
+)
+from jambatalk.evaluation.systems import System, static_system
+from jambatalk.evaluation.systems import system_real_time_factor as real_time_factor
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
-from jambatalk.face.resample import resample_frames
+from jambatalk.motion import resample_frames
+from jambatalk.text.phones import Timed
 
 RATE = 16000
 
@@ -44,7 +53,12 @@ def listener(face: Face, late_frames: int = 0) -> System:
     """Opens the jaw where the last 40 ms were loud, ``late_frames`` late."""
 
     def animate(samples: np.ndarray) -> np.ndarray:
-        loud = np.array([np.abs(samples[t * 640 : (t + 1) * 640]).mean() > 0.02 for t in range(len(samples) // 640)])
+        loud = np.array(
+            [
+                np.abs(samples[t * 640 : (t + 1) * 640]).mean() > 0.02
+                for t in range(len(samples) // 640)
+            ]
+        )
         weights = np.zeros((len(loud), len(face.names)), np.float32)
         weights[:, face.names.index("jawOpen")] = 0.3 * np.roll(loud, late_frames)
         return weights
@@ -53,21 +67,29 @@ def listener(face: Face, late_frames: int = 0) -> System:
 
 
 @pytest.fixture(scope="module")
-def readings() -> list[Reading]:
-    return [Reading(str(i), *talk(5.0, i)) for i in range(3)]
+def readings() -> list[AlignedSpeech]:
+    return [AlignedSpeech(str(i), *talk(5.0, i)) for i in range(3)]
 
 
-def test_a_listener_closes_rightly_and_in_time(head: Face, readings: list[Reading]) -> None:
+def test_a_listener_closes_rightly_and_in_time(head: Face, readings: list[AlignedSpeech]) -> None:
     found = score_readings(listener(head), readings, head, wrong_sound=False)
-    assert found["readings.bilabials"] == found["readings.vowels"] == sum(len(r.phones) for r in readings) / 2
+    assert (
+        found["readings.bilabials"]
+        == found["readings.vowels"]
+        == sum(len(r.phones) for r in readings) / 2
+    )
     assert found["readings.closures"] == 1.0
     assert found["readings.false_closures"] == 0.0
     assert abs(found["readings.sound_lag_ms"]) <= 20
     late = score_readings(listener(head, 2), readings, head, wrong_sound=False)
-    assert late["readings.sound_lag_ms"] - found["readings.sound_lag_ms"] == pytest.approx(80, abs=12)  # two frames
+    assert late["readings.sound_lag_ms"] - found["readings.sound_lag_ms"] == pytest.approx(
+        80, abs=12
+    )  # two frames
 
 
-def test_wrong_sound_and_a_static_face_are_told_apart(head: Face, readings: list[Reading]) -> None:
+def test_wrong_sound_and_a_static_face_are_told_apart(
+    head: Face, readings: list[AlignedSpeech]
+) -> None:
     wrong = score_readings(listener(head), readings, head, wrong_sound=True)
     assert wrong["readings.false_closures"] > 0.1
     static = score_readings(static_system(head), readings, head, wrong_sound=False)
@@ -75,7 +97,7 @@ def test_wrong_sound_and_a_static_face_are_told_apart(head: Face, readings: list
     assert math.isnan(static["readings.sound_lag_ms"])
 
 
-def test_silence_and_what_follows_speech(head: Face, readings: list[Reading]) -> None:
+def test_silence_and_what_follows_speech(head: Face, readings: list[AlignedSpeech]) -> None:
     found = score_silence(listener(head), readings, head)
     assert {key: value for key, value in found.items() if value != 0.0} == {}
     open_jaw = np.zeros((1, len(head.names)), np.float32)
@@ -92,17 +114,27 @@ def test_a_performers_jaw_at_another_rate(head: Face) -> None:
     samples, _ = talk(8.0, 5)
     weights = listener(head).animate(samples)
     jaw = resample_frames(weights[:, [head.names.index("jawOpen")]], 25.0, 30.0)[:, 0]
-    performance = Performance("made", samples, jaw, 30.0, (samples[::-1],))
+    performance = CapturedClip("made", samples, jaw, 30.0, (samples[::-1],))
     found = score_performance(listener(head), performance, head, wrong_sound=False)
     assert found["performance.jaw"] > 0.9
     assert found["performance.gap"] > 0.9
     assert abs(found["performance.lag_ms"]) < 20
-    assert score_performance(listener(head), performance, head, wrong_sound=True)["performance.jaw"] < 0.5
-    assert score_performance(static_system(head), performance, head, wrong_sound=False)["performance.jaw"] == 0.0
+    assert (
+        score_performance(listener(head), performance, head, wrong_sound=True)["performance.jaw"]
+        < 0.5
+    )
+    assert (
+        score_performance(static_system(head), performance, head, wrong_sound=False)[
+            "performance.jaw"
+        ]
+        == 0.0
+    )
 
 
 def test_speed_is_time_over_sound(head: Face) -> None:
-    assert 0 < real_time_factor(static_system(head), np.zeros(RATE, np.float32), repeats=1) < math.inf
+    assert (
+        0 < real_time_factor(static_system(head), np.zeros(RATE, np.float32), repeats=1) < math.inf
+    )
 
 
 def test_reading_a_performance(tmp_path: Path) -> None:
@@ -116,7 +148,9 @@ def test_reading_a_performance(tmp_path: Path) -> None:
     assert found.jaw == pytest.approx(values[:, 1].astype(float))
     assert (len(found.samples), len(found.others)) == (2 * RATE, 1)
     (tmp_path / "columns.json").write_text(json.dumps(["brow", "jaw"]))
-    with pytest.raises(InputError, match=r"shape \(60, 3\), expected \(T, 2\) with a column mouth_stretch_c"):
+    with pytest.raises(
+        InputError, match=r"shape \(60, 3\), expected \(T, 2\) with a column mouth_stretch_c"
+    ):
         load_performance(tmp_path)
     with pytest.raises(InputError, match="no FACEGOOD folder"):
         load_performance(tmp_path / "nowhere")
@@ -128,7 +162,12 @@ class Stubborn:
     def align(self, samples: np.ndarray, text: str) -> tuple[tuple[Timed, ...], tuple[Timed, ...]]:
         if len(samples) != 1.1 * RATE:
             raise InputError("the text does not fit")
-        return (Timed("sil", 0.0, 0.1), Timed("m", 0.1, 0.4), Timed("æ", 0.4, 1.0), Timed("sil", 1.0, 1.1)), ()
+        return (
+            Timed("sil", 0.0, 0.1),
+            Timed("m", 0.1, 0.4),
+            Timed("æ", 0.4, 1.0),
+            Timed("sil", 1.0, 1.1),
+        ), ()
 
 
 def test_reading_sentences(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jambatalk.baselines.bigru import VertexBiGRU, VertexBiGRUConfig
 from jambatalk.baselines.checkpoint import save_baseline
-from jambatalk.baselines.vertex_bigru import VertexBiGRU, VertexBiGRUConfig
 from jambatalk.baselines.visemes import VISEMES, Dominance, Visemes, save_visemes
-from jambatalk.data.prepared import write_json
-from jambatalk.nn.encoder import EncoderConfig
+from jambatalk.datasets.dataset import write_json
+from jambatalk.models.encoders.streaming import EncoderConfig
 from tiny_talk import VERTICES, write_talk
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "grid_benchmark.py"
@@ -32,20 +32,37 @@ def corpus(folder: Path) -> Path:
 
 
 def table(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), "table", *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), "table", *map(str, arguments)], capture_output=True, text=True
+    )
 
 
 def test_runs_of_several_seeds_become_a_row(tmp_path: Path) -> None:
     data, runs = corpus(tmp_path / "data"), tmp_path / "runs"
-    config = VertexBiGRUConfig(outputs=3 * VERTICES, fps=25, encoder=EncoderConfig(widths=[8, 12]), width=8, layers=1)
+    config = VertexBiGRUConfig(
+        outputs=3 * VERTICES, fps=25, encoder=EncoderConfig(widths=[8, 12]), width=8, layers=1
+    )
     for name in ("jambatalk-1", "jambatalk-2", "gru-1", "unfinished-1"):
         save_baseline(runs / name / "best.safetensors", VertexBiGRU(config), {})
-        (runs / name / "log.jsonl").write_text('{"seconds": 30.0}\n{"seconds": 60.0}\n', encoding="utf-8")
+        (runs / name / "log.jsonl").write_text(
+            '{"seconds": 30.0}\n{"seconds": 60.0}\n', encoding="utf-8"
+        )
         if name != "unfinished-1":
             (runs / name / "done").touch()
     shapes = np.zeros((len(VISEMES), 3 * VERTICES), np.float32)
-    save_visemes(tmp_path / "keyed.safetensors", Visemes(shapes, np.ones(len(VISEMES)), Dominance(), "centimetres", {}))
-    done = table(data, "--runs", runs, "--extra", f"visemes={tmp_path / 'keyed.safetensors'}", "-o", tmp_path / "out")
+    save_visemes(
+        tmp_path / "keyed.safetensors",
+        Visemes(shapes, np.ones(len(VISEMES)), Dominance(), "centimetres", {}),
+    )
+    done = table(
+        data,
+        "--runs",
+        runs,
+        "--extra",
+        f"visemes={tmp_path / 'keyed.safetensors'}",
+        "-o",
+        tmp_path / "out",
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out" / "table.json").read_text())
     assert set(found) == {"test_seen", "test_unseen"}

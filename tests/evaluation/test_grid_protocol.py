@@ -13,18 +13,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jambatalk.data.clip import Clip
-from jambatalk.data.corpus import load_clips
+from jambatalk.datasets.clip import Clip
+from jambatalk.datasets.registry import load_clips
 from jambatalk.errors import InputError
-from jambatalk.evaluation.grid_protocol import SPLITS, predict, score_gaps, score_weights, shuffled
+from jambatalk.evaluation.protocols.grid import SPLITS, predict, score_gaps, score_weights, shuffled
 from jambatalk.face.head import default_head
 from tiny_grid import FRAMES, write_grid
 
 ROOT = Path(__file__).parents[2]
 CLIPS = (
-    ("v1", "s1", "val"), ("v2", "s1", "val"), ("t1", "s1", "test_seen"), ("t2", "s1", "test_seen"),
-    ("u1", "s2", "test_unseen"), ("u2", "s3", "test_unseen"),
-)  # fmt: skip
+    ("v1", "s1", "val"),
+    ("v2", "s1", "val"),
+    ("t1", "s1", "test_seen"),
+    ("t2", "s1", "test_seen"),
+    ("u1", "s2", "test_unseen"),
+    ("u2", "s3", "test_unseen"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +65,17 @@ def test_a_late_prediction_has_its_lag(clips: list[Clip]) -> None:
 
 def test_the_static_face_gets_nothing(clips: list[Clip]) -> None:
     face = default_head()
-    score = score_weights("static", clips, {clip.id: np.zeros((clip.frames, 52), np.float32) for clip in clips}, face)
+    score = score_weights(
+        "static", clips, {clip.id: np.zeros((clip.frames, 52), np.float32) for clip in clips}, face
+    )
     assert (score.seen, score.unseen, score.closure) == (0, 0, 0)
     assert math.isnan(score.lag_ms)
     assert json.loads(json.dumps(score.as_dict(), allow_nan=False))["lag_ms"] is None
     seen = [clip for clip in clips if clip.split == "test_seen"]
     expected = 1e3 * np.mean(
-        np.concatenate([np.abs(face.lip_gap(clip.weights) - face.lip_gap(0 * clip.weights)) for clip in seen])
+        np.concatenate(
+            [np.abs(face.lip_gap(clip.weights) - face.lip_gap(0 * clip.weights)) for clip in seen]
+        )
     )
     assert score.opening_error_mm == pytest.approx(expected, rel=1e-5)
 
@@ -85,14 +93,18 @@ def test_predictions_are_brought_to_the_clip_s_rate_and_length(clips: list[Clip]
 
     got = predict(clips, twice_as_fast)
     assert all(values.shape == (FRAMES, 52) for values in got.values())
-    np.testing.assert_allclose(got["v1"][:30, 0], np.linspace(0, 1, 2 * FRAMES - 6)[:60:2], atol=1e-3)
+    np.testing.assert_allclose(
+        got["v1"][:30, 0], np.linspace(0, 1, 2 * FRAMES - 6)[:60:2], atol=1e-3
+    )
     with pytest.raises(InputError, match="no frames"):
         predict(clips[:1], lambda clip: (np.zeros((0, 52)), 25.0))
 
 
 def test_shuffling_stays_in_the_split_and_leaves_none_in_place(clips: list[Clip]) -> None:
     partner = shuffled(clips)
-    assert all(partner[clip.id].split == clip.split and partner[clip.id].id != clip.id for clip in clips)
+    assert all(
+        partner[clip.id].split == clip.split and partner[clip.id].id != clip.id for clip in clips
+    )
     assert len({other.id for other in partner.values()}) == len(clips)
     with pytest.raises(InputError, match="at least two"):
         shuffled(clips[:1])
@@ -109,15 +121,25 @@ def test_missing_splits_and_truths_are_named(clips: list[Clip]) -> None:
 def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "scripts" / "evaluate_grid.py"), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(command, capture_output=True, encoding="utf-8", env=environment, check=False)
+    return subprocess.run(
+        command, capture_output=True, encoding="utf-8", env=environment, check=False
+    )
 
 
-def test_the_script_scores_a_model_beside_its_controls(folder: Path, small_weights: Path, tmp_path: Path) -> None:
+def test_the_script_scores_a_model_beside_its_controls(
+    folder: Path, small_weights: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out" / "grid.json"
     done = _run(str(small_weights), "--data", str(folder), "--json", str(out))
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads(out.read_text(encoding="utf-8"))["rows"]}
-    assert list(rows) == ["model", "model, shuffled audio", "static face", "truth as worn", "truth as measured"]
+    assert list(rows) == [
+        "model",
+        "model, shuffled audio",
+        "static face",
+        "truth as worn",
+        "truth as measured",
+    ]
     assert rows["truth as measured"]["seen"] == pytest.approx(1)
     assert abs(rows["model"]["seen"]) < 0.9  # the weights are random
     assert all(name in done.stdout for name in rows)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jambatalk.errors import InputError
-from jambatalk.evaluation.lag import cross_correlation, lag_ms, peak, sound_level
+from jambatalk.evaluation.metrics.timing import cross_correlation, lag_ms, peak, sound_level
 
 FPS = 25.0
 
@@ -28,7 +28,9 @@ def test_a_shift_is_found_within_two_milliseconds(shift: float) -> None:
 def test_one_odd_clip_does_not_decide() -> None:
     leaders = [_bump(0)] * 5
     followers = [_bump(20)] * 4 + [_bump(300)]
-    assert lag_ms(leaders, followers, FPS) == pytest.approx(20, abs=20)  # the mean of the clips' own lags is 76
+    assert lag_ms(leaders, followers, FPS) == pytest.approx(
+        20, abs=20
+    )  # the mean of the clips' own lags is 76
 
 
 def test_a_static_face_has_no_lag() -> None:
@@ -58,6 +60,10 @@ def test_sound_level_is_centred_on_each_frame() -> None:
     samples[7680:9600] = 0.5  # 0.48 s to 0.60 s
     level = sound_level(samples, rate, FPS, 25)
     assert level[13] == pytest.approx(20 * np.log10(0.5), abs=0.01)  # 0.48 .. 0.56 s
-    assert level[12] == pytest.approx(20 * np.log10(0.5) + 10 * np.log10(0.5), abs=0.01)  # half of 0.44 .. 0.52 s
+    assert level[12] == pytest.approx(
+        20 * np.log10(0.5) + 10 * np.log10(0.5), abs=0.01
+    )  # half of 0.44 .. 0.52 s
     assert level[5] == -60
-    np.testing.assert_allclose(np.sum(np.arange(25) * (level > -60)) / np.sum(level > -60), 0.54 * FPS, atol=0.51)
+    np.testing.assert_allclose(
+        np.sum(np.arange(25) * (level > -60)) / np.sum(level > -60), 0.54 * FPS, atol=0.51
+    )

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from jambatalk.errors import InputError
-from jambatalk.evaluation.opening import correlation, fitted, mean_correlation, opening_error, pooled_correlation
+from jambatalk.evaluation.metrics.mouth import (
+    correlation,
+    fitted,
+    mean_correlation,
+    pooled_correlation,
+)
+from jambatalk.evaluation.metrics.mouth import mean_opening_error as opening_error
 
 RNG = np.random.default_rng(1)
 A, B = RNG.standard_normal(50), RNG.standard_normal(50)
@@ -19,7 +25,9 @@ def test_correlation_equals_numpy() -> None:
 
 
 def test_scale_in_metres_does_not_matter() -> None:
-    assert correlation((A * 0.003).astype(np.float32), B * 0.004) == pytest.approx(np.corrcoef(A, B)[0, 1], abs=1e-5)
+    assert correlation((A * 0.003).astype(np.float32), B * 0.004) == pytest.approx(
+        np.corrcoef(A, B)[0, 1], abs=1e-5
+    )
 
 
 def test_a_static_face_follows_nothing() -> None:
@@ -37,8 +45,12 @@ def test_mean_and_pooled_differ_when_sizes_do() -> None:
 
 
 def test_opening_error_is_a_mean_over_frames() -> None:
-    assert opening_error([np.zeros(3), np.ones(1)], [np.array([1.0, 1, 1]), np.array([2.0])]) == pytest.approx(1.0)
-    assert opening_error([np.zeros(3), np.ones(1)], [np.array([2.0, 2, 2]), np.array([1.0])]) == pytest.approx(1.5)
+    assert opening_error(
+        [np.zeros(3), np.ones(1)], [np.array([1.0, 1, 1]), np.array([2.0])]
+    ) == pytest.approx(1.0)
+    assert opening_error(
+        [np.zeros(3), np.ones(1)], [np.array([2.0, 2, 2]), np.array([1.0])]
+    ) == pytest.approx(1.5)
 
 
 def test_curves_are_fitted_to_a_length() -> None:

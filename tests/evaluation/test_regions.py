@@ -10,19 +10,31 @@ import numpy as np
 import pytest
 
 from jambatalk.errors import InputError
-from jambatalk.evaluation.mouth_geometry import boundary_loops, components
-from jambatalk.evaluation.regions import Regions, regions_from_files, regions_from_geometry, regions_of_face
+from jambatalk.evaluation.regions import (
+    Regions,
+    boundary_loops,
+    components,
+    regions_from_files,
+    regions_from_geometry,
+    regions_of_face,
+)
 from jambatalk.face.head import default_head
 
 FACE468 = Path(__file__).parents[3] / "shared" / "data" / "grid" / "face468.npz"
 
 
-def mask_mesh(columns: int = 31, rows: int = 41, eyes: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def mask_mesh(
+    columns: int = 31, rows: int = 41, eyes: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """A mask of a face, 15 by 20 units, bulging towards the viewer, with holes for a mouth of 5 units at height -4.5 and eyes."""
     x, y = np.meshgrid(np.linspace(-7.5, 7.5, columns), np.linspace(-10, 10, rows))
-    vertices = np.stack([x, y, 6 - 0.08 * x**2 - 0.02 * y**2], axis=2).reshape(-1, 3).astype(np.float32)
+    vertices = (
+        np.stack([x, y, 6 - 0.08 * x**2 - 0.02 * y**2], axis=2).reshape(-1, 3).astype(np.float32)
+    )
     middle = np.arange(rows * columns).reshape(rows, columns)
-    squares = np.stack([middle[:-1, :-1], middle[:-1, 1:], middle[1:, 1:], middle[1:, :-1]], axis=2).reshape(-1, 4)
+    squares = np.stack(
+        [middle[:-1, :-1], middle[:-1, 1:], middle[1:, 1:], middle[1:, :-1]], axis=2
+    ).reshape(-1, 4)
     centre = vertices[squares].mean(1)
     hole = ((centre[:, 0] / 2.5) ** 2 + ((centre[:, 1] + 4.5) / 1.2) ** 2) < 1
     if eyes:
@@ -32,7 +44,13 @@ def mask_mesh(columns: int = 31, rows: int = 41, eyes: bool = True) -> tuple[np.
 
 
 def regions(**changes: object) -> Regions:
-    given: dict = {"lips": [1, 2], "upper_face": [3], "opening": (1, 2), "source": "any", "vertices": 9} | changes
+    given: dict = {
+        "lips": [1, 2],
+        "upper_face": [3],
+        "opening": (1, 2),
+        "source": "any",
+        "vertices": 9,
+    } | changes
     return Regions(**given)
 
 
@@ -52,15 +70,21 @@ def test_geometry_finds_the_mouth_of_a_mask() -> None:
 def test_other_surfaces_and_their_holes_are_no_mouth() -> None:
     vertices, triangles = mask_mesh()
     shift = np.float32([0, -4.5, 1])
-    teeth = vertices * np.float32(0.1) + shift  # a small surface of its own, with holes in its middle
-    both = regions_from_geometry(np.concatenate([vertices, teeth]), np.concatenate([triangles, triangles + len(vertices)]))
+    teeth = (
+        vertices * np.float32(0.1) + shift
+    )  # a small surface of its own, with holes in its middle
+    both = regions_from_geometry(
+        np.concatenate([vertices, teeth]), np.concatenate([triangles, triangles + len(vertices)])
+    )
     assert both.lips.tolist() == regions_from_geometry(vertices, triangles).lips.tolist()
 
 
 def test_a_mesh_without_a_mouth_is_refused() -> None:
     vertices, triangles = mask_mesh()
     closed = [triangles[~np.isin(triangles, np.flatnonzero(vertices[:, 1] < -2)).any(1)]]
-    with pytest.raises(InputError, match="no hole where a mouth would be: expected regions from mask files"):
+    with pytest.raises(
+        InputError, match="no hole where a mouth would be: expected regions from mask files"
+    ):
         regions_from_geometry(vertices, closed[0])
 
 
@@ -69,7 +93,9 @@ def test_boundaries_and_surfaces() -> None:
     lengths = sorted(len(loop) for loop in boundary_loops(triangles))
     assert len(lengths) == 4  # two eyes, mouth, rim
     assert lengths[-1] == 2 * (31 + 41) - 4
-    assert len(np.unique(components(len(vertices), triangles))) <= 2  # one surface, and vertices that no triangle uses
+    assert (
+        len(np.unique(components(len(vertices), triangles))) <= 2
+    )  # one surface, and vertices that no triangle uses
     two = np.array([[0, 1, 2], [2, 3, 4]])  # two triangles that share one corner
     assert sorted(sorted(loop.tolist()) for loop in boundary_loops(two)) == [[0, 1, 2], [2, 3, 4]]
 
@@ -94,7 +120,9 @@ def test_the_default_head_by_its_names_and_by_its_geometry() -> None:
     assert named.opening == head.gap_vertices
     assert named.lips.tolist() == sorted(head.regions["lips"].tolist())
     # Without its mouth cavity the skin has a hole between the lips; further holes, such as the eyes', stay what they are.
-    skin = np.isin(head.triangles, np.setdiff1d(head.regions["skin"], head.regions["mouth_cavity"])).all(1)
+    skin = np.isin(
+        head.triangles, np.setdiff1d(head.regions["skin"], head.regions["mouth_cavity"])
+    ).all(1)
     found = regions_from_geometry(head.vertices, head.triangles[skin])
     middle = head.vertices[list(named.opening)].mean(0)
     assert np.abs(head.vertices[list(found.opening)].mean(0) - middle).max() < 0.012
@@ -137,7 +165,11 @@ def test_saving_and_loading(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"lips": []}, "lips of any"), ({"upper_face": [9]}, "outside 0..8"), ({"opening": (1, 1)}, "two different vertices")],
+    [
+        ({"lips": []}, "lips of any"),
+        ({"upper_face": [9]}, "outside 0..8"),
+        ({"opening": (1, 1)}, "two different vertices"),
+    ],
 )
 def test_wrong_indices_are_refused(changes: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -28,16 +28,27 @@ stats = pytest.importorskip("scipy.stats")
 def test_the_interval_is_that_of_scipy() -> None:
     values = np.random.default_rng(1).gamma(2.0, size=25)  # skewed, so that the correction matters
     ours = bootstrap_interval(values)
-    theirs = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="BCa", rng=np.random.default_rng(5))
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=10_000, method="BCa", rng=np.random.default_rng(5)
+    )
     assert ours.mean == pytest.approx(values.mean())
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.04)
-    plain = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(5))
-    assert ours.high > plain.confidence_interval.high  # the corrected interval leans to the long tail
+    plain = stats.bootstrap(
+        (values,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(5)
+    )
+    assert (
+        ours.high > plain.confidence_interval.high
+    )  # the corrected interval leans to the long tail
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
-    inside = [low <= 0 <= high for _, low, high in (bootstrap_interval(rng.normal(size=30), resamples=1000) for _ in range(200))]
+    inside = [
+        low <= 0 <= high
+        for _, low, high in (
+            bootstrap_interval(rng.normal(size=30), resamples=1000) for _ in range(200)
+        )
+    ]
     assert 0.88 < np.mean(inside) < 0.985
 
 
@@ -68,7 +79,9 @@ def test_sign_flips_are_exact_for_few_clips() -> None:
     assert sign_flip(np.array([1.0, 2.0, 3.0])) == 2 / 8
     assert sign_flip(np.array([1.0, 2.0, -3.0])) == 1.0
     values = np.random.default_rng(3).normal(0.4, 1, 9)
-    exact = stats.permutation_test((values,), lambda x, axis: x.mean(axis), permutation_type="samples", n_resamples=np.inf)
+    exact = stats.permutation_test(
+        (values,), lambda x, axis: x.mean(axis), permutation_type="samples", n_resamples=np.inf
+    )
     assert sign_flip(values) == pytest.approx(exact.pvalue)
     assert sign_flip(np.zeros(4)) == 1.0
 
@@ -125,7 +138,9 @@ def test_a_difference_must_hold_for_other_trainings_too() -> None:
     means = (scattered + 0.3).mean(1), scattered.mean(1)
     assert unclear.seed_p == pytest.approx(stats.ttest_ind(*means, equal_var=False).pvalue)
     against_one = compare_paired(scattered, clips)
-    assert against_one.seed_p == pytest.approx(stats.ttest_1samp(scattered.mean(1), clips.mean()).pvalue)
+    assert against_one.seed_p == pytest.approx(
+        stats.ttest_1samp(scattered.mean(1), clips.mean()).pvalue
+    )
 
 
 def test_speakers_are_the_units_where_there_are_enough() -> None:
@@ -135,7 +150,10 @@ def test_speakers_are_the_units_where_there_are_enough() -> None:
     apart = np.random.default_rng(8).normal(size=LEAST_SPEAKERS)[np.arange(2 * LEAST_SPEAKERS) // 2]
     assert compare_paired(apart, 0 * apart, many).units == LEAST_SPEAKERS
     # Twice as many clips that tell nothing new: the test over clips would be surer than the test over speakers.
-    assert compare_paired(apart + 1, 0 * apart, many).clip_p > compare_paired(apart + 1, 0 * apart).clip_p
+    assert (
+        compare_paired(apart + 1, 0 * apart, many).clip_p
+        > compare_paired(apart + 1, 0 * apart).clip_p
+    )
 
 
 def test_holm_corrects_step_by_step() -> None:
@@ -151,7 +169,10 @@ def test_holm_corrects_step_by_step() -> None:
 
 
 def test_clips_without_a_score_are_left_out() -> None:
-    a, b = np.array([1.0, 2.0, np.nan, 4.0]), np.array([[0.0, np.nan, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
+    a, b = (
+        np.array([1.0, 2.0, np.nan, 4.0]),
+        np.array([[0.0, np.nan, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0]]),
+    )
     found = compare_paired(a, b)
     assert found.units == 2
     assert found.mean == pytest.approx(2.0)
@@ -169,11 +190,23 @@ def test_longer_clips_count_more() -> None:
     rng = np.random.default_rng(10)
     a, b = rng.normal(size=12), rng.normal(0.4, 1, 12)
     lengths = rng.integers(1, 4, 12)
-    twice, units = np.repeat(np.arange(12), lengths), [int(i) for i in np.repeat(np.arange(12), lengths)]
-    assert bootstrap_interval(a, weights=lengths) == pytest.approx(bootstrap_interval(a[twice], units), abs=1e-9)
-    weighted, repeated = compare_paired(a, b, weights=lengths), compare_paired(a[twice], b[twice], units)
-    assert (weighted.mean, weighted.p, weighted.low) == pytest.approx((repeated.mean, repeated.p, repeated.low))
-    assert over_seeds(np.stack([a, b]), lengths).mean == pytest.approx(np.average((a + b) / 2, weights=lengths))
+    twice, units = (
+        np.repeat(np.arange(12), lengths),
+        [int(i) for i in np.repeat(np.arange(12), lengths)],
+    )
+    assert bootstrap_interval(a, weights=lengths) == pytest.approx(
+        bootstrap_interval(a[twice], units), abs=1e-9
+    )
+    weighted, repeated = (
+        compare_paired(a, b, weights=lengths),
+        compare_paired(a[twice], b[twice], units),
+    )
+    assert (weighted.mean, weighted.p, weighted.low) == pytest.approx(
+        (repeated.mean, repeated.p, repeated.low)
+    )
+    assert over_seeds(np.stack([a, b]), lengths).mean == pytest.approx(
+        np.average((a + b) / 2, weights=lengths)
+    )
 
 
 def test_scores_of_other_clips_are_refused() -> None:

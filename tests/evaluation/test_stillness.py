@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jambatalk.errors import InputError
-from jambatalk.evaluation.stillness import Stillness, joined, stillness
+from jambatalk.evaluation.metrics.mouth import Stillness, joined, stillness
 from jambatalk.face.face import Face
 
 
@@ -15,7 +15,12 @@ def face() -> Face:
     basis = np.zeros((1, 4, 3), np.float32)
     basis[0, 1:, 1] = -0.02
     return Face(
-        np.zeros((4, 3), np.float32), np.zeros((0, 3), np.int32), {"lips": np.arange(4)}, ("jawOpen",), basis, gap_vertices=(0, 1)
+        np.zeros((4, 3), np.float32),
+        np.zeros((0, 3), np.int32),
+        {"lips": np.arange(4)},
+        ("jawOpen",),
+        basis,
+        gap_vertices=(0, 1),
     )
 
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jambatalk.errors import InputError
-from jambatalk.evaluation import several, vertex_metrics
-from jambatalk.evaluation.accumulate import METRICS, STOCHASTIC, Accumulator, better
-from jambatalk.evaluation.pair import BLOCK, Pair
+from jambatalk.evaluation.metrics import METRICS, STOCHASTIC, Accumulator, better
+from jambatalk.evaluation.metrics import vertices as several
+from jambatalk.evaluation.metrics import vertices as vertex_metrics
+from jambatalk.evaluation.metrics.base import BLOCK, ClipPair, Unit
 from jambatalk.evaluation.regions import Regions
-from jambatalk.evaluation.units import Unit
 from tiny_pairs import REGIONS, TEMPLATE, VERTICES, pair, random_pair
 
 UNITS = {"metres": ("m", 1000.0), "centimetres": ("cm", 10.0), "the corpus' own": ("own", 1.0)}
@@ -45,10 +45,14 @@ def test_a_shift_of_one_lip_vertex_is_measured_exactly(unit: str) -> None:
 
 def test_dynamics_of_a_vertex_that_swings() -> None:
     truth = still(4)
-    truth[::2, 6, 1] = 0.2  # |y|² swings between 0.04 and 0: a deviation of 0.02, in one of three vertices
+    truth[::2, 6, 1] = (
+        0.2  # |y|² swings between 0.04 and 0: a deviation of 0.02, in one of three vertices
+    )
     measured = pair(truth, still(4))
     assert vertex_metrics.upper_face_dynamics(measured).value == pytest.approx(0.02 / 3)
-    assert vertex_metrics.upper_face_dynamics(pair(still(4), truth)).value == pytest.approx(-0.02 / 3)
+    assert vertex_metrics.upper_face_dynamics(pair(still(4), truth)).value == pytest.approx(
+        -0.02 / 3
+    )
     gathered = Accumulator(Unit("metres"))
     for name, one in (("more", measured), ("less", pair(still(4), truth))):
         gathered.add(pair(one.truth, one.predicted, "metres", name=name))
@@ -72,7 +76,9 @@ def test_a_vibration_has_one_line_in_its_spectrum() -> None:
     wave[:, 4, 0] = 0.2 * np.cos(2 * np.pi * 3 * np.arange(frames) / frames)
     late = np.roll(wave, 5, axis=0)
     # |rfft| / T is 0.1 cm, 1 mm, at frequency 3 of 9, in one of 27 coordinates.
-    assert vertex_metrics.amplitude_error(pair(wave, still(frames))).value == pytest.approx(1 / (9 * 3 * VERTICES))
+    assert vertex_metrics.amplitude_error(pair(wave, still(frames))).value == pytest.approx(
+        1 / (9 * 3 * VERTICES)
+    )
     assert vertex_metrics.amplitude_error(pair(wave, late)).value == pytest.approx(0, abs=1e-12)
     # Parseval: the number of frames times the mean squared coordinate error.
     for other in (still(frames), late):
@@ -86,7 +92,7 @@ def test_lips_that_move_half_as_much_have_a_spread_of_a_half() -> None:
     assert vertex_metrics.lip_spread_ratio(pair(truth, still(20))).value == 0
 
 
-def by_loops(one: Pair) -> dict[str, float]:
+def by_loops(one: ClipPair) -> dict[str, float]:
     """LVE and MVE, FDD, MOD and jitter with one vertex and frame at a time, by their definitions."""
     y, p = one.truth.astype(float).tolist(), one.predicted.astype(float).tolist()
     frames, mm = range(one.frames), one.unit.to_mm
@@ -99,24 +105,39 @@ def by_loops(one: Pair) -> dict[str, float]:
         return math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
 
     def opening(moved: list[list[float]]) -> float:
-        upper, lower = ([float(m) + o for m, o in zip(one.template[i], moved[i])] for i in one.regions.opening)
+        upper, lower = (
+            [float(m) + o for m, o in zip(one.template[i], moved[i])] for i in one.regions.opening
+        )
         return apart(upper, lower)
 
     nothing = [0.0] * 3
     upper = one.regions.upper_face.tolist()
     swings = [
-        deviation([apart(y[t][v], nothing) ** 2 for t in frames]) - deviation([apart(p[t][v], nothing) ** 2 for t in frames])
+        deviation([apart(y[t][v], nothing) ** 2 for t in frames])
+        - deviation([apart(p[t][v], nothing) ** 2 for t in frames])
         for v in upper
     ]
     third = [
-        apart([p[t + 3][v][k] - 3 * p[t + 2][v][k] + 3 * p[t + 1][v][k] - p[t][v][k] for k in range(3)], nothing)
+        apart(
+            [
+                p[t + 3][v][k] - 3 * p[t + 2][v][k] + 3 * p[t + 1][v][k] - p[t][v][k]
+                for k in range(3)
+            ],
+            nothing,
+        )
         for t in frames[:-3]
         for v in range(len(one.template))
     ]
     return {
-        "LVE_cm2": sum(max(apart(y[t][v], p[t][v]) ** 2 for v in one.regions.lips.tolist()) for t in frames) / one.frames,
-        "LVE_mm": mm * sum(max(apart(y[t][v], p[t][v]) for v in one.regions.lips.tolist()) for t in frames) / one.frames,
-        "MVE_mm": mm * np.mean([apart(y[t][v], p[t][v]) for t in frames for v in range(len(one.template))]),
+        "LVE_cm2": sum(
+            max(apart(y[t][v], p[t][v]) ** 2 for v in one.regions.lips.tolist()) for t in frames
+        )
+        / one.frames,
+        "LVE_mm": mm
+        * sum(max(apart(y[t][v], p[t][v]) for v in one.regions.lips.tolist()) for t in frames)
+        / one.frames,
+        "MVE_mm": mm
+        * np.mean([apart(y[t][v], p[t][v]) for t in frames for v in range(len(one.template))]),
         "FDD_cm2": sum(swings) / len(swings),
         "MOD_mm": mm * np.mean([abs(opening(y[t]) - opening(p[t])) for t in frames]),
         "jitter_mm": mm * np.mean(third),
@@ -133,26 +154,36 @@ def test_loops_over_frames_and_vertices_agree(seed: int, frames: int) -> None:
 
 
 def test_torchmetrics_agrees_on_the_lip_vertex_error() -> None:
-    multimodal = pytest.importorskip("torchmetrics.multimodal", reason="torchmetrics is not installed")
+    multimodal = pytest.importorskip(
+        "torchmetrics.multimodal", reason="torchmetrics is not installed"
+    )
     theirs = multimodal.LipVertexError(mouth_map=REGIONS.lips.tolist())
     gathered = Accumulator(Unit("centimetres"))
     for seed in range(4):
         one = random_pair(seed, 10 + seed)
-        theirs.update(torch.from_numpy(one.predicted + TEMPLATE), torch.from_numpy(one.truth + TEMPLATE))
+        theirs.update(
+            torch.from_numpy(one.predicted + TEMPLATE), torch.from_numpy(one.truth + TEMPLATE)
+        )
         gathered.add(one)
     assert gathered.totals()["LVE_cm2"] == pytest.approx(float(theirs.compute()), rel=1e-5)
 
 
 def test_torchmetrics_agrees_on_the_upper_face() -> None:
-    multimodal = pytest.importorskip("torchmetrics.multimodal", reason="torchmetrics is not installed")
+    multimodal = pytest.importorskip(
+        "torchmetrics.multimodal", reason="torchmetrics is not installed"
+    )
     if not hasattr(multimodal, "UpperFaceDynamicsDeviation"):
         pytest.skip("this torchmetrics has no UpperFaceDynamicsDeviation")
     one = random_pair(5)
     theirs = multimodal.UpperFaceDynamicsDeviation(
         template=torch.from_numpy(TEMPLATE), upper_face_map=REGIONS.upper_face.tolist()
-    )  # fmt: skip
-    theirs.update(torch.from_numpy(one.predicted + TEMPLATE), torch.from_numpy(one.truth + TEMPLATE))
-    assert abs(vertex_metrics.upper_face_dynamics(one).value) == pytest.approx(abs(float(theirs.compute())), rel=1e-4)
+    )
+    theirs.update(
+        torch.from_numpy(one.predicted + TEMPLATE), torch.from_numpy(one.truth + TEMPLATE)
+    )
+    assert abs(vertex_metrics.upper_face_dynamics(one).value) == pytest.approx(
+        abs(float(theirs.compute())), rel=1e-4
+    )
 
 
 def test_torchmetrics_example_of_the_upper_face() -> None:
@@ -163,7 +194,9 @@ def test_torchmetrics_example_of_the_upper_face() -> None:
     ]
     predicted, truth, template = drawn
     regions = Regions(np.array([0, 1]), np.arange(10, 15), (0, 1), "the example", 100)
-    one = Pair("example", truth - template, predicted - template, template, 25.0, regions, Unit("metres"))
+    one = ClipPair(
+        "example", truth - template, predicted - template, template, 25.0, regions, Unit("metres")
+    )
     assert vertex_metrics.upper_face_dynamics(one).value == pytest.approx(1.0385, abs=5e-5)
 
 
@@ -174,14 +207,29 @@ def test_clip_by_clip_is_all_at_once() -> None:
         gathered.add(one)
     totals, rows = gathered.totals(), gathered.rows()
     # Metrics that pool frames do not see where one clip ends; the others are means of the clips' own.
-    joined = pair(*(np.concatenate([getattr(one, name) for one in pairs]) for name in ("truth", "predicted")))
+    joined = pair(
+        *(np.concatenate([getattr(one, name) for one in pairs]) for name in ("truth", "predicted"))
+    )
     whole = Accumulator(Unit("centimetres")).add(joined)
     for name in ("LVE_cm2", "LVE_mm", "MVE_mm", "MOD_mm"):
         assert totals[name] == pytest.approx(whole[name], rel=1e-12), name
-    for name in ("FDD_cm2", "absFDD_cm2", "FFE_mm2", "FFE_amplitude_mm2", "LDTW_mm", "opening_correlation"):
-        assert totals[name] == pytest.approx(np.mean([row[name] for row in rows.values()]), rel=1e-12), name
+    for name in (
+        "FDD_cm2",
+        "absFDD_cm2",
+        "FFE_mm2",
+        "FFE_amplitude_mm2",
+        "LDTW_mm",
+        "opening_correlation",
+    ):
+        assert totals[name] == pytest.approx(
+            np.mean([row[name] for row in rows.values()]), rel=1e-12
+        ), name
     assert list(rows) == ["clip0", "clip1", "clip2"]
-    assert list(totals) == [metric.full_name(Unit("centimetres")) for metric in METRICS] == list(rows["clip1"])
+    assert (
+        list(totals)
+        == [metric.full_name(Unit("centimetres")) for metric in METRICS]
+        == list(rows["clip1"])
+    )
 
 
 def test_a_mesh_of_several_blocks_is_measured_as_one() -> None:
@@ -189,9 +237,13 @@ def test_a_mesh_of_several_blocks_is_measured_as_one() -> None:
     vertices = 2 * BLOCK + 7
     truth, predicted = rng.normal(0, 1, (2, 6, vertices, 3))
     regions = Regions(np.arange(5), np.arange(9), (0, 1), "any", vertices)
-    one = Pair("clip", truth, predicted, np.zeros((vertices, 3)), 25, regions, Unit("metres"))
-    assert vertex_metrics.mean_vertex_error(one).value == pytest.approx(np.linalg.norm(truth - predicted, axis=2).mean() * 1e3)
-    assert vertex_metrics.jitter(one).value == pytest.approx(np.linalg.norm(np.diff(predicted, 3, axis=0), axis=2).mean() * 1e3)
+    one = ClipPair("clip", truth, predicted, np.zeros((vertices, 3)), 25, regions, Unit("metres"))
+    assert vertex_metrics.mean_vertex_error(one).value == pytest.approx(
+        np.linalg.norm(truth - predicted, axis=2).mean() * 1e3
+    )
+    assert vertex_metrics.jitter(one).value == pytest.approx(
+        np.linalg.norm(np.diff(predicted, 3, axis=0), axis=2).mean() * 1e3
+    )
 
 
 def test_several_predictions_have_a_mean_a_best_and_a_diversity() -> None:
@@ -210,7 +262,7 @@ def test_shapes_and_regions_of_another_mesh_are_refused() -> None:
     with pytest.raises(InputError, match="do not fit"):
         pair(still(5), still(6))
     with pytest.raises(InputError, match="mesh of 9 vertices, but the motion has 8"):
-        Pair("clip", still()[:, :8], still()[:, :8], TEMPLATE[:8], 25, REGIONS, Unit("metres"))
+        ClipPair("clip", still()[:, :8], still()[:, :8], TEMPLATE[:8], 25, REGIONS, Unit("metres"))
 
 
 def test_what_is_better_is_known_by_the_full_name() -> None:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from jambatalk.errors import InputError
-from jambatalk.face.asset import read_face, write_face
-from jambatalk.face.face import Face
+from jambatalk.face.face import Face, read_face, write_face
 
 
 def a_face(seed: int = 0, vertices: int = 60) -> Face:
@@ -45,16 +44,26 @@ def test_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.triangles, face.triangles)
     np.testing.assert_array_equal(back.materials, face.materials)
     np.testing.assert_array_equal(back.uv, face.uv)
-    assert (back.names, back.material_names, back.gap_vertices) == (face.names, face.material_names, face.gap_vertices)
+    assert (back.names, back.material_names, back.gap_vertices) == (
+        face.names,
+        face.material_names,
+        face.gap_vertices,
+    )
     assert {name: list(region) for name, region in back.regions.items()} == {
         name: list(region) for name, region in face.regions.items()
     }
     # Half a step of 1/32767 of the largest offset, and what is too small to keep.
     for shape, kept in zip(face.basis, back.basis):
         assert np.abs(kept - shape).max() <= np.abs(shape).max() / 65534 * 1.01 + 2e-6
-    assert np.abs(back.identities["ann"] - face.identities["ann"]).max() <= np.abs(face.identities["ann"]).max() / 65534 * 1.01
+    assert (
+        np.abs(back.identities["ann"] - face.identities["ann"]).max()
+        <= np.abs(face.identities["ann"]).max() / 65534 * 1.01
+    )
     assert np.abs(back.colours - face.colours).max() <= 0.5 / 255 + 1e-6
-    assert np.abs(back.identity_colours["ann"] - face.identity_colours["ann"]).max() <= 0.5 / 255 + 1e-6
+    assert (
+        np.abs(back.identity_colours["ann"] - face.identity_colours["ann"]).max()
+        <= 0.5 / 255 + 1e-6
+    )
     assert back.basis.dtype == back.vertices.dtype == back.colours.dtype == np.float32
 
 
@@ -81,7 +90,11 @@ def test_a_bare_face(tmp_path: Path) -> None:
 
 def test_large_meshes_keep_their_indices(tmp_path: Path) -> None:
     vertices = np.zeros((70000, 3), np.float32)
-    face = Face(vertices=vertices, triangles=np.array([[0, 1, 69999]], np.int32), regions={"end": np.array([69999], np.int32)})
+    face = Face(
+        vertices=vertices,
+        triangles=np.array([[0, 1, 69999]], np.int32),
+        regions={"end": np.array([69999], np.int32)},
+    )
     write_face(face, tmp_path / "large.npz")
     back = read_face(tmp_path / "large.npz")
     assert back.triangles.max() == 69999
@@ -124,7 +137,12 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
 
 def test_colours_without_a_person(tmp_path: Path) -> None:
     face = a_face()
-    lost = Face(vertices=face.vertices, triangles=face.triangles, colours=face.colours, identity_colours={"bob": face.vertices})
+    lost = Face(
+        vertices=face.vertices,
+        triangles=face.triangles,
+        colours=face.colours,
+        identity_colours={"bob": face.vertices},
+    )
     with pytest.raises(InputError, match="identity_colours"):
         write_face(lost, tmp_path / "lost.npz")
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ from head.rigid import fit_rigid, fit_scale
 from head.teeth import LOWER_ARCH, UPPER_ARCH, crown_mesh, row_of_teeth
 from head.thin import thinned
 from head.topology import edge_loop, subdivide, triangulate
-from jambatalk.face.arkit import ARKIT_NAMES
+from jambatalk.face.head import ARKIT_NAMES
 
 
 def quad_grid(n: int) -> tuple[np.ndarray, list[list[int]]]:
@@ -33,7 +33,15 @@ def quad_grid(n: int) -> tuple[np.ndarray, list[list[int]]]:
 def a_part(points: np.ndarray, triangles: np.ndarray) -> Part:
     basis = np.zeros((len(ARKIT_NAMES), *points.shape))
     basis[0] = points * 2.0  # linear in place, so that cuts can be checked
-    return Part(points, triangles, basis, {"ann": points * 0.5}, np.abs(points) % 1.0, "skin", {"all": np.arange(len(points))})
+    return Part(
+        points,
+        triangles,
+        basis,
+        {"ann": points * 0.5},
+        np.abs(points) % 1.0,
+        "skin",
+        {"all": np.arange(len(points))},
+    )
 
 
 def area(points: np.ndarray, triangles: np.ndarray) -> float:
@@ -50,7 +58,9 @@ def test_subdivision_is_a_blend_without_cracks() -> None:
     triangles = triangulate(fine, new)
     assert area(new, triangles) == pytest.approx(1.0)
     # Every inner edge is shared by exactly two triangles: no T-junctions, no holes.
-    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
+    edges = np.sort(
+        np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1
+    )
     _, shared = np.unique(edges, axis=0, return_counts=True)
     assert sorted(set(shared)) == [1, 2]
     assert (shared == 1).sum() == 4 * 6
@@ -100,7 +110,9 @@ def test_sealing_closes_the_line_and_fades() -> None:
     np.testing.assert_allclose(line.gap(shut), 0.0, atol=1e-12)
     wide = np.zeros((len(upper), 3))
     wide[2, 1] = 0.05
-    np.testing.assert_allclose(line.gap(sealed(points, line, spread, keep_gap=wide))[2, 1], 0.05, atol=1e-12)
+    np.testing.assert_allclose(
+        line.gap(sealed(points, line, spread, keep_gap=wide))[2, 1], 0.05, atol=1e-12
+    )
 
 
 def test_rays_bind_to_the_surface() -> None:
@@ -111,7 +123,9 @@ def test_rays_bind_to_the_surface() -> None:
     binding = cast(skin, origins, np.tile([0.0, 0.0, -1.0], (20, 1)))
     np.testing.assert_allclose(binding.at(skin.vertices), origins * [1, 1, 0], atol=1e-9)
     np.testing.assert_allclose(binding.at(skin.basis)[0], origins * [2, 2, 0], atol=1e-9)
-    np.testing.assert_allclose(rounding(skin, binding), 0.0, atol=1e-12)  # a plane has nothing to round
+    np.testing.assert_allclose(
+        rounding(skin, binding), 0.0, atol=1e-12
+    )  # a plane has nothing to round
     with pytest.raises(ValueError, match="misses the skin"):
         cast(skin, np.array([[5.0, 5.0, 1.0]]), np.array([[0.0, 0.0, -1.0]]))
 
@@ -120,11 +134,17 @@ def test_rigid_and_scale_fits_recover_what_made_the_points() -> None:
     random = np.random.default_rng(1)
     points = random.normal(size=(30, 3))
     angle = 0.3
-    turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    turn = np.array(
+        [[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]]
+    )
     moved = points @ turn.T + [0.1, -0.2, 0.3]
-    np.testing.assert_allclose(fit_rigid(points, moved - points).offsets(points), moved - points, atol=1e-12)
+    np.testing.assert_allclose(
+        fit_rigid(points, moved - points).offsets(points), moved - points, atol=1e-12
+    )
     grown = points * [1.1, 0.9, 1.2] + [0.0, 0.5, 0.0]
-    np.testing.assert_allclose(fit_scale(points, grown - points).offsets(points), grown - points, atol=1e-12)
+    np.testing.assert_allclose(
+        fit_scale(points, grown - points).offsets(points), grown - points, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("arch", [UPPER_ARCH, LOWER_ARCH])

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from jambatalk.errors import InputError
-from jambatalk.face.arkit import ARKIT_NAMES
 from jambatalk.face.face import Face
-from jambatalk.face.head import IDENTITIES, default_head
+from jambatalk.face.head import ARKIT_NAMES, IDENTITIES, default_head
 
 MM = 1e-3
 PEOPLE = [None, *IDENTITIES]
@@ -16,7 +15,13 @@ PEOPLE = [None, *IDENTITIES]
 SPEECH = {
     "aa": {"jawOpen": 0.5},
     "ah": {"jawOpen": 0.3, "mouthLowerDown": 0.4},
-    "ee": {"jawOpen": 0.1, "mouthStretch": 0.5, "mouthSmile": 0.4, "mouthUpperUp": 0.3, "mouthLowerDown": 0.4},
+    "ee": {
+        "jawOpen": 0.1,
+        "mouthStretch": 0.5,
+        "mouthSmile": 0.4,
+        "mouthUpperUp": 0.3,
+        "mouthLowerDown": 0.4,
+    },
     "oo": {"jawOpen": 0.15, "mouthPucker": 0.8, "mouthFunnel": 0.3},
     "oh": {"jawOpen": 0.3, "mouthPucker": 0.5},
     "mbp": {"mouthPress": 0.5, "mouthRollLower": 0.3, "mouthRollUpper": 0.3},
@@ -53,7 +58,9 @@ def line_gap(face: Face, posed: np.ndarray) -> np.ndarray:
     return np.linalg.norm(posed[upper] - other, axis=1)
 
 
-def first_hits(origins: np.ndarray, direction: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def first_hits(
+    origins: np.ndarray, direction: np.ndarray, vertices: np.ndarray, triangles: np.ndarray
+) -> np.ndarray:
     """(n,) distance along the direction from each origin to the first triangle, infinity where there is none."""
     a, b, c = vertices[triangles].astype(np.float64).transpose(1, 0, 2)
     ab, ac = b - a, c - a
@@ -99,7 +106,9 @@ def test_every_vertex_is_used_and_finite() -> None:
     assert np.isfinite(face.vertices).all()
     assert np.isfinite(face.basis).all()
     corners = face.vertices[face.triangles].astype(np.float64)
-    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    areas = np.linalg.norm(
+        np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
+    )
     assert areas.min() > 0
 
 
@@ -127,13 +136,46 @@ def test_triangles_face_outwards() -> None:
 
 def test_regions() -> None:
     face = default_head()
-    needed = ("lips", "inner_lips", "upper_face", "eyes", "jaw", "mouth", "nose", "teeth", "gums", "tongue", "lashes", "brows",
-              "hair", "cloth", "skin", "cheeks", "chin", "forehead", "ears", "neck", "eyelids", "mouth_cavity")  # fmt: skip
+    needed = (
+        "lips",
+        "inner_lips",
+        "upper_face",
+        "eyes",
+        "jaw",
+        "mouth",
+        "nose",
+        "teeth",
+        "gums",
+        "tongue",
+        "lashes",
+        "brows",
+        "hair",
+        "cloth",
+        "skin",
+        "cheeks",
+        "chin",
+        "forehead",
+        "ears",
+        "neck",
+        "eyelids",
+        "mouth_cavity",
+    )
     for name in needed:
         region = face.regions[name]
         assert len(region) > 10, name
         assert len(np.unique(region)) == len(region), name
-    apart = ("lips", "upper_face", "eyes", "upper_teeth", "lower_teeth", "tongue", "hair", "cloth", "lashes", "mouth_cavity")
+    apart = (
+        "lips",
+        "upper_face",
+        "eyes",
+        "upper_teeth",
+        "lower_teeth",
+        "tongue",
+        "hair",
+        "cloth",
+        "lashes",
+        "mouth_cavity",
+    )
     for i, one in enumerate(apart):
         for other in apart[i + 1 :]:
             assert not set(face.regions[one]) & set(face.regions[other]), (one, other)
@@ -151,9 +193,15 @@ def test_lip_rings_are_ordered() -> None:
         assert points[1:left, 1].mean() > points[left + 1 :, 1].mean()  # upper first
         steps = np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1)
         assert steps.max() < 4 * MM
-        joined = {tuple(sorted(edge)) for edge in np.concatenate([face.triangles[:, [0, 1]], face.triangles[:, [1, 2]],
-                                                                 face.triangles[:, [2, 0]]]).tolist()}  # fmt: skip
-        assert all(tuple(sorted((int(a), int(b)))) in joined for a, b in zip(ring, np.roll(ring, -1)))
+        joined = {
+            tuple(sorted(edge))
+            for edge in np.concatenate(
+                [face.triangles[:, [0, 1]], face.triangles[:, [1, 2]], face.triangles[:, [2, 0]]]
+            ).tolist()
+        }
+        assert all(
+            tuple(sorted((int(a), int(b)))) in joined for a, b in zip(ring, np.roll(ring, -1))
+        )
 
 
 @pytest.mark.parametrize("region", ["skin", "lips", "mouth_cavity"])
@@ -168,7 +216,9 @@ def test_sides_mirror(region: str) -> None:
         d = np.linalg.norm(points - p, axis=1)
         partner.append(int(d.argmin()))
         distance.append(d.min())
-    found = np.array(distance) < 0.02 * MM  # thinned places (ears, neck, deep mouth) are not symmetric
+    found = (
+        np.array(distance) < 0.02 * MM
+    )  # thinned places (ears, neck, deep mouth) are not symmetric
     assert found.mean() > (0.4 if region == "mouth_cavity" else 0.7)
     one, other = index[right[found]], index[np.array(partner)[found]]
     for name in ARKIT_NAMES:
@@ -195,7 +245,9 @@ def test_mouth_close_undoes_the_jaw(amount: float) -> None:
     assert line_gap(face, posed).max() < 0.02 * MM
     chin = face.regions["chin"]
     low = chin[face.vertices[chin, 1] < -0.1]
-    assert (face.vertices[low, 1] - posed[low, 1]).mean() > 15 * MM * amount  # the jaw itself stays open
+    assert (
+        face.vertices[low, 1] - posed[low, 1]
+    ).mean() > 15 * MM * amount  # the jaw itself stays open
 
 
 def test_jaw_opens_the_lips() -> None:
@@ -204,8 +256,23 @@ def test_jaw_opens_the_lips() -> None:
     assert 30 * MM < gaps[-1] < 40 * MM
 
 
-SHUT = ("mouthPucker", "mouthPress", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthSmile", "mouthFrown",
-        "mouthDimple", "mouthStretch", "mouthLeft", "mouthRight", "jawLeft", "jawRight", "cheekPuff", "noseSneer")  # fmt: skip
+SHUT = (
+    "mouthPucker",
+    "mouthPress",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthSmile",
+    "mouthFrown",
+    "mouthDimple",
+    "mouthStretch",
+    "mouthLeft",
+    "mouthRight",
+    "jawLeft",
+    "jawRight",
+    "cheekPuff",
+    "noseSneer",
+)
 
 
 @pytest.mark.parametrize("person", PEOPLE)
@@ -214,7 +281,10 @@ def test_shapes_that_keep_the_lips_shut(person: str | None) -> None:
     face = default_head(person)
     random = np.random.default_rng(4)
     mixes = [weights(**{name: 1.0}) for name in SHUT]
-    mixes += [sum((weights(**{name: float(random.uniform(0, 0.5))}) for name in SHUT), weights()) for _ in range(5)]
+    mixes += [
+        sum((weights(**{name: float(random.uniform(0, 0.5))}) for name in SHUT), weights())
+        for _ in range(5)
+    ]
     for mix in mixes:
         assert line_gap(face, face.pose(mix)).max() < 0.03 * MM
 
@@ -233,7 +303,9 @@ def test_blink_covers_the_eyes(person: str | None) -> None:
         assert np.isfinite(covered).mean() > 0.995
         assert np.isfinite(covered[np.abs(front[:, 0] - open_eye[:, 0].mean()) < 9 * MM]).all()
         pupil = face.vertices[face.regions[f"pupil_{side}"]].astype(np.float64)
-        assert np.isinf(first_hits(pupil, back, face.vertices.astype(np.float64), skin)).mean() > 0.8
+        assert (
+            np.isinf(first_hits(pupil, back, face.vertices.astype(np.float64), skin)).mean() > 0.8
+        )
 
 
 def test_eyes_turn_rigidly() -> None:
@@ -251,9 +323,16 @@ def test_eyes_turn_rigidly() -> None:
 
 
 SQUINTS = (
-    {"eyeSquint": 1.0}, {"cheekSquint": 1.0}, {"eyeSquint": 1.0, "cheekSquint": 1.0}, {"eyeLookDown": 1.0}, {"eyeLookUp": 1.0},
-    {"eyeWide": 1.0}, {"mouthSmile": 1.0, "cheekSquint": 0.7}, {"browDown": 1.0}, {"eyeBlink": 1.0},
-)  # fmt: skip
+    {"eyeSquint": 1.0},
+    {"cheekSquint": 1.0},
+    {"eyeSquint": 1.0, "cheekSquint": 1.0},
+    {"eyeLookDown": 1.0},
+    {"eyeLookUp": 1.0},
+    {"eyeWide": 1.0},
+    {"mouthSmile": 1.0, "cheekSquint": 0.7},
+    {"browDown": 1.0},
+    {"eyeBlink": 1.0},
+)
 
 
 @pytest.mark.parametrize("pose", SQUINTS)
@@ -265,12 +344,18 @@ def test_lids_stay_outside_the_balls(pose: dict[str, float]) -> None:
         ball = face.vertices[face.regions[f"eye_{side}"]]
         # Cornea aside, the ball is a sphere: centre and radius by least squares.
         white = ball[ball[:, 2] < ball[:, 2].max() - 2 * MM].astype(np.float64)
-        solved = np.linalg.lstsq(np.column_stack([2 * white, np.ones(len(white))]), (white**2).sum(1), rcond=None)[0]
+        solved = np.linalg.lstsq(
+            np.column_stack([2 * white, np.ones(len(white))]), (white**2).sum(1), rcond=None
+        )[0]
         centre, radius = solved[:3], np.sqrt(solved[3] + solved[:3] @ solved[:3])
         assert radius == pytest.approx(15.35 * MM, abs=0.1 * MM)
         skin = face.regions["skin"]
         rest = np.linalg.norm(face.vertices[skin] - centre, axis=1)
-        near = skin[(rest > radius + 0.5 * MM) & (rest < radius + 12 * MM) & (face.vertices[skin, 2] > centre[2] + 3 * MM)]
+        near = skin[
+            (rest > radius + 0.5 * MM)
+            & (rest < radius + 12 * MM)
+            & (face.vertices[skin, 2] > centre[2] + 3 * MM)
+        ]
         assert len(near) > 100
         assert np.linalg.norm(posed[near] - centre, axis=1).min() > radius + 0.2 * MM
 
@@ -280,7 +365,12 @@ def test_lower_teeth_move_with_the_jaw() -> None:
     upper, lower = face.regions["upper_teeth"], face.regions["lower_teeth"]
     assert np.abs(face.basis[:, upper]).max() == 0
     rest = face.vertices[lower[::7]].astype(np.float64)
-    for name, least in (("jawOpen", 15 * MM), ("jawForward", 3 * MM), ("jawLeft", 3 * MM), ("jawRight", 3 * MM)):
+    for name, least in (
+        ("jawOpen", 15 * MM),
+        ("jawForward", 3 * MM),
+        ("jawLeft", 3 * MM),
+        ("jawRight", 3 * MM),
+    ):
         posed = face.pose(weights(**{name: 1.0}))[lower[::7]].astype(np.float64)
         before = np.linalg.norm(rest[:, None] - rest[None], axis=2)
         after = np.linalg.norm(posed[:, None] - posed[None], axis=2)
@@ -304,7 +394,9 @@ def test_teeth_stay_in_the_mouth(person: str | None, pose: str) -> None:
     face = default_head(person)
     posed = face.pose(weights(**SPEECH[pose])).astype(np.float64)
     outside = of_material(face, "skin", "lips")
-    near = outside[np.linalg.norm(posed[outside].mean(1) - posed[face.regions["lips"]].mean(0), axis=1) < 0.05]
+    near = outside[
+        np.linalg.norm(posed[outside].mean(1) - posed[face.regions["lips"]].mean(0), axis=1) < 0.05
+    ]
     a, b, c = posed[near].transpose(1, 0, 2)
     frontal = near[np.cross(b - a, c - a)[:, 2] > 0]
     members = np.concatenate([face.regions["teeth"], face.regions["gums"]])

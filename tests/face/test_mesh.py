@@ -63,10 +63,14 @@ def test_ply(tmp_path, encoding, quads):
         f"property float z\nelement face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
     ).encode()
     if encoding == "ascii":
-        rows = [" ".join(map(str, row)) for row in POINTS.tolist()] + [" ".join(map(str, [len(f), *f])) for f in faces]
+        rows = [" ".join(map(str, row)) for row in POINTS.tolist()] + [
+            " ".join(map(str, [len(f), *f])) for f in faces
+        ]
         body = ("\n".join(rows) + "\n").encode()
     else:
-        body = POINTS.tobytes() + b"".join(bytes([len(f)]) + np.array(f, "<i4").tobytes() for f in faces)
+        body = POINTS.tobytes() + b"".join(
+            bytes([len(f)]) + np.array(f, "<i4").tobytes() for f in faces
+        )
     (tmp_path / "a.ply").write_bytes(header + body)
     face = load_mesh(tmp_path / "a.ply")
     assert np.array_equal(face.vertices, POINTS)
@@ -86,25 +90,32 @@ def test_ply_of_trimesh_and_its_damages(tmp_path):
 
 
 def test_npz(tmp_path):
-    np.savez(tmp_path / "a.npz", vertices=POINTS.astype(np.float64), triangles=np.array(TRIANGLES, np.uint16))
+    np.savez(
+        tmp_path / "a.npz",
+        vertices=POINTS.astype(np.float64),
+        triangles=np.array(TRIANGLES, np.uint16),
+    )
     face = load_mesh(str(tmp_path / "a.npz"))
     assert np.array_equal(face.vertices, POINTS)
     assert face.triangles.tolist() == TRIANGLES
 
 
-@pytest.mark.parametrize(("name", "text", "message"), [
-    ("a.stl", "solid", r"no mesh that can be read, expected \.obj, \.ply, \.npz"),
-    ("a.obj", "", "holds 0 vertices and 0 triangles, expected a surface"),
-    ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\n", "holds 3 vertices and 0 triangles"),
-    ("a.obj", "v 0 0\n", "line 1 is damaged: 'v 0 0'"),
-    ("a.obj", "v 0 0 x\n", "line 1 is damaged"),
-    ("a.obj", "v 0 0 0\nf 1 1\n", "line 2 is damaged"),
-    ("a.obj", "v 0 0 0\nf 0 1 1\n", "line 2 is damaged"),
-    ("a.obj", "v 0 0 0\nv 1 0 0\nf 1 2 3\n", "a face names vertex 2, but the file has 2"),
-    ("a.obj", "v 0 0 0\nv 1 0 0\nf 1 2 -3\n", "a face names vertex -1"),
-    ("a.obj", "v 0 0 nan\nv 1 0 0\nf 1 2 1\n", "positions that are not finite"),
-    ("a.npz", "no archive", "damaged or no .npz archive"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.stl", "solid", r"no mesh that can be read, expected \.obj, \.ply, \.npz"),
+        ("a.obj", "", "holds 0 vertices and 0 triangles, expected a surface"),
+        ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\n", "holds 3 vertices and 0 triangles"),
+        ("a.obj", "v 0 0\n", "line 1 is damaged: 'v 0 0'"),
+        ("a.obj", "v 0 0 x\n", "line 1 is damaged"),
+        ("a.obj", "v 0 0 0\nf 1 1\n", "line 2 is damaged"),
+        ("a.obj", "v 0 0 0\nf 0 1 1\n", "line 2 is damaged"),
+        ("a.obj", "v 0 0 0\nv 1 0 0\nf 1 2 3\n", "a face names vertex 2, but the file has 2"),
+        ("a.obj", "v 0 0 0\nv 1 0 0\nf 1 2 -3\n", "a face names vertex -1"),
+        ("a.obj", "v 0 0 nan\nv 1 0 0\nf 1 2 1\n", "positions that are not finite"),
+        ("a.npz", "no archive", "damaged or no .npz archive"),
+    ],
+)
 def test_refusals(tmp_path, name, text, message):
     with pytest.raises(InputError, match=message):
         load_mesh(write(tmp_path / name, text))
@@ -133,9 +144,15 @@ def test_ply_without_trimesh(tmp_path, monkeypatch):
 def ball(tmp_path, size):
     """A rough ball of the size of a head, as .obj: 162 vertices."""
     rings, sides = 10, 16
-    around, up = np.meshgrid(np.arange(sides) * 2 * np.pi / sides, np.linspace(0.15, np.pi - 0.15, rings))
-    points = size * np.stack([np.sin(up) * np.sin(around), np.cos(up), np.sin(up) * np.cos(around)], -1).reshape(-1, 3)
-    corners = [(r * sides + s, r * sides + (s + 1) % sides) for r in range(rings - 1) for s in range(sides)]
+    around, up = np.meshgrid(
+        np.arange(sides) * 2 * np.pi / sides, np.linspace(0.15, np.pi - 0.15, rings)
+    )
+    points = size * np.stack(
+        [np.sin(up) * np.sin(around), np.cos(up), np.sin(up) * np.cos(around)], -1
+    ).reshape(-1, 3)
+    corners = [
+        (r * sides + s, r * sides + (s + 1) % sides) for r in range(rings - 1) for s in range(sides)
+    ]
     rows = [f"v {x} {y} {z}" for x, y, z in points]
     rows += [f"f {a + 1} {a + sides + 1} {b + sides + 1} {b + 1}" for a, b in corners]
     return write(tmp_path / "ball.obj", "\n".join(rows))

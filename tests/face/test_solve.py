@@ -9,9 +9,9 @@ import pytest
 
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
+from jambatalk.face.fit import LandmarkSolver, SolveSettings, _minimise, smoothed
 from jambatalk.face.head import default_head
 from jambatalk.face.landmarks import arc_fractions, mirrored, sample_contour, split_ring
-from jambatalk.face.solve import LandmarkSolver, SolveSettings, _minimise, smoothed
 from tiny_grid import head_as_landmarks
 
 optimize = pytest.importorskip("scipy.optimize")
@@ -35,7 +35,9 @@ def test_one_frame_equals_a_bounded_constrained_minimiser() -> None:
         options={"ftol": 1e-14, "maxiter": 500},
     )
     assert expected.success
-    assert 0 < np.sum((expected.x > 1e-6) & (expected.x < 1 - 1e-6)) < 6  # some bounds are active, not all
+    assert (
+        0 < np.sum((expected.x > 1e-6) & (expected.x < 1 - 1e-6)) < 6
+    )  # some bounds are active, not all
     np.testing.assert_allclose(w[0], expected.x, atol=2e-3)
 
 
@@ -50,9 +52,21 @@ def test_smoothing_over_time_equals_the_whole_linear_system() -> None:
     for start, length in ((0, 5), (5, 4)):
         step = np.diff(np.eye(length), axis=0)
         system = np.kron(np.eye(length), hessian) + smooth * np.kron(step.T @ step, np.eye(2))
-        expected.append(np.linalg.solve(system, linear[start : start + length].ravel()).reshape(length, 2))
+        expected.append(
+            np.linalg.solve(system, linear[start : start + length].ravel()).reshape(length, 2)
+        )
     w = np.zeros((9, 2))
-    _minimise(w, hessian, linear, np.zeros(2), np.zeros(9), np.array([0, *np.cumsum(lengths)]), smooth, 2, 500)
+    _minimise(
+        w,
+        hessian,
+        linear,
+        np.zeros(2),
+        np.zeros(9),
+        np.array([0, *np.cumsum(lengths)]),
+        smooth,
+        2,
+        500,
+    )
     np.testing.assert_allclose(w, np.concatenate(expected), atol=2e-3)
 
 
@@ -60,12 +74,20 @@ def test_known_weights_come_back_and_the_gap_is_exact() -> None:
     face = default_head()
     rng = np.random.default_rng(5)
     truth = np.zeros((20, 52))
-    jaw, pucker, left, right = face.columns(["jawOpen", "mouthPucker", "mouthSmileLeft", "mouthSmileRight"])
+    jaw, pucker, left, right = face.columns(
+        ["jawOpen", "mouthPucker", "mouthSmileLeft", "mouthSmileRight"]
+    )
     truth[:, jaw] = rng.uniform(0, 0.5, 20)
     truth[:, pucker] = rng.uniform(0, 0.6, 20)
     truth[:, left] = truth[:, right] = rng.uniform(0, 0.4, 20)
     plain = SolveSettings(
-        smooth=0.0, vertical_gain=1.0, lateral_gain=1.0, lateral_threshold=0.0, axis_trust=(1, 1, 1), rounds=12, sweeps=200
+        smooth=0.0,
+        vertical_gain=1.0,
+        lateral_gain=1.0,
+        lateral_threshold=0.0,
+        axis_trust=(1, 1, 1),
+        rounds=12,
+        sweeps=200,
     )
     plain = replace(plain, priors=dict.fromkeys(plain.priors, 0.01))
     neutral = head_as_landmarks(face, np.zeros((1, 52)))[0]
@@ -87,7 +109,9 @@ def test_closed_lips_stay_closed_whatever_the_landmarks_say() -> None:
     face = default_head()
     neutral = head_as_landmarks(face, np.zeros((1, 52)))[0]
     noisy = neutral + np.random.default_rng(6).normal(0, 0.002, (30, 468, 3))
-    got = LandmarkSolver(face, neutral).solve(noisy, np.zeros((30, 52)), np.zeros(30), np.array([30]))
+    got = LandmarkSolver(face, neutral).solve(
+        noisy, np.zeros((30, 52)), np.zeros(30), np.array([30])
+    )
     assert np.abs(face.lip_gap(got)).max() < 5e-5
 
 
@@ -118,7 +142,9 @@ def test_wrong_inputs_are_named() -> None:
     with pytest.raises(InputError, match="outer_lip_ring"):
         LandmarkSolver(replace(face, regions={}), neutral)
     with pytest.raises(InputError, match="3 frames, 2 scores"):
-        LandmarkSolver(face, neutral).solve(np.zeros((3, 468, 3)), np.zeros((2, 52)), np.zeros(3), np.array([3]))
+        LandmarkSolver(face, neutral).solve(
+            np.zeros((3, 468, 3)), np.zeros((2, 52)), np.zeros(3), np.array([3])
+        )
 
 
 def test_a_ring_is_split_at_its_corners_from_any_start_and_direction() -> None:
@@ -144,7 +170,9 @@ def test_contours_are_sampled_by_arc_length() -> None:
 
 def test_mirroring_swaps_sides() -> None:
     moved = np.array([[[1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [4.0, 5.0, 6.0]]])
-    np.testing.assert_array_equal(mirrored((1, 2, 3), moved)[0], [[-4, 5, 6], [0, 0, 0], [-1, 2, 3]])
+    np.testing.assert_array_equal(
+        mirrored((1, 2, 3), moved)[0], [[-4, 5, 6], [0, 0, 0], [-1, 2, 3]]
+    )
 
 
 def test_smoothing_keeps_constants_and_stays_within_clips() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from render_meshes import puppet, sphere
 
 from jambatalk.errors import InputError
+from jambatalk.face.deform import HeadTurn, pose_matrix
 from jambatalk.face.face import Face
 from jambatalk.render import Camera, frame_face
-from jambatalk.render.head_turn import HeadTurn, pose_matrix
+from render_meshes import puppet, sphere
 
 
 def on_screen(camera, points, aspect):
@@ -62,7 +62,9 @@ def test_head_pose_directions():
     nose = np.array([0, 0, 1.0])
     assert (pose_matrix(np.array([0.2, 0, 0])) @ nose)[1] < 0  # positive pitch bows
     assert (pose_matrix(np.array([0, 0.2, 0])) @ nose)[0] > 0  # positive yaw turns to the own left
-    assert (pose_matrix(np.array([0, 0, 0.2])) @ np.array([1.0, 0, 0]))[1] > 0  # positive roll lifts the left ear
+    assert (pose_matrix(np.array([0, 0, 0.2])) @ np.array([1.0, 0, 0]))[
+        1
+    ] > 0  # positive roll lifts the left ear
 
 
 def test_the_head_turns_rigidly_above_the_chin():
@@ -71,6 +73,8 @@ def test_the_head_turns_rigidly_above_the_chin():
     moved = turn(face.vertices, np.array([0.1, 0.3, -0.2]))
     assert np.array_equal(moved[turn.weights == 0], face.vertices[turn.weights == 0])
     rigid = np.flatnonzero(turn.weights == 1)[::7]
-    before, after = (np.linalg.norm(v[rigid, None] - v[rigid], axis=-1) for v in (face.vertices, moved))
+    before, after = (
+        np.linalg.norm(v[rigid, None] - v[rigid], axis=-1) for v in (face.vertices, moved)
+    )
     assert after == pytest.approx(before, abs=1e-5)
     assert 0 < len(rigid) < len(face.vertices)

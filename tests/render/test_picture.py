@@ -8,8 +8,7 @@ import pytest
 
 from jambatalk.errors import InputError
 from jambatalk.render import contact_sheet, save_png
-from jambatalk.render.lettering import ROWS, draw_text, glyph, text_size
-from jambatalk.render.picture import INK, PAPER
+from jambatalk.render.image import INK, PAPER, ROWS, draw_text, glyph, text_size
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (7, 300, 3), (129, 64, 3)])
@@ -22,7 +21,9 @@ def test_png_is_read_back_exactly(tmp_path, shape):
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
+)
 def test_png_of_something_else(tmp_path, image):
     with pytest.raises(InputError, match="expected \\(H, W, 3\\) uint8"):
         save_png(image, tmp_path / "a.png")

@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jambatalk.render import reference
-from jambatalk.render.raster import ONE_SIDED, SKIP, SUBPIXEL, TWO_SIDED, bin_triangles, project, raster_rows, sample_offsets
+from jambatalk.render import rasterizer as reference
+from jambatalk.render.rasterizer import (
+    ONE_SIDED,
+    SKIP,
+    SUBPIXEL,
+    TWO_SIDED,
+    bin_triangles,
+    project,
+    raster_rows,
+    sample_offsets,
+)
 
 
 def fast(screen, near, triangles, sides, width, height, offsets, band=8):
@@ -17,7 +26,15 @@ def fast(screen, near, triangles, sides, width, height, offsets, band=8):
     for b in range(len(starts) - 1):
         rows = np.s_[b * band : min(b * band + band, height)]
         raster_rows(
-            screen, near, triangles, items[starts[b] : starts[b + 1]], rows.start, rows.stop, offsets, ids[rows], best[rows]
+            screen,
+            near,
+            triangles,
+            items[starts[b] : starts[b + 1]],
+            rows.start,
+            rows.stop,
+            offsets,
+            ids[rows],
+            best[rows],
         )
     return ids, best
 
@@ -26,7 +43,10 @@ def random_scene(seed: int, width: int, height: int, count: int = 120):
     rng = np.random.default_rng(seed)
     middle = rng.uniform(-0.2, 1.2, (count, 1, 2)) * [width, height]
     screen = (
-        ((middle + rng.normal(0, 0.15 * max(width, height), (count, 3, 2))) * SUBPIXEL).round().astype(np.int64).reshape(-1, 2)
+        ((middle + rng.normal(0, 0.15 * max(width, height), (count, 3, 2))) * SUBPIXEL)
+        .round()
+        .astype(np.int64)
+        .reshape(-1, 2)
     )
     near = rng.uniform(0.2, 2, len(screen)).astype(np.float32)
     near[rng.integers(0, len(near), 3)] = 0  # behind the camera
@@ -51,7 +71,11 @@ def test_a_triangle_covers_its_area():
     screen = (np.array([[3.3, 2.1], [55.2, 9.7], [20.9, 60.4]]) * SUBPIXEL).round().astype(np.int64)
     a, b, c = screen / SUBPIXEL
     area = 0.5 * abs((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0])
-    near, triangles, sides = np.ones(3, np.float32), np.array([[0, 1, 2]], np.int32), np.array([TWO_SIDED], np.uint8)
+    near, triangles, sides = (
+        np.ones(3, np.float32),
+        np.array([[0, 1, 2]], np.int32),
+        np.array([TWO_SIDED], np.uint8),
+    )
     for supersample, tolerance in ((1, 0.01), (2, 0.004), (4, 0.001)):
         ids, _ = fast(screen, near, triangles, sides, 64, 64, sample_offsets(supersample))
         assert (ids >= 0).sum() / supersample**2 == pytest.approx(area, rel=tolerance)
@@ -66,13 +90,22 @@ def test_neighbours_leave_no_gap_and_no_overlap():
     screen = (grid.reshape(-1, 2) * 4 * SUBPIXEL).round().astype(np.int64)
     corner = (np.arange(n - 1)[:, None] * n + np.arange(n - 1)).ravel()
     triangles = np.concatenate(
-        [np.stack([corner, corner + n, corner + n + 1], 1), np.stack([corner, corner + n + 1, corner + 1], 1)]
+        [
+            np.stack([corner, corner + n, corner + n + 1], 1),
+            np.stack([corner, corner + n + 1, corner + 1], 1),
+        ]
     )
     offsets = np.array([[0, 0], [128, 128], [64, 0]])
     covered = np.zeros((48, 48, 3), int)
     for triangle in triangles:
         ids, _ = fast(
-            screen, np.ones(n * n, np.float32), triangle[None].astype(np.int32), np.array([TWO_SIDED], np.uint8), 48, 48, offsets
+            screen,
+            np.ones(n * n, np.float32),
+            triangle[None].astype(np.int32),
+            np.array([TWO_SIDED], np.uint8),
+            48,
+            48,
+            offsets,
         )
         covered += ids >= 0
     inside = 4 * (n - 1)
@@ -86,17 +119,33 @@ def test_the_nearer_triangle_is_seen(order):
     screen = np.array([[0, 0], [0, 32], [32, 0], [0, 0], [0, 32], [32, 0]], np.int64) * SUBPIXEL
     near = np.array([1, 1, 1, 2, 2, 2], np.float32)
     triangles = np.array([[0, 1, 2], [3, 4, 5]], np.int32)[list(order)]
-    ids, best = fast(screen, near, triangles, np.full(2, TWO_SIDED, np.uint8), 32, 32, sample_offsets(1))
+    ids, best = fast(
+        screen, near, triangles, np.full(2, TWO_SIDED, np.uint8), 32, 32, sample_offsets(1)
+    )
     assert set(np.unique(ids)) == {-1, order.index(1)}
     assert best.max() == 2
 
 
 def test_only_the_back_of_a_one_sided_triangle_is_hidden():
-    view = np.array([[-1, -1, -5], [1, -1, -5], [0, 1, -5]], np.float32)  # counter-clockwise to the viewer
+    view = np.array(
+        [[-1, -1, -5], [1, -1, -5], [0, 1, -5]], np.float32
+    )  # counter-clockwise to the viewer
     screen, near = project(view, 40.0, 32, 32)
     assert near == pytest.approx(0.2)
-    for triangle, side, seen in (((0, 1, 2), ONE_SIDED, True), ((0, 2, 1), ONE_SIDED, False), ((0, 2, 1), TWO_SIDED, True)):
-        ids, _ = fast(screen, near, np.array([triangle], np.int32), np.array([side], np.uint8), 32, 32, sample_offsets(1))
+    for triangle, side, seen in (
+        ((0, 1, 2), ONE_SIDED, True),
+        ((0, 2, 1), ONE_SIDED, False),
+        ((0, 2, 1), TWO_SIDED, True),
+    ):
+        ids, _ = fast(
+            screen,
+            near,
+            np.array([triangle], np.int32),
+            np.array([side], np.uint8),
+            32,
+            32,
+            sample_offsets(1),
+        )
         assert (ids >= 0).any() == seen
 
 

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from render_meshes import FRONT, black, joined, puppet, quad, sphere
 
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.render import Camera, Renderer
-from jambatalk.render.lights import Light, Studio
-from jambatalk.render.mouth_light import MouthLight
-from jambatalk.render.tone import to_linear
+from jambatalk.render.lighting import Light, LightRig, to_linear
+from jambatalk.render.occlusion import MouthLight
+from render_meshes import FRONT, black, joined, puppet, quad, sphere
 
 GREY = (0.6, 0.5, 0.4)
 
@@ -35,9 +34,13 @@ def test_a_flat_square_keeps_its_colour_and_its_edges():
 def test_a_ball_covers_the_area_of_its_outline():
     radius, size = 0.3, 256
     face = joined((*sphere(radius, 256), "flat", GREY))
-    covered = to_linear(picture(face, (size, size)) / 255.0)[:, :, 0].sum() / to_linear(np.array(GREY))[0]
+    covered = (
+        to_linear(picture(face, (size, size)) / 255.0)[:, :, 0].sum() / to_linear(np.array(GREY))[0]
+    )
     focal = FRONT.focal(size)
-    seen = np.pi * (focal * radius) ** 2 / (10**2 - radius**2)  # the outline of a ball is where rays just touch it
+    seen = (
+        np.pi * (focal * radius) ** 2 / (10**2 - radius**2)
+    )  # the outline of a ball is where rays just touch it
     assert covered == pytest.approx(seen, rel=0.003)
 
 
@@ -46,14 +49,21 @@ def test_an_edge_between_pixels_is_smoothed():
     points, faces = quad(0.5, 0.5)
     face = joined((points + shift, faces, "flat", GREY))
     for supersample, step in ((1, 1.0), (2, 0.25), (4, 0.0625)):
-        light = to_linear(picture(face, supersample=supersample) / 255.0)[:, 48, 0] / to_linear(np.array(GREY))[0]
+        light = (
+            to_linear(picture(face, supersample=supersample) / 255.0)[:, 48, 0]
+            / to_linear(np.array(GREY))[0]
+        )
         top = light[23]
-        assert top in (0, 1) if supersample == 1 else top == pytest.approx(0.25, abs=step / 2 + 0.01)
+        assert (
+            top in (0, 1) if supersample == 1 else top == pytest.approx(0.25, abs=step / 2 + 0.01)
+        )
         assert light[24:71].min() > 0.98
 
 
 def test_the_nearer_surface_hides_the_farther():
-    face = joined((*quad(0.4, 0.4, 0.1), "flat", (0, 0.6, 0)), (*quad(0.8, 0.8, 0), "flat", (0.6, 0, 0)))
+    face = joined(
+        (*quad(0.4, 0.4, 0.1), "flat", (0, 0.6, 0)), (*quad(0.8, 0.8, 0), "flat", (0.6, 0, 0))
+    )
     image = picture(face).astype(int)
     assert image[48, 48, 1] > 140
     assert image[48, 48, 0] <= 1
@@ -93,7 +103,7 @@ def test_light_comes_from_the_key_light():
     face = joined((*sphere(0.4), "cloth", GREY))
     dark = Light((0, 0, 1), (0, 0, 0))
     for towards, bright, dim in (((1, 0, 1), (48, 70), (48, 26)), ((0, -1, 1), (70, 48), (26, 48))):
-        studio = Studio(Light(towards, (1, 1, 1)), dark, dark, (0, 0, 0), (0, 0, 0))
+        studio = LightRig(Light(towards, (1, 1, 1)), dark, dark, (0, 0, 0), (0, 0, 0))
         light = to_linear(picture(face, studio=studio) / 255.0).sum(2)
         assert light[bright] > 2 * light[dim]
 
@@ -101,7 +111,7 @@ def test_light_comes_from_the_key_light():
 def test_a_thing_before_the_light_casts_a_shadow():
     wall, plate = (*quad(0.9, 0.9), "cloth", GREY), (*quad(0.2, 0.2, 0.3), "cloth", GREY)
     dark = Light((0, 0, 1), (0, 0, 0))
-    studio = Studio(Light((1, 0, 1), (1, 1, 1)), dark, dark, (0, 0, 0), (0, 0, 0))
+    studio = LightRig(Light((1, 0, 1), (1, 1, 1)), dark, dark, (0, 0, 0), (0, 0, 0))
     with_plate = picture(joined(wall, plate), studio=studio)
     without = picture(joined(wall, (*quad(0.2, 0.2, -0.3), "cloth", GREY)), studio=studio)
     # Light from the right front throws the shadow of a plate 0.3 m off the wall 0.3 m to the left: column 48 - 0.3 * 96.
@@ -124,9 +134,17 @@ def test_what_lies_behind_the_lips_is_darker_the_deeper():
     parts = joined((*front, "teeth", (0.9, 0.9, 0.9)), (*deep, "teeth", (0.9, 0.9, 0.9)))
     lips = {"inner_lips": np.array([8], np.int32)}
     vertices = np.concatenate([parts.vertices, [[0, 0, 0.1]]]).astype(np.float32)
-    mouth = replace(parts, vertices=vertices, regions=lips, colours=np.full(vertices.shape, 0.9, np.float32))
+    mouth = replace(
+        parts, vertices=vertices, regions=lips, colours=np.full(vertices.shape, 0.9, np.float32)
+    )
     triangles, materials = mouth.triangles, mouth.materials.astype(np.int32)
-    light = MouthLight(mouth, np.arange(9, dtype=np.int32), triangles, materials, np.zeros(len(triangles), np.uint8))
+    light = MouthLight(
+        mouth,
+        np.arange(9, dtype=np.int32),
+        triangles,
+        materials,
+        np.zeros(len(triangles), np.uint8),
+    )
     _, direct = light(mouth.vertices)
     assert direct[:4] == pytest.approx(direct[0])
     assert direct[0] > 0.6
@@ -136,12 +154,17 @@ def test_what_lies_behind_the_lips_is_darker_the_deeper():
 def test_turning_the_head_leaves_the_shoulders():
     face = puppet()
     renderer = Renderer(face, (120, 120))
-    still, turned = (renderer.render(face.vertices, pose).astype(int) for pose in (None, np.array([0.0, 0.0, 0.4])))
+    still, turned = (
+        renderer.render(face.vertices, pose).astype(int)
+        for pose in (None, np.array([0.0, 0.0, 0.4]))
+    )
     change = np.abs(still - turned).max(2)
     assert change[:70].max() > 30
     bottom = change[-12:]
     assert np.median(bottom) <= 1
-    assert np.array_equal(renderer.render(face.vertices, np.zeros(3)), renderer.render(face.vertices))
+    assert np.array_equal(
+        renderer.render(face.vertices, np.zeros(3)), renderer.render(face.vertices)
+    )
 
 
 def test_a_face_without_materials_or_regions_is_drawn():
@@ -152,7 +175,9 @@ def test_a_face_without_materials_or_regions_is_drawn():
 
 def test_a_two_sided_material_looks_the_same_from_behind():
     points, faces = quad(0.5, 0.5)
-    front, back = (picture(joined((points, order, "cloth", GREY))) for order in (faces, faces[:, ::-1]))
+    front, back = (
+        picture(joined((points, order, "cloth", GREY))) for order in (faces, faces[:, ::-1])
+    )
     assert front[48, 48].min() > 60
     assert np.abs(front.astype(int) - back).max() <= 1
     # One-sided skin is not seen from behind at all.
@@ -161,7 +186,10 @@ def test_a_two_sided_material_looks_the_same_from_behind():
 
 def test_an_unknown_material_looks_like_skin():
     points, faces = sphere(0.3, 48)
-    assert np.array_equal(picture(joined((points, faces, "porcelain", GREY))), picture(joined((points, faces, "skin", GREY))))
+    assert np.array_equal(
+        picture(joined((points, faces, "porcelain", GREY))),
+        picture(joined((points, faces, "skin", GREY))),
+    )
 
 
 @pytest.mark.parametrize(
@@ -191,7 +219,11 @@ def test_bad_meshes():
     with pytest.raises(InputError, match="head_pose"):
         renderer.render(face.vertices, np.array([0, np.inf, 0]))
     with pytest.raises(InputError, match="names vertex"):
-        Renderer(replace(face, triangles=np.array([[0, 1, len(face.vertices)]], np.int32), materials=None))
+        Renderer(
+            replace(
+                face, triangles=np.array([[0, 1, len(face.vertices)]], np.int32), materials=None
+            )
+        )
 
 
 def test_a_triangle_behind_the_camera_does_no_harm():

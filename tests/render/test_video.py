@@ -8,21 +8,22 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from render_meshes import puppet
 
 from jambatalk.audio import Speech
 from jambatalk.errors import InputError
+from jambatalk.face.deform import AnimatedMesh
 from jambatalk.motion import Motion
 from jambatalk.render import Renderer, write_video
-from jambatalk.render.soundtrack import RATE, Soundtrack
-from jambatalk.render.video import even_size
-from jambatalk.render.worn import WornMotion
+from jambatalk.render.video import RATE, Soundtrack, even_size
+from render_meshes import puppet
 
 
 def beeps(seconds: float, every: float) -> Speech:
     """A short burst at 0, every, 2 * every ... seconds."""
     t = np.arange(int(seconds * 16000)) / 16000
-    return Speech(np.where(t % every < 0.05, 0.5 * np.sin(2 * np.pi * 800 * t), 0).astype(np.float32))
+    return Speech(
+        np.where(t % every < 0.05, 0.5 * np.sin(2 * np.pi * 800 * t), 0).astype(np.float32)
+    )
 
 
 def talking(frames: int = 10, fps: float = 25, seconds: float | None = None) -> Motion:
@@ -55,7 +56,11 @@ def test_pictures_and_sound(tmp_path):
         assert (video.codec_context.name, sound.codec_context.name) == ("h264", "aac")
         assert (video.frames, video.average_rate, video.width, video.height) == (15, 25, 64, 48)
         assert video.codec_context.pix_fmt == "yuv420p"
-        assert (video.codec_context.colorspace, video.codec_context.color_primaries, video.codec_context.color_trc) == (1, 1, 1)
+        assert (
+            video.codec_context.colorspace,
+            video.codec_context.color_primaries,
+            video.codec_context.color_trc,
+        ) == (1, 1, 1)
         assert float(video.duration * video.time_base) == pytest.approx(0.6)
         assert float(sound.duration * sound.time_base) == pytest.approx(0.6, abs=1024 / RATE)
         assert float(sound.start_time * sound.time_base) == pytest.approx(0, abs=1e-6)
@@ -70,7 +75,7 @@ def test_the_pictures_are_the_rendered_ones_in_order(tmp_path):
     motion, path = talking(6), tmp_path / "talk.mp4"
     write_video(motion, path, size=(96, 96), threads=2)
     pictures, _ = decoded(path)
-    worn = WornMotion(motion)
+    worn = AnimatedMesh(motion)
     renderer = Renderer(motion.face, (96, 96))
     rendered = [renderer.render(worn.vertices(n)).astype(float) for n in range(6)]
     for n, picture in enumerate(pictures):
@@ -118,7 +123,7 @@ def test_vertex_offsets_and_identities(tmp_path):
     offsets = np.zeros((3, len(face.vertices), 3), np.float32)
     offsets[2, :, 1] = 0.05
     motion = Motion(25, offsets=offsets, face=face)
-    worn = WornMotion(motion, "tall")
+    worn = AnimatedMesh(motion, "tall")
     assert worn.vertices(2) - worn.vertices(0) == pytest.approx(offsets[2], abs=1e-6)
     assert worn.vertices(0)[:, 1] == pytest.approx(1.1 * face.vertices[:, 1], abs=1e-6)
     write_video(motion, tmp_path / "talk.mp4", size=(32, 32), identity="tall")
@@ -153,7 +158,11 @@ def test_a_failed_run_keeps_the_old_file(tmp_path):
     [
         ({"weights": np.zeros((0, 1), np.float32)}, {}, "no frames"),
         ({"names": ("noseWiggle",)}, {}, "noseWiggle"),
-        ({"weights": None, "names": (), "offsets": np.zeros((2, 7, 3), np.float32)}, {}, "moves 7 vertices"),
+        (
+            {"weights": None, "names": (), "offsets": np.zeros((2, 7, 3), np.float32)},
+            {},
+            "moves 7 vertices",
+        ),
         ({}, {"identity": "nobody"}, "nobody"),
         ({}, {"fps": 0}, "fps is 0"),
         ({}, {"fps": float("nan")}, "fps is nan"),

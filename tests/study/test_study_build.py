@@ -12,7 +12,6 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from study_clips import error_of, run, write_clip, write_systems
 
 from jambatalk.errors import InputError
 from jambatalk.motion import Motion
@@ -22,6 +21,7 @@ from jambatalk.study.build import build_study
 from jambatalk.study.media import Options
 from jambatalk.study.plan import MEDIA_FOLDER, Settings, Study, load_study
 from jambatalk.study.trials import CHECK, HEADPHONES, PRACTICE, RATING, trials_for
+from study_clips import error_of, run, write_clip, write_systems
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,9 @@ def test_every_item_is_shown_equally_often_and_on_both_sides(study: Study) -> No
         assert len({(trial.clip, frozenset(trial.systems)) for trial in ratings}) == 4
         shown.update((trial.clip, *trial.systems) for trial in ratings)
     assert len(shown) == 18
-    assert set(shown.values()) == {4}  # each of 9 items 8 times, 4 of them with its first system as A
+    assert set(shown.values()) == {
+        4
+    }  # each of 9 items 8 times, 4 of them with its first system as A
 
 
 def test_what_is_served_holds_no_key_and_checks_look_like_trials(study: Study) -> None:
@@ -103,7 +105,9 @@ def test_the_tones_are_quiet_and_in_antiphase_where_they_should_be() -> None:
     np.testing.assert_array_equal(tones[0][:, 0], -tones[0][:, 1])
     np.testing.assert_array_equal(tones[2][:, 0], tones[2][:, 1])
     assert np.abs(tones[0].sum(1)).max() == 0  # what a loudspeaker in the middle would play
-    peak = np.fft.rfftfreq(checks.RATE, 1 / checks.RATE)[np.abs(np.fft.rfft(tones[2][:, 0])).argmax()]
+    peak = np.fft.rfftfreq(checks.RATE, 1 / checks.RATE)[
+        np.abs(np.fft.rfft(tones[2][:, 0])).argmax()
+    ]
     assert peak == 200
     assert (checks.tones_needed(6), checks.tones_needed(1), checks.tones_needed(12)) == (5, 1, 10)
 
@@ -113,7 +117,9 @@ def test_the_built_tones_name_their_quietest(study: Study) -> None:
     for one in study.tones:
         sound, rate = soundfile.read(study.folder / MEDIA_FOLDER / one.file)
         tone = round(0.1 * rate)
-        levels = [np.abs(sound[start : start + tone]).max() for start in (0, round(1.5 * tone), 3 * tone)]
+        levels = [
+            np.abs(sound[start : start + tone]).max() for start in (0, round(1.5 * tone), 3 * tone)
+        ]
         assert int(np.argmin(levels)) + 1 == one.quiet
 
 
@@ -122,7 +128,10 @@ def test_motions_are_drawn_with_the_sound_beside_them(tmp_path: Path) -> None:
     corners = [(x, y, 0.02 * x * y) for y in (-0.1, 0, 0.1) for x in (-0.08, 0, 0.08)]
     squares = [(i, i + 1, i + 4, i + 3) for i in (1, 2, 4, 5)]
     triangles = [(a, b, c) for a, b, c, _ in squares] + [(a, c, d) for a, _, c, d in squares]
-    mesh.write_text("".join(f"v {x} {y} {z}\n" for x, y, z in corners) + "".join(f"f {a} {b} {c}\n" for a, b, c in triangles))
+    mesh.write_text(
+        "".join(f"v {x} {y} {z}\n" for x, y, z in corners)
+        + "".join(f"f {a} {b} {c}\n" for a, b, c in triangles)
+    )
     for system, size in (("still", 0.0), ("moving", 0.01)):
         folder = tmp_path / system
         folder.mkdir()
@@ -135,7 +144,9 @@ def test_motions_are_drawn_with_the_sound_beside_them(tmp_path: Path) -> None:
         soundfile.write(folder / "one.wav", np.full(6400, 0.1), 16000)
     systems = {name: tmp_path / name for name in ("still", "moving")}
     options = Options(size=(32, 32), face=mesh, fps=20.0)
-    made = build_study(systems, tmp_path / "study", Settings(headphones=0, checks=0), options=options)
+    made = build_study(
+        systems, tmp_path / "study", Settings(headphones=0, checks=0), options=options
+    )
     assert made.notes == ()
     for name in made.study.media:
         with av.open(str(made.study.folder / MEDIA_FOLDER / name)) as file:
@@ -143,7 +154,9 @@ def test_motions_are_drawn_with_the_sound_beside_them(tmp_path: Path) -> None:
             assert len(list(file.decode(video=0))) == 8
 
 
-def test_differences_by_which_systems_could_be_told_apart_are_mentioned(videos: dict[str, Path], tmp_path: Path) -> None:
+def test_differences_by_which_systems_could_be_told_apart_are_mentioned(
+    videos: dict[str, Path], tmp_path: Path
+) -> None:
     write_clip(tmp_path / "long" / "clip0.mp4", 90, 0, seconds=1.0)
     systems = {"ours": videos["ours"], "long": tmp_path / "long"}
     made = build_study(systems, tmp_path / "study", Settings(headphones=0), common=True)
@@ -153,7 +166,9 @@ def test_differences_by_which_systems_could_be_told_apart_are_mentioned(videos: 
     assert [t.check for t in trials_for(made.study, 0) if t.kind == CHECK] == ["instruction"] * 4
 
 
-def test_an_interrupted_build_leaves_nothing(videos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_build_leaves_nothing(
+    videos: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
 
     def interrupt(done: int, total: int) -> None:
@@ -165,7 +180,11 @@ def test_an_interrupted_build_leaves_nothing(videos: dict[str, Path], tmp_path: 
         build_study(videos, tmp_path / "study", progress=interrupt)
     assert seen == [1, 2, 3]
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(build_module.os, "rename", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        build_module.os,
+        "rename",
+        lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+    )
     with pytest.raises(InputError, match="No space left"):
         build_study(videos, tmp_path / "study", Settings(headphones=0, checks=0))
     assert list(tmp_path.iterdir()) == []
@@ -174,14 +193,19 @@ def test_an_interrupted_build_leaves_nothing(videos: dict[str, Path], tmp_path: 
 def test_bad_input_gives_one_sentence(videos: dict[str, Path], tmp_path: Path) -> None:
     ours, theirs = f"ours={videos['ours']}", f"theirs={videos['theirs']}"
     out = tmp_path / "study"
-    folders = {name: tmp_path / name for name in ("empty", "fewer", "silent", "codec", "broken", "motion", "npy")}
+    folders = {
+        name: tmp_path / name
+        for name in ("empty", "fewer", "silent", "codec", "broken", "motion", "npy")
+    }
     for folder in folders.values():
         folder.mkdir()
     shutil.copy(videos["ours"] / "clip0.mp4", folders["fewer"])
     write_clip(folders["silent"] / "clip0.mp4", 90, 0, sound=False)
     write_clip(folders["codec"] / "clip0.mp4", 90, 0, codec="mpeg4")
     (folders["broken"] / "clip0.mp4").write_bytes(b"no video" * 99)
-    Motion(20.0, weights=np.zeros((4, 1), np.float32), names=("jawOpen",)).save(folders["motion"] / "clip0.npz")
+    Motion(20.0, weights=np.zeros((4, 1), np.float32), names=("jawOpen",)).save(
+        folders["motion"] / "clip0.npz"
+    )
     np.save(folders["npy"] / "clip0.npy", np.zeros((4, 7), np.float32))
     one = {name: f"{name}={folder}" for name, folder in folders.items()}
     cases = [
@@ -198,7 +222,10 @@ def test_bad_input_gives_one_sentence(videos: dict[str, Path], tmp_path: Path) -
         ([ours, one["npy"], "--common"], "say it with --fps"),
         ([ours, theirs, "--kind", "abx"], "expected ab or mos"),
         ([ours, theirs, "--kind", "mos", "--ties"], "compares nothing"),
-        ([ours, theirs, "--trials-per-rater", "99"], "99 trials per rater are wanted, but there are 3"),
+        (
+            [ours, theirs, "--trials-per-rater", "99"],
+            "99 trials per rater are wanted, but there are 3",
+        ),
         ([ours, theirs, "--against", "nobody"], "expected one of ours, theirs"),
         ([ours, theirs, "--consent", str(tmp_path / "none.txt")], "cannot read"),
         ([ours, theirs, "-q", ""], "questions must be"),
@@ -210,7 +237,9 @@ def test_bad_input_gives_one_sentence(videos: dict[str, Path], tmp_path: Path) -
         assert "is no study" in error_of("study", command, tmp_path)
 
 
-def test_a_second_build_into_the_same_folder_is_refused(study: Study, videos: dict[str, Path]) -> None:
+def test_a_second_build_into_the_same_folder_is_refused(
+    study: Study, videos: dict[str, Path]
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in study.folder.rglob("*")}
     pairs = [f"{name}={folder}" for name, folder in videos.items()]
     assert "exists already" in error_of("study", "build", *pairs, "-o", study.folder)
@@ -229,9 +258,23 @@ def test_a_damaged_study_is_named(study: Study, tmp_path: Path) -> None:
 def test_the_command_builds_what_it_says(videos: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "consent.txt").write_text("Ünder these terms.", encoding="utf-8")
     status, printed, errors = run(
-        "study", "build", *(f"{name}={folder}" for name, folder in videos.items()), "-o", tmp_path / "study", "--json",
-        "--against", "third", "--question", "Whose lips?", "--headphones", 0, "--seed", 7, "--consent", tmp_path / "consent.txt",
-    )  # fmt: skip
+        "study",
+        "build",
+        *(f"{name}={folder}" for name, folder in videos.items()),
+        "-o",
+        tmp_path / "study",
+        "--json",
+        "--against",
+        "third",
+        "--question",
+        "Whose lips?",
+        "--headphones",
+        0,
+        "--seed",
+        7,
+        "--consent",
+        tmp_path / "consent.txt",
+    )
     assert status == 0, errors
     found = json.loads(printed)
     assert (found["clips"], found["trials_per_rater"], found["seed"]) == (3, 6, 7)

@@ -16,10 +16,10 @@ from typing import Any
 
 import httpx
 import pytest
-from study_clips import write_systems
 
 from jambatalk.study.build import build_study
 from jambatalk.study.plan import Settings, Study
+from study_clips import write_systems
 
 CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
@@ -27,9 +27,14 @@ if CHROMIUM is None:
 sync_api = pytest.importorskip("playwright.sync_api")
 
 ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 TOKEN = "a-token-for-tests"
 
 
@@ -43,7 +48,9 @@ def browser() -> Iterator[Any]:
 
 def _study(folder: Path, **settings: Any) -> Study:
     systems = write_systems(folder, ("ours", "theirs"), 2)
-    return build_study(systems, folder / "study", Settings(seed=5, tone_seconds=0.1, headphones=1, **settings)).study
+    return build_study(
+        systems, folder / "study", Settings(seed=5, tone_seconds=0.1, headphones=1, **settings)
+    ).study
 
 
 class _Server:
@@ -61,8 +68,18 @@ class _Server:
         return f"http://127.0.0.1:{self.port}/#token={TOKEN}"
 
     def start(self) -> None:
-        command = ["study", "serve", str(self.study.folder), "--port", str(self.port), "--token", TOKEN]
-        self.process = subprocess.Popen([sys.executable, "-m", "jambatalk", *command], stderr=subprocess.PIPE, text=True)
+        command = [
+            "study",
+            "serve",
+            str(self.study.folder),
+            "--port",
+            str(self.port),
+            "--token",
+            TOKEN,
+        ]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "jambatalk", *command], stderr=subprocess.PIPE, text=True
+        )
         for _ in range(600):
             if self.process.poll() is not None:
                 raise AssertionError(self.process.communicate()[1])
@@ -129,14 +146,24 @@ def _number(page: Any) -> str:
 
 
 @pytest.mark.parametrize("server", [{"checks": 2}], indirect=True)
-def test_a_killed_server_loses_no_answer_and_a_reload_goes_on(browser: Any, server: _Server) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+def test_a_killed_server_loses_no_answer_and_a_reload_goes_on(
+    browser: Any, server: _Server
+) -> None:
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
     page = context.new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     acknowledged: list[str] = []
-    page.on("response", lambda got: acknowledged.append(json.loads(got.request.post_data)["trial"])
-            if got.url.endswith("/api/answer") and got.ok else None)  # fmt: skip
+    page.on(
+        "response",
+        lambda got: (
+            acknowledged.append(json.loads(got.request.post_data)["trial"])
+            if got.url.endswith("/api/answer") and got.ok
+            else None
+        ),
+    )
     given: list[list[str]] = []
 
     def compare(*answers: str) -> None:
@@ -184,8 +211,24 @@ def test_a_killed_server_loses_no_answer_and_a_reload_goes_on(browser: Any, serv
     assert [[values[one["id"]][q] for q in ("q1", "q2")] for one in trials[1:]] == given
     assert set(acknowledged) <= set(values)
     # Nothing personal: the columns are all there is.
-    columns = {row[1] for table in ("raters", "answers") for row in server.rows(f"PRAGMA table_info({table})")}
-    assert columns == {"id", "number", "joined", "consent", "trials", "rater", "trial", "answer", "took_ms", "plays", "received"}
+    columns = {
+        row[1]
+        for table in ("raters", "answers")
+        for row in server.rows(f"PRAGMA table_info({table})")
+    }
+    assert columns == {
+        "id",
+        "number",
+        "joined",
+        "consent",
+        "trials",
+        "rater",
+        "trial",
+        "answer",
+        "took_ms",
+        "plays",
+        "received",
+    }
 
 
 @pytest.mark.parametrize("server", [{"kind": "mos", "checks": 1, "trials": 1}], indirect=True)
@@ -205,13 +248,18 @@ def test_opinions_by_keyboard_then_withdrawing(browser: Any, server: _Server) ->
         page.keyboard.press("Enter")
     page.wait_for_selector("text=2 of 2")
     page.wait_for_selector("#saved[data-waiting='0']")
-    assert [json.loads(row[0]) for row in server.rows("SELECT answer FROM answers WHERE answer LIKE '%q1%'")] == [
-        {"q1": 4, "q2": 2}, {"q1": 4, "q2": 2}
-    ]  # fmt: skip
+    assert [
+        json.loads(row[0])
+        for row in server.rows("SELECT answer FROM answers WHERE answer LIKE '%q1%'")
+    ] == [{"q1": 4, "q2": 2}, {"q1": 4, "q2": 2}]
     page.on("dialog", lambda dialog: dialog.accept())
     page.click("#withdraw")
     page.wait_for_selector("text=Your answers are deleted")
-    assert server.rows("SELECT count(*) FROM answers") == server.rows("SELECT count(*) FROM raters") == [(0,)]
+    assert (
+        server.rows("SELECT count(*) FROM answers")
+        == server.rows("SELECT count(*) FROM raters")
+        == [(0,)]
+    )
 
 
 @pytest.mark.parametrize("server", [{"checks": 0}], indirect=True)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from study_clips import answer_all, error_of, run, write_systems
 
 from jambatalk.study.build import build_study
 from jambatalk.study.exclusions import Rules, chance_of_passing, reasons
@@ -20,6 +19,7 @@ from jambatalk.study.plan import ANSWERS_FILE, Settings, Study
 from jambatalk.study.report import FILES, report_study
 from jambatalk.study.store import read_raters
 from jambatalk.study.trials import Trial, trials_for
+from study_clips import answer_all, error_of, run, write_systems
 
 pytest.importorskip("scipy")
 
@@ -28,7 +28,12 @@ TRUE = {"ours": 1.0, "theirs": 0.0, "third": -1.0}
 
 
 def _make(folder: Path, names: tuple[str, ...], **settings: Any) -> Study:
-    given = {"seed": 3, "tone_seconds": 0.05, "headphones": 6, "questions": ("Which lips?",)} | settings
+    given = {
+        "seed": 3,
+        "tone_seconds": 0.05,
+        "headphones": 6,
+        "questions": ("Which lips?",),
+    } | settings
     return build_study(write_systems(folder, names, 3), folder / "study", Settings(**given)).study
 
 
@@ -82,7 +87,10 @@ def test_known_strengths_are_recovered_and_random_clickers_are_out(answered: Stu
     # Random clicks pull towards one half: the figures with everybody are there too, and weaker.
     everybody = found["all"]["questions"]["q1"]
     assert everybody["answers"] == 160 * 9
-    assert everybody["bradley_terry"][0]["log_strength"] < kept["bradley_terry"][0]["log_strength"] - 0.1
+    assert (
+        everybody["bradley_terry"][0]["log_strength"]
+        < kept["bradley_terry"][0]["log_strength"] - 0.1
+    )
     assert kept["chose_a"]["p"] > 0.001
     assert 0 < kept["agreement"]["krippendorff_alpha"] < 0.5
 
@@ -107,7 +115,11 @@ def test_opinions_are_recovered(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     truth = {"ours": 4.0, "theirs": 3.0}
     for number in range(50):
-        answer_all(study, lambda trial, _: int(np.clip(round(rng.normal(truth[trial.systems[0]], 0.6)), 1, 5)), number)
+        answer_all(
+            study,
+            lambda trial, _: int(np.clip(round(rng.normal(truth[trial.systems[0]], 0.6)), 1, 5)),
+            number,
+        )
     found = report_study(study.folder, draws=300).found["kept"]["questions"]["q1"]
     for one in found["systems"]:
         assert one["raters"] == 50
@@ -128,7 +140,10 @@ def test_every_reason_for_leaving_out_is_given(tmp_path: Path) -> None:
 
     def changed(rater: Any, kind: str, values: Any) -> Any:
         ids = {trial.id for trial in rater.trials if trial.kind == kind}
-        new = {key: replace(one, values=values(one.values)) if key in ids else one for key, one in rater.answers.items()}
+        new = {
+            key: replace(one, values=values(one.values)) if key in ids else one
+            for key, one in rater.answers.items()
+        }
         return replace(rater, answers=new)
 
     deaf = changed(deaf, "headphones", lambda v: {"tone": v["tone"] % 3 + 1})
@@ -136,14 +151,18 @@ def test_every_reason_for_leaving_out_is_given(tmp_path: Path) -> None:
     early = replace(early, answers=dict(list(early.answers.items())[:-2]))
     rules = Rules()
     assert reasons(study, good, rules) == []
-    assert reasons(study, fast, rules) == ["too fast: 5 of 5 answers within 0.3 s of the videos' end or before it, 1 allowed"]
+    assert reasons(study, fast, rules) == [
+        "too fast: 5 of 5 answers within 0.3 s of the videos' end or before it, 1 allowed"
+    ]
     assert reasons(study, fast, Rules(fastest=0.05)) == []
     assert reasons(study, deaf, rules) == ["failed headphones: 0 of 6 tones right, 5 needed"]
     assert reasons(study, deaf, Rules(headphones=False)) == []
     assert len(reasons(study, early, rules)) == 1
     assert "of 5 trials answered" in reasons(study, early, rules)[0]
     assert reasons(study, early, Rules(incomplete=True)) == []
-    assert reasons(study, dreamer, rules) == ["failed attention: 2 of 2 checks wrong (instruction, wrong clip), 0 allowed"]
+    assert reasons(study, dreamer, rules) == [
+        "failed attention: 2 of 2 checks wrong (instruction, wrong clip), 0 allowed"
+    ]
     assert reasons(study, dreamer, Rules(missed_checks=2)) == []
 
 
@@ -168,12 +187,23 @@ def test_the_files_agree_with_what_is_printed(answered: Study, tmp_path: Path) -
     assert len(rows) == 160 * 9
     for pair in found["kept"]["questions"]["q1"]["pairs"]:
         names = {pair["first"], pair["second"]}
-        won = sum(row["kept"] == "True" and {row["A"], row["B"]} == names and row["chosen"] == pair["first"] for row in rows)
+        won = sum(
+            row["kept"] == "True"
+            and {row["A"], row["B"]} == names
+            and row["chosen"] == pair["first"]
+            for row in rows
+        )
         assert won == pair["wins"]
         assert f"{pair['first']} over {pair['second']}" in printed
         assert f"{pair['wins']}:{pair['losses']}" in printed
     assert len(list(csv.DictReader((tmp_path / "out" / "pairs.csv").open(encoding="utf-8")))) == 6
-    assert sum(row["kept"] == "False" for row in csv.DictReader((tmp_path / "out" / "raters.csv").open())) == 40
+    assert (
+        sum(
+            row["kept"] == "False"
+            for row in csv.DictReader((tmp_path / "out" / "raters.csv").open())
+        )
+        == 40
+    )
     assert "rater 120: failed attention" in printed
 
 
@@ -182,10 +212,14 @@ def test_a_report_without_answers_or_with_bad_rules_is_refused(folder: Path) -> 
         _make(folder, ("ours", "theirs"))
     assert "nobody has answered yet" in error_of("study", "report", folder / "study")
     assert "too fast is -1.0 s" in error_of("study", "report", folder / "study", "--fastest", -1)
-    assert "expected 0 or more" in error_of("study", "report", folder / "study", "--allow-missed", -1)
+    assert "expected 0 or more" in error_of(
+        "study", "report", folder / "study", "--allow-missed", -1
+    )
 
 
-def test_a_study_that_somebody_joined_but_nobody_answered_reports_nothing_found(tmp_path: Path) -> None:
+def test_a_study_that_somebody_joined_but_nobody_answered_reports_nothing_found(
+    tmp_path: Path,
+) -> None:
     from jambatalk.study.store import Store
 
     study = _make(tmp_path, tuple(TRUE))

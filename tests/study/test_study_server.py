@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from study_clips import error_of, write_systems
 
 from jambatalk.study.build import build_study
 from jambatalk.study.plan import Settings, Study
 from jambatalk.study.store import Store
+from study_clips import error_of, write_systems
 
 pytest.importorskip("starlette")
 pytest.importorskip("httpx")
@@ -29,7 +29,11 @@ TOKEN = "a-token-for-tests"
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("study")
     systems = write_systems(folder, ("crimson", "cobalt"), 2)
-    return build_study(systems, folder / "study", Settings(seed=987654321, tone_seconds=0.1, headphones=1, checks=1)).study
+    return build_study(
+        systems,
+        folder / "study",
+        Settings(seed=987654321, tone_seconds=0.1, headphones=1, checks=1),
+    ).study
 
 
 @pytest.fixture
@@ -41,7 +45,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def client(study: Study, store: Store) -> TestClient:
-    return TestClient(study_app(study, store, token=TOKEN, most=2), headers={"X-Study-Token": TOKEN})
+    return TestClient(
+        study_app(study, store, token=TOKEN, most=2), headers={"X-Study-Token": TOKEN}
+    )
 
 
 def _join(client: TestClient, rater: str = RATER) -> Any:
@@ -50,11 +56,19 @@ def _join(client: TestClient, rater: str = RATER) -> Any:
 
 
 def _answer(client: TestClient, trial: str, answer: Any, rater: str = RATER, **more: Any) -> Any:
-    return client.post("/api/answer", json={"rater": rater, "trial": trial, "answer": answer, "took_ms": 5, "plays": 1} | more)
+    return client.post(
+        "/api/answer",
+        json={"rater": rater, "trial": trial, "answer": answer, "took_ms": 5, "plays": 1} | more,
+    )
 
 
 def test_the_key_is_never_served(client: TestClient, study: Study) -> None:
-    said = client.get("/api/study").text + _join(client).text + client.get("/").text + client.get("/page.js").text
+    said = (
+        client.get("/api/study").text
+        + _join(client).text
+        + client.get("/").text
+        + client.get("/page.js").text
+    )
     for word in ("crimson", "cobalt", "clip0", "expected", "987654321"):
         assert word not in said
     for path in (
@@ -79,12 +93,16 @@ def test_videos_come_whole_and_in_ranges(client: TestClient, study: Study) -> No
     assert client.get(f"/media/{name}", headers={"Range": "bytes=99999999-"}).status_code == 416
 
 
-def test_joining_twice_gives_the_same_trials_and_what_was_answered(client: TestClient, store: Store) -> None:
+def test_joining_twice_gives_the_same_trials_and_what_was_answered(
+    client: TestClient, store: Store
+) -> None:
     first = _join(client).json()
     assert first["answered"] == []
     trial = first["trials"][0]["id"]
     assert _answer(client, trial, {"tone": 1}).json() == {"stored": trial}
-    assert _answer(client, trial, {"tone": 3}).json() == {"stored": trial}  # sent again: the first answer stays
+    assert _answer(client, trial, {"tone": 3}).json() == {
+        "stored": trial
+    }  # sent again: the first answer stays
     assert _join(client).json() == {"trials": first["trials"], "answered": [trial]}
     rater = store.rater(RATER)
     assert rater is not None
@@ -92,7 +110,9 @@ def test_joining_twice_gives_the_same_trials_and_what_was_answered(client: TestC
     assert store.counts() == (1, 1)
 
 
-def test_a_withdrawn_rater_leaves_nothing_and_frees_the_place(client: TestClient, store: Store) -> None:
+def test_a_withdrawn_rater_leaves_nothing_and_frees_the_place(
+    client: TestClient, store: Store
+) -> None:
     trials = _join(client).json()["trials"]
     _answer(client, trials[0]["id"], {"tone": 1})
     _join(client, OTHER)
@@ -100,7 +120,9 @@ def test_a_withdrawn_rater_leaves_nothing_and_frees_the_place(client: TestClient
     assert client.post("/api/forget", json={"rater": RATER}).json() == {"deleted": True}
     assert store.counts() == (1, 0)
     assert _answer(client, trials[0]["id"], {"tone": 1}).status_code == 404
-    assert _join(client, "a" * 32).json()["trials"] == trials  # the place in the design is taken over
+    assert (
+        _join(client, "a" * 32).json()["trials"] == trials
+    )  # the place in the design is taken over
 
 
 def test_what_is_refused(client: TestClient, store: Store) -> None:
@@ -108,22 +130,42 @@ def test_what_is_refused(client: TestClient, store: Store) -> None:
     tone, rating = trials[0]["id"], trials[2]["id"]
     good = {"q1": "A", "q2": "B"}
     refused = [
-        (_answer(client, tone, {"tone": 4}), 400), (_answer(client, tone, {"tone": True}), 400),
-        (_answer(client, tone, {"tone": 1.0}), 400), (_answer(client, tone, ["tone"]), 400),
-        (_answer(client, rating, {"q1": "A"}), 400), (_answer(client, rating, good | {"q3": "A"}), 400),
-        (_answer(client, rating, {"q1": "A", "q2": "tie"}), 400), (_answer(client, rating, {"q1": "A", "q2": {}}), 400),
-        (_answer(client, rating, good, took_ms=-1), 400), (_answer(client, rating, good, took_ms=10**12), 400),
-        (_answer(client, rating, good, plays="1"), 400), (_answer(client, "0" * 16, good), 404),
-        (_answer(client, rating, good, rater=OTHER), 404), (_answer(client, rating, good, rater="1' OR 1=1 --"), 400),
+        (_answer(client, tone, {"tone": 4}), 400),
+        (_answer(client, tone, {"tone": True}), 400),
+        (_answer(client, tone, {"tone": 1.0}), 400),
+        (_answer(client, tone, ["tone"]), 400),
+        (_answer(client, rating, {"q1": "A"}), 400),
+        (_answer(client, rating, good | {"q3": "A"}), 400),
+        (_answer(client, rating, {"q1": "A", "q2": "tie"}), 400),
+        (_answer(client, rating, {"q1": "A", "q2": {}}), 400),
+        (_answer(client, rating, good, took_ms=-1), 400),
+        (_answer(client, rating, good, took_ms=10**12), 400),
+        (_answer(client, rating, good, plays="1"), 400),
+        (_answer(client, "0" * 16, good), 404),
+        (_answer(client, rating, good, rater=OTHER), 404),
+        (_answer(client, rating, good, rater="1' OR 1=1 --"), 400),
         (client.post("/api/answer", content=b"{}", headers={"Content-Type": "text/plain"}), 415),
-        (client.post("/api/answer", content=b"[" * 5000, headers={"Content-Type": "application/json"}), 400),
-        (client.post("/api/answer", content=b" " * (LARGEST_BODY + 1), headers={"Content-Type": "application/json"}), 413),
-        (client.post("/api/answer", json=[1]), 400), (client.get("/api/answer"), 405),
+        (
+            client.post(
+                "/api/answer", content=b"[" * 5000, headers={"Content-Type": "application/json"}
+            ),
+            400,
+        ),
+        (
+            client.post(
+                "/api/answer",
+                content=b" " * (LARGEST_BODY + 1),
+                headers={"Content-Type": "application/json"},
+            ),
+            413,
+        ),
+        (client.post("/api/answer", json=[1]), 400),
+        (client.get("/api/answer"), 405),
         (client.post("/api/join", json={"rater": OTHER}), 409),
         (client.post("/api/join", json={"rater": OTHER, "consent": 1}), 409),
         (client.get("/api/study", headers={"X-Study-Token": "another"}), 401),
         (client.get("/api/study", headers={"X-Study-Token": "é".encode("latin-1")}), 401),
-    ]  # fmt: skip
+    ]
     for i, (got, status) in enumerate(refused):
         assert got.status_code == status, (i, got.status_code, got.text)
     assert store.counts() == (1, 0)
@@ -154,7 +196,9 @@ def test_what_serve_refuses(study: Study, tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert f"cannot listen on 127.0.0.1 port {port}" in error_of("study", "serve", study.folder, "--port", port)
+        assert f"cannot listen on 127.0.0.1 port {port}" in error_of(
+            "study", "serve", study.folder, "--port", port
+        )
     assert "expected 0 to 65535" in error_of("study", "serve", study.folder, "--port", 70000)
     assert "8 to 200 letters" in error_of("study", "serve", study.folder, "--token", "a b")
     (study.folder / "answers.sqlite").write_bytes(b"no database" * 999)

@@ -70,7 +70,10 @@ KRIPPENDORFF = ["123321412...", "1233224125.3", ".3332342251.", "12332441251."]
 
 
 def test_krippendorffs_alpha_on_his_own_example() -> None:
-    units = [{row: int(marks[i]) for row, marks in enumerate(KRIPPENDORFF) if marks[i] != "."} for i in range(12)]
+    units = [
+        {row: int(marks[i]) for row, marks in enumerate(KRIPPENDORFF) if marks[i] != "."}
+        for i in range(12)
+    ]
     assert st.krippendorff_alpha(units) == pytest.approx(0.743, abs=5e-4)
     assert st.krippendorff_alpha(units, ordered=True) == pytest.approx(0.849, abs=5e-4)
 

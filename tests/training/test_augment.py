@@ -7,31 +7,41 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from conftest import speechlike
+from jambatalk.audio import SAMPLE_RATE
+from jambatalk.audio.noise import coloured_noise, fast_length
 from jambatalk.training.augment import (
-    RATE,
     VoiceAugment,
     at_level,
     augment_voice,
     babble,
     change_voice,
-    coloured_noise,
-    fast_length,
     mixed,
     mu_law,
     power,
     room_response,
     stretch,
 )
+from small_network import speechlike
 
-CHANCES = ("voice", "pace_chance", "whisper", "noise", "babble", "room", "equaliser", "band", "clip", "quantise")
+CHANCES = (
+    "voice",
+    "pace_chance",
+    "whisper",
+    "noise",
+    "babble",
+    "room",
+    "equaliser",
+    "band",
+    "clip",
+    "quantise",
+)
 NOTHING = replace(VoiceAugment(), **dict.fromkeys(CHANCES, 0.0), level_db=[0.0, 0.0])  # type: ignore[arg-type]
 SPEECH = speechlike(3.0)
 
 
 def vowel(pitch: float, formants: tuple[float, ...], seconds: float = 1.0) -> np.ndarray:
     """A steady voice: harmonics of ``pitch`` under resonances at ``formants`` Hz."""
-    t = np.arange(int(seconds * RATE)) / RATE
+    t = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     sound = np.zeros(len(t))
     for k in range(1, int(7500 / pitch)):
         gain = sum(1 / (1 + ((k * pitch - f) / 120.0) ** 2) for f in formants)
@@ -43,20 +53,22 @@ def pitch_of(sound: np.ndarray) -> float:
     """Hz, by the highest peak of the autocorrelation between 60 and 500 Hz."""
     middle = sound[len(sound) // 4 : 3 * len(sound) // 4].astype(np.float64)
     spectrum = np.abs(np.fft.rfft(middle, 2 * len(middle))) ** 2
-    correlation = np.fft.irfft(spectrum)[: RATE // 60 + 1]
-    first = RATE // 500
-    return RATE / (first + int(np.argmax(correlation[first:])))
+    correlation = np.fft.irfft(spectrum)[: SAMPLE_RATE // 60 + 1]
+    first = SAMPLE_RATE // 500
+    return SAMPLE_RATE / (first + int(np.argmax(correlation[first:])))
 
 
 def centroid(sound: np.ndarray) -> float:
     """Hz, the middle of the power spectrum."""
     spectrum = np.abs(np.fft.rfft(sound.astype(np.float64))) ** 2
-    return float(np.sum(spectrum * np.fft.rfftfreq(len(sound), 1 / RATE)) / spectrum.sum())
+    return float(np.sum(spectrum * np.fft.rfftfreq(len(sound), 1 / SAMPLE_RATE)) / spectrum.sum())
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_every_draw_is_finite_sound_of_the_stated_length(seed: int) -> None:
-    got, scale = augment_voice(SPEECH, VoiceAugment(), np.random.default_rng(seed), [SPEECH[::-1], SPEECH[:1000]])
+    got, scale = augment_voice(
+        SPEECH, VoiceAugment(), np.random.default_rng(seed), [SPEECH[::-1], SPEECH[:1000]]
+    )
     assert got.dtype == np.float32
     assert np.isfinite(got).all()
     assert np.abs(got).max() <= 1
@@ -116,15 +128,19 @@ def test_formants_move_and_the_pitch_stays(factor: float) -> None:
 
 def test_formants_that_stay_give_the_sound_back() -> None:
     np.testing.assert_array_equal(change_voice(SPEECH, 1.0, 1.0, len(SPEECH)), SPEECH)
-    np.testing.assert_allclose(change_voice(SPEECH, 1.0, 1.0 + 1e-7, len(SPEECH)), SPEECH, atol=1e-4)
+    np.testing.assert_allclose(
+        change_voice(SPEECH, 1.0, 1.0 + 1e-7, len(SPEECH)), SPEECH, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("pitch", [0.75, 2.0])
 def test_the_hiss_of_an_s_stays_at_any_pitch(pitch: float) -> None:
     """Playing a sound at twice the pitch alone would push 6 kHz to 12 kHz, out of the band."""
-    spectrum = np.fft.rfft(np.random.default_rng(4).standard_normal(RATE))
-    frequency = np.fft.rfftfreq(RATE, 1 / RATE)
-    hiss = np.fft.irfft(spectrum * np.exp(-0.5 * ((frequency - 5800) / 700) ** 2)).astype(np.float32)
+    spectrum = np.fft.rfft(np.random.default_rng(4).standard_normal(SAMPLE_RATE))
+    frequency = np.fft.rfftfreq(SAMPLE_RATE, 1 / SAMPLE_RATE)
+    hiss = np.fft.irfft(spectrum * np.exp(-0.5 * ((frequency - 5800) / 700) ** 2)).astype(
+        np.float32
+    )
     got = change_voice(hiss, pitch, 1.0, len(hiss))
     assert centroid(got) == pytest.approx(5800, rel=0.05)
     assert power(got) == pytest.approx(power(hiss), rel=0.4)
@@ -134,7 +150,7 @@ def test_a_whisper_has_no_pitch_but_the_same_formant() -> None:
     sound = vowel(120.0, (1500,))
     got = change_voice(sound, 1.0, 1.0, len(sound), np.random.default_rng(0))
     assert centroid(got) == pytest.approx(1500, rel=0.1)
-    period = RATE // 120
+    period = SAMPLE_RATE // 120
 
     def periodicity(x: np.ndarray) -> float:
         return float(np.corrcoef(x[4000:12000], x[4000 + period : 12000 + period])[0, 1])
@@ -146,7 +162,7 @@ def test_a_whisper_has_no_pitch_but_the_same_formant() -> None:
 @pytest.mark.parametrize("ratio", [0.8, 0.93, 1.1, 1.2])
 def test_stretching_keeps_pitch_and_puts_events_where_they_belong(ratio: float) -> None:
     voice = vowel(130.0, (700, 1500), 2.0)
-    times = np.arange(len(voice)) / RATE
+    times = np.arange(len(voice)) / SAMPLE_RATE
     sound = voice * ((times % 0.5) < 0.25)  # on and off four times
     length = round(len(sound) * ratio)
     got = stretch(sound, length)
@@ -157,10 +173,10 @@ def test_stretching_keeps_pitch_and_puts_events_where_they_belong(ratio: float) 
         return np.sqrt(np.convolve(x**2, np.ones(80) / 80, "same"))
 
     for onset in (0.5, 1.0, 1.5):
-        place = round(onset * ratio * RATE)
+        place = round(onset * ratio * SAMPLE_RATE)
         near = loudness(got)[place - 1600 : place + 1600]
         started = int(np.argmax(near > 0.3 * near.max())) - 1600
-        assert abs(started) < 0.012 * RATE
+        assert abs(started) < 0.012 * SAMPLE_RATE
 
 
 def test_noise_is_added_at_the_stated_ratio() -> None:
@@ -175,7 +191,7 @@ def test_noise_is_added_at_the_stated_ratio() -> None:
 def test_noise_falls_with_frequency_as_stated(exponent: float) -> None:
     noise = coloured_noise(160000, exponent, np.random.default_rng(2))
     spectrum = np.abs(np.fft.rfft(noise)) ** 2
-    frequency = np.fft.rfftfreq(len(noise), 1 / RATE)
+    frequency = np.fft.rfftfreq(len(noise), 1 / SAMPLE_RATE)
 
     def band(low: float, high: float) -> float:
         return float(spectrum[(frequency > low) & (frequency < high)].mean())

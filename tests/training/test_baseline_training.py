@@ -13,26 +13,26 @@ import torch
 pytest.importorskip("lightning_fabric", reason="lightning-fabric is not installed")
 
 from jambatalk.baselines.checkpoint import is_baseline, load_baseline
-from jambatalk.data.grid import GridCorpus
-from jambatalk.data.grid_vertices import spoken
-from jambatalk.data.prepare import prepare
-from jambatalk.data.prepared import open_prepared
+from jambatalk.datasets.dataset import open_prepared
+from jambatalk.datasets.prepare import prepare
+from jambatalk.datasets.readers.grid import GridCorpus, spoken
 from jambatalk.errors import InputError
 from jambatalk.face.head import default_head
 from jambatalk.face.landmarks import measured_gap
-from jambatalk.nn.mel import MelConfig
-from jambatalk.training.build import build_task
+from jambatalk.models.asr import ALPHABET, CharTokenizer
+from jambatalk.models.features import MelConfig
+from jambatalk.training import build_task
 from jambatalk.training.config import TrainConfig, train_config
-from jambatalk.training.disturb import Disturb
-from jambatalk.training.letters import ALPHABET, Letters
-from jambatalk.training.loop import Trainer
-from jambatalk.training.network import load_network
-from jambatalk.training.smoke import smoke
-from jambatalk.training.spectral import SpectralAugment
+from jambatalk.training.smoke_test import smoke
+from jambatalk.training.spec_augment import SpecAugment, SpectralAugment
+from jambatalk.training.task import load_network
+from jambatalk.training.trainer import Trainer
 from jambatalk.training.vertices import VertexTask
 from tiny_grid import write_grid
 
-GRID = [(f"s1_c{i}", "s1", "train" if i < 4 else "val") for i in range(6)] + [("s2_lbax4n", "s2", "test_unseen")]
+GRID = [(f"s1_c{i}", "s1", "train" if i < 4 else "val") for i in range(6)] + [
+    ("s2_lbax4n", "s2", "test_unseen")
+]
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,27 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def settings(**changes: Any) -> TrainConfig:
     values: dict[str, Any] = {
-        "task": "vertices", "steps": 6, "batch": 2, "warmup": 2, "validate_every": 3, "save_every": 2, "samples": 0,
-        "vertices": {"spread": True, "augmented": 0.5, "lips": {"choose": "file", "file": "regions.json"}},
-        "baseline": {"kind": "bigru", "width": 16, "hidden": 12, "layers": 1, "dropout": 0.0, "encoder": {"widths": [8, 12]}},
-    }  # fmt: skip
+        "task": "vertices",
+        "steps": 6,
+        "batch": 2,
+        "warmup": 2,
+        "validate_every": 3,
+        "save_every": 2,
+        "samples": 0,
+        "vertices": {
+            "spread": True,
+            "augmented": 0.5,
+            "lips": {"choose": "file", "file": "regions.json"},
+        },
+        "baseline": {
+            "kind": "bigru",
+            "width": 16,
+            "hidden": 12,
+            "layers": 1,
+            "dropout": 0.0,
+            "encoder": {"widths": [8, 12]},
+        },
+    }
     return train_config(values | changes, "test")
 
 
@@ -59,7 +76,9 @@ def test_tracked_faces_become_vertices_in_centimetres(grid: tuple[Path, Path]) -
     assert (prepared.unit, prepared.vertices, prepared.fps) == ("centimetres", 468, 25.0)
     clip = prepared.clips("val")[0]
     entry = next(entry for entry in corpus.entries if entry.id == clip.name)
-    np.testing.assert_allclose((clip.template + clip.offsets) / 100, corpus.positions([entry]), atol=1e-6)
+    np.testing.assert_allclose(
+        (clip.template + clip.offsets) / 100, corpus.positions([entry]), atol=1e-6
+    )
     # The template is a face at rest: its lips are about as far apart as in the most closed fifth of the frames.
     gaps = np.concatenate([clip.gap for clip in prepared.clips(["train", "val"])])
     assert measured_gap(clip.template[None] / 100)[0] <= np.percentile(gaps, 20) + 1e-6
@@ -101,11 +120,15 @@ def test_a_run_with_a_break_ends_as_one_without(grid: tuple[Path, Path], tmp_pat
     assert second.resume()
     assert second.step == 4
     second.run()
-    one, other = (load_baseline(path / "final.safetensors")[0].state_dict() for path in (whole, parts))
+    one, other = (
+        load_baseline(path / "final.safetensors")[0].state_dict() for path in (whole, parts)
+    )
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_what_is_written_animates_as_what_was_trained(grid: tuple[Path, Path], tmp_path: Path) -> None:
+def test_what_is_written_animates_as_what_was_trained(
+    grid: tuple[Path, Path], tmp_path: Path
+) -> None:
     config = settings(steps=3)
     task = build_task(config, [grid[1]], tmp_path)
     trainer = Trainer(config, task, tmp_path)
@@ -115,7 +138,9 @@ def test_what_is_written_animates_as_what_was_trained(grid: tuple[Path, Path], t
     network, names = load_network(tmp_path / "final.safetensors")
     assert names == ()
     sound = torch.randn(1, 16000) * 0.1
-    torch.testing.assert_close(network.animate(sound, 20), trainer.average.network.animate(sound, 20))  # type: ignore[union-attr]
+    torch.testing.assert_close(
+        network.animate(sound, 20), trainer.average.network.animate(sound, 20)
+    )  # type: ignore[union-attr]
     assert network.config.subjects == ["s1"]  # type: ignore[union-attr]
     again = Trainer(config, build_task(config, [grid[1]], tmp_path / "b"), tmp_path / "b")
     again.start_from(tmp_path / "final.safetensors")
@@ -141,9 +166,9 @@ def test_wrong_baselines_are_named(grid: tuple[Path, Path], tmp_path: Path) -> N
 
 
 def test_early_stopping_waits_for_the_stage_that_counts() -> None:
-    from jambatalk.training.early import Best
+    from jambatalk.training.trainer import EarlyStopper
 
-    best = Best(patience=2, after=300)
+    best = EarlyStopper(patience=2, after=300)
     assert not any(best.better(-1.0, step) for step in (100, 200))
     assert not best.stop
     assert best.better(-5.0, 300)  # the first that counts is the best so far, whatever came before
@@ -156,40 +181,55 @@ def test_a_share_of_the_sequences_is_disturbed() -> None:
     mel = torch.randn(400, 12, MelConfig().bands)
     for share in (0.0, 0.3, 1.0):
         torch.manual_seed(3)
-        changed = Disturb(SpectralAugment(), share, MelConfig())(mel)
+        changed = SpecAugment(SpectralAugment(), share, MelConfig())(mel)
         found = (changed != mel).flatten(1).any(1).float().mean()
         assert abs(float(found) - share) < 0.1
         torch.manual_seed(3)
-        assert torch.equal(changed, Disturb(SpectralAugment(), share, MelConfig())(mel))
+        assert torch.equal(changed, SpecAugment(SpectralAugment(), share, MelConfig())(mel))
     assert torch.isfinite(changed).all()
 
 
 def test_lips_are_read_without_a_recogniser(grid: tuple[Path, Path], tmp_path: Path) -> None:
-    decoder = {"width": 16, "mlp_hidden": 16, "expert_hidden": 16, "heads": 2, "kv_heads": 1, "pattern": "M T"}
+    decoder = {
+        "width": 16,
+        "mlp_hidden": 16,
+        "expert_hidden": 16,
+        "heads": 2,
+        "kv_heads": 1,
+        "pattern": "M T",
+    }
     values: dict[str, Any] = {
         "baseline": {},
         "model": {"outputs": 1404, "encoder": {"widths": [8, 12]}, "decoder": decoder},
         "vertices": {
             "lips": {"choose": "file", "file": "regions.json"},
-            "lip_reading": {"recogniser": "letters", "text": "corpus", "heads": 2, "layers": 1, "hidden": 16},
+            "lip_reading": {
+                "recogniser": "letters",
+                "text": "corpus",
+                "heads": 2,
+                "layers": 1,
+                "hidden": 16,
+            },
             "loss": {"latent": 0.0, "ctc": 1.0},
         },
     }
     config = settings(**values)
     task = build_task(config, [grid[1]], tmp_path)
     assert isinstance(task, VertexTask)
-    assert task.spelled[0] == Letters().spelled(task.train[0].text)
+    assert task.spelled[0] == CharTokenizer().spelled(task.train[0].text)
     total, terms = task.module(task.batch(0, slice(0, 2)), 0)
     assert float(terms["ctc"].detach()) > 0
     total.backward()
-    assert all(float(p.grad.abs().sum()) > 0 for p in task.network.head.parameters())  # the lips carry it to the network
+    assert all(
+        float(p.grad.abs().sum()) > 0 for p in task.network.head.parameters()
+    )  # the lips carry it to the network
     values["vertices"]["loss"] = {"latent": 1.0}
     with pytest.raises(InputError, match="hears nothing"):
         build_task(settings(**values), [grid[1]], tmp_path)
 
 
 def test_letters_spell() -> None:
-    letters = Letters()
+    letters = CharTokenizer()
     spelled = letters.spelled("It's  RED 2!")
     assert max(spelled) < letters.letters
     assert min(spelled) > letters.blank

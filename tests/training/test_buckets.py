@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jambatalk.errors import InputError
-from jambatalk.training.buckets import LengthBuckets
+from jambatalk.training.vertices import LengthBuckets
 
 LENGTHS = np.random.default_rng(0).integers(20, 400, 103)
 
@@ -46,7 +46,9 @@ def test_the_step_alone_decides() -> None:
 
 def test_batches_are_of_similar_length() -> None:
     def padding(pool: int) -> float:
-        lengths = LENGTHS[np.stack([LengthBuckets(LENGTHS, 8, 3, pool).batch(i) for i in range(13)])]
+        lengths = LENGTHS[
+            np.stack([LengthBuckets(LENGTHS, 8, 3, pool).batch(i) for i in range(13)])
+        ]
         return 1 - lengths.sum() / (lengths.max(1) * 8).sum()
 
     assert padding(16) < 0.1
@@ -55,7 +57,10 @@ def test_batches_are_of_similar_length() -> None:
 
 def test_rows_of_a_batch_are_in_order_of_chance() -> None:
     buckets = LengthBuckets(LENGTHS, 8, seed=3)
-    first, last = (np.mean([LENGTHS[buckets.batch(i)[half]].mean() for i in range(130)]) for half in (slice(4), slice(4, 8)))
+    first, last = (
+        np.mean([LENGTHS[buckets.batch(i)[half]].mean() for i in range(130)])
+        for half in (slice(4), slice(4, 8))
+    )
     assert abs(first - last) < 0.05 * LENGTHS.mean()
 
 

@@ -13,14 +13,20 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 import transformers
 
-from conftest import speechlike
-from jambatalk.data.clip import Timed
 from jambatalk.errors import InputError
-from jambatalk.training.feature_cache import FeatureCache, network_identity
-from jambatalk.training.lip_reading import Aim, LipReading, LipReadingConfig, ctc_per_letter
-from jambatalk.training.phone_reading import PhoneReading, PhoneReadingConfig, phone_inventory
-from jambatalk.training.recogniser import Recogniser, collapsed
-from jambatalk.training.teacher import WhisperTeacher
+from jambatalk.models.asr import FeatureCache, SpeechRecognizer, collapsed, network_identity
+from jambatalk.models.lip_reader import ctc_per_letter
+from jambatalk.text.phones import Timed
+from jambatalk.training.distillation import WhisperTeacher
+from jambatalk.training.lip_reading import (
+    Aim,
+    LipReading,
+    LipReadingConfig,
+    PhoneReading,
+    PhoneReadingConfig,
+    phone_inventory,
+)
+from small_network import speechlike
 from tiny_speech import LETTERS, WIDTH, save_wav2vec2_ctc, save_whisper
 
 TINY = LipReadingConfig(heads=2, layers=1, hidden=24)
@@ -38,11 +44,15 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @torch.no_grad()
 def test_the_recogniser_hears_what_transformers_hears(wav2vec2: Path) -> None:
-    recogniser, samples = Recogniser(str(wav2vec2)), speechlike(1.3)
+    recogniser, samples = SpeechRecognizer(str(wav2vec2)), speechlike(1.3)
     read = recogniser.read(samples, "cpu")
-    normal = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)(samples, sampling_rate=16000, return_tensors="pt")
+    normal = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)(
+        samples, sampling_rate=16000, return_tensors="pt"
+    )
     network = transformers.AutoModelForCTC.from_pretrained(wav2vec2).eval()
-    assert np.allclose(read.latent, network.wav2vec2(normal.input_values).last_hidden_state[0], atol=2e-3)
+    assert np.allclose(
+        read.latent, network.wav2vec2(normal.input_values).last_hidden_state[0], atol=2e-3
+    )
     assert read.letters.tolist() == network(normal.input_values).logits[0].argmax(-1).tolist()
     assert len(read.letters) == recogniser.frames(len(samples)) == 64
     half = read.between(0.5, 1.0)
@@ -50,14 +60,21 @@ def test_the_recogniser_hears_what_transformers_hears(wav2vec2: Path) -> None:
     assert half.letters.tolist() == read.letters[25:50].tolist()
     # Greedy decoding as the tokenizer of transformers has it.
     tokenizer = transformers.Wav2Vec2CTCTokenizer(
-        str(wav2vec2 / "vocab.json"), pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+        str(wav2vec2 / "vocab.json"),
+        pad_token="<pad>",
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
     )
     text = collapsed(read.letters, recogniser.blank)
     assert len(set(text)) > 1
-    spoken = [letter for letter in text if letter > 2]  # the tokenizer drops marks of beginning and end
+    spoken = [
+        letter for letter in text if letter > 2
+    ]  # the tokenizer drops marks of beginning and end
     assert tokenizer.decode(read.letters, skip_special_tokens=False).replace(" ", "|") in (
-        "".join(LETTERS[letter] for letter in text), "".join(LETTERS[letter] for letter in spoken),
-    )  # fmt: skip
+        "".join(LETTERS[letter] for letter in text),
+        "".join(LETTERS[letter] for letter in spoken),
+    )
 
 
 def test_repetitions_count_once_and_blanks_part_them() -> None:
@@ -67,30 +84,37 @@ def test_repetitions_count_once_and_blanks_part_them() -> None:
 
 
 def test_a_text_is_spelled_in_the_recognisers_letters(wav2vec2: Path, tmp_path: Path) -> None:
-    recogniser = Recogniser(str(wav2vec2))
+    recogniser = SpeechRecognizer(str(wav2vec2))
     assert [LETTERS[letter] for letter in recogniser.spelled(" Bad  cab, é")] == [*"bad|cab|"]
     network = transformers.Wav2Vec2Model(transformers.AutoConfig.from_pretrained(wav2vec2))
     network.save_pretrained(tmp_path / "deaf")
-    with pytest.raises(InputError, match=r"lacks lm_head\.bias: expected a network trained to read letters"):
-        Recogniser(str(tmp_path / "deaf"))
+    with pytest.raises(
+        InputError, match=r"lacks lm_head\.bias: expected a network trained to read letters"
+    ):
+        SpeechRecognizer(str(tmp_path / "deaf"))
     with pytest.raises(InputError, match="no speech encoder at"):
-        Recogniser(str(tmp_path / "nowhere"))
+        SpeechRecognizer(str(tmp_path / "nowhere"))
     transformers.AutoModelForCTC.from_pretrained(wav2vec2).save_pretrained(tmp_path / "mute")
     with pytest.raises(InputError, match=r"no vocab\.json"):
-        Recogniser(str(tmp_path / "mute")).spelled("bad")
+        SpeechRecognizer(str(tmp_path / "mute")).spelled("bad")
 
 
 def test_what_is_read_is_kept_by_sound_and_network(wav2vec2: Path, tmp_path: Path) -> None:
-    first = Recogniser(str(wav2vec2), tmp_path)
+    first = SpeechRecognizer(str(wav2vec2), tmp_path)
     reading = first.read(speechlike(0.5), "cpu")
     (path,) = tmp_path.rglob("*.npz")
-    again = Recogniser(str(wav2vec2), tmp_path)
+    again = SpeechRecognizer(str(wav2vec2), tmp_path)
     again.network.lm_head = None  # whoever computed anew would fail
     assert np.array_equal(again.read(speechlike(0.5), "cpu").latent, reading.latent)
     path.write_bytes(path.read_bytes()[:100])
-    assert np.array_equal(Recogniser(str(wav2vec2), tmp_path).read(speechlike(0.5), "cpu").latent, reading.latent)
+    assert np.array_equal(
+        SpeechRecognizer(str(wav2vec2), tmp_path).read(speechlike(0.5), "cpu").latent,
+        reading.latent,
+    )
     other = save_wav2vec2_ctc(tmp_path / "other", seed=5)
-    assert not np.array_equal(Recogniser(str(other), tmp_path).read(speechlike(0.5), "cpu").latent, reading.latent)
+    assert not np.array_equal(
+        SpeechRecognizer(str(other), tmp_path).read(speechlike(0.5), "cpu").latent, reading.latent
+    )
     assert len(list(tmp_path.rglob("*.npz"))) == 2
 
 
@@ -105,7 +129,9 @@ def test_cached_features_are_made_once() -> None:
     for samples in (np.ones(3, np.float32), np.ones(4, np.float32), np.ones(3, np.float32)):
         assert cache.get(samples, make)["sum"].tolist() == [len(samples)]
     assert made == [3, 4]
-    assert network_identity(torch.nn.Linear(2, 2), "a") != network_identity(torch.nn.Linear(2, 2), "a")
+    assert network_identity(torch.nn.Linear(2, 2), "a") != network_identity(
+        torch.nn.Linear(2, 2), "a"
+    )
 
 
 def test_the_papers_terms_are_mean_squared_error_and_ctc() -> None:
@@ -115,7 +141,9 @@ def test_the_papers_terms_are_mean_squared_error_and_ctc() -> None:
     terms = reading(lips, 30.0, [30], [Aim(50, latent, text)])
     ours, logits = reading.reader(lips, 30.0, 50)
     assert terms["latent"].item() == pytest.approx(F.mse_loss(ours[0], latent).item(), rel=1e-6)
-    expected = F.ctc_loss(logits.log_softmax(-1).transpose(0, 1), text[None], torch.tensor([50]), torch.tensor([4]))
+    expected = F.ctc_loss(
+        logits.log_softmax(-1).transpose(0, 1), text[None], torch.tensor([50]), torch.tensor([4])
+    )
     assert terms["ctc"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert set(reading(lips, 30.0, [30], [Aim(50, latent)])) == {"latent"}
     assert set(reading(lips, 30.0, [30], [Aim(50, None, text)])) == {"ctc"}
@@ -124,7 +152,9 @@ def test_the_papers_terms_are_mean_squared_error_and_ctc() -> None:
 
 def test_ctc_of_nothing_said_and_of_too_much_is_finite() -> None:
     logits = torch.zeros(2, 4, 3, requires_grad=True)
-    loss = ctc_per_letter(logits, [4, 3], [torch.tensor([], dtype=torch.long), torch.tensor([1, 1, 2, 1])], 0)
+    loss = ctc_per_letter(
+        logits, [4, 3], [torch.tensor([], dtype=torch.long), torch.tensor([1, 1, 2, 1])], 0
+    )
     # Four blanks of one in three each; the other text needs five frames and has three.
     assert loss.item() == pytest.approx(4 * np.log(3) / 2, rel=1e-5)
     loss.backward()
@@ -149,7 +179,13 @@ def test_padding_does_not_reach_the_lip_reader() -> None:
 
 
 PHONES = ("b", "m", "ɑ")
-SAID = (Timed("sil", 0.0, 0.1), Timed("m", 0.1, 0.3), Timed("ɑ", 0.3, 0.6), Timed("b", 0.6, 0.7), Timed("ɑ", 0.7, 1.0))
+SAID = (
+    Timed("sil", 0.0, 0.1),
+    Timed("m", 0.1, 0.3),
+    Timed("ɑ", 0.3, 0.6),
+    Timed("b", 0.6, 0.7),
+    Timed("ɑ", 0.7, 1.0),
+)
 
 
 def phone_reader(**changes: object) -> PhoneReading:
@@ -175,13 +211,21 @@ def test_padding_changes_nothing_for_the_phone_reader() -> None:
     phones, counts = torch.tensor([[2, 3, 1], [1, 0, 0]]), torch.tensor([3, 1])
     both = reader(lips, 25.0, phones, counts, teacher, torch.tensor([25, 15]))
     alone = [
-        reader(lips[i : i + 1, :n], 25.0, phones[i : i + 1], counts[i : i + 1], teacher[i : i + 1, : 2 * n])
+        reader(
+            lips[i : i + 1, :n],
+            25.0,
+            phones[i : i + 1],
+            counts[i : i + 1],
+            teacher[i : i + 1, : 2 * n],
+        )
         for i, n in ((0, 25), (1, 15))
     ]
     assert set(both) == {"ctc", "latent"}
     for name, value in both.items():
         assert value.item() == pytest.approx((alone[0][name] + alone[1][name]).item() / 2, rel=1e-5)
-    wanted = torch.autograd.grad((alone[0]["ctc"] + alone[1]["ctc"]) / 2, lips, retain_graph=True)[0]
+    wanted = torch.autograd.grad((alone[0]["ctc"] + alone[1]["ctc"]) / 2, lips, retain_graph=True)[
+        0
+    ]
     found = torch.autograd.grad(both["ctc"], lips, retain_graph=True)[0]
     assert torch.allclose(found, wanted, rtol=1e-4, atol=1e-6 * float(wanted.abs().max()))
     assert (found[1, 15:] == 0).all()
@@ -193,7 +237,9 @@ def test_unknown_phones_are_left_out_and_terms_are_optional() -> None:
     reader = phone_reader().eval()
     lips, phones = 0.01 * torch.randn(2, 25, 6), torch.tensor([[2, 3], [1, 1]])
     known = reader(lips[:1], 25.0, phones[:1], torch.tensor([2]))["ctc"].item()
-    assert reader(lips, 25.0, phones, torch.tensor([2, -1]))["ctc"].item() == pytest.approx(known, rel=1e-6)
+    assert reader(lips, 25.0, phones, torch.tensor([2, -1]))["ctc"].item() == pytest.approx(
+        known, rel=1e-6
+    )
     assert reader(lips, 25.0, phones, torch.tensor([-1, -1]))["ctc"].item() == 0.0
     assert reader(lips, 25.0, None, None) == {}
     with pytest.raises(ValueError, match="teacher_width is 0"):
@@ -211,7 +257,9 @@ def test_the_phone_reader_learns_to_read_and_teaches_lips_to_be_read() -> None:
     rest = torch.full((2, 3), 0.05)
 
     def sequence(said: list[int]) -> torch.Tensor:
-        frames = np.concatenate([np.repeat(shapes[[i]], 6, axis=0) + rng.normal(0, 2e-4, (6, 6)) for i in said])
+        frames = np.concatenate(
+            [np.repeat(shapes[[i]], 6, axis=0) + rng.normal(0, 2e-4, (6, 6)) for i in said]
+        )
         return torch.from_numpy(frames).float() + rest.reshape(-1)
 
     reader = phone_reader(width=32, layers=3, dropout=0.0)
@@ -219,7 +267,12 @@ def test_the_phone_reader_learns_to_read_and_teaches_lips_to_be_read() -> None:
     optimizer = torch.optim.Adam(reader.parameters(), 1e-2)
     for _ in range(120):
         said = [[int(i) for i in rng.permutation(3)] for _ in range(8)]
-        loss = reader(torch.stack([sequence(s) for s in said]), 25.0, torch.tensor(said) + 1, torch.full((8,), 3))["ctc"]
+        loss = reader(
+            torch.stack([sequence(s) for s in said]),
+            25.0,
+            torch.tensor(said) + 1,
+            torch.full((8,), 3),
+        )["ctc"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -247,8 +300,12 @@ def test_the_teacher_hears_what_transformers_whisper_hears(whisper: Path, tmp_pa
     states = network.encoder(mel, output_hidden_states=True).hidden_states
     assert np.allclose(found, states[1][0, :75], atol=5e-3)
     (path,) = (tmp_path / "cache").rglob("*.npz")
-    assert np.array_equal(WhisperTeacher(str(whisper), 1, tmp_path / "cache").features(samples), found)
-    assert not np.array_equal(WhisperTeacher(str(whisper), 2, tmp_path / "cache").features(samples), found)
+    assert np.array_equal(
+        WhisperTeacher(str(whisper), 1, tmp_path / "cache").features(samples), found
+    )
+    assert not np.array_equal(
+        WhisperTeacher(str(whisper), 2, tmp_path / "cache").features(samples), found
+    )
     assert len(list((tmp_path / "cache").rglob("*.npz"))) == 2
     assert path.stat().st_size < 2 * found.nbytes + 1000
 

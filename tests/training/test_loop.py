@@ -15,21 +15,26 @@ import numpy as np
 import pytest
 import torch
 
-from jambatalk.checkpoint import load_weights
 from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.models.checkpoint import load_weights
 from jambatalk.training.config import EarlyStopping, LossConfig, ShapesConfig, TrainConfig
-from jambatalk.training.early import Best
-from jambatalk.training.optimiser import rate
+from jambatalk.training.trainer import EarlyStopper, rate
 from tiny_training import NO_DROPOUT, losses, tiny_clips, tiny_config, tiny_trainer
 
-PROGRAM = Path(__file__).parents[1] / "tiny_training.py"
-ALONE = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "RANK", "LOCAL_RANK")}
+PROGRAM = Path(__file__).parents[1] / "helpers" / "tiny_training.py"
+ALONE = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+}
 ENVIRONMENT = {**ALONE, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 
 
 def _train(run: Path, **changes: object) -> Path:
     """A whole training in this process; the same data as the program's."""
-    trainer = tiny_trainer(tiny_config(**changes), tiny_clips(4, "train"), tiny_clips(1, "val"), run)
+    trainer = tiny_trainer(
+        tiny_config(**changes), tiny_clips(4, "train"), tiny_clips(1, "val"), run
+    )
     trainer.resume()
     trainer.run()
     return run
@@ -47,9 +52,30 @@ def _furthest(one: Path, other: Path) -> float:
 
 def test_two_processes_equal_one_with_the_same_global_batch(tmp_path: Path) -> None:
     """The gradients differ by rounding alone, the router's balance included; twelve Adam steps keep it below 2e-5."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(PROGRAM), str(tmp_path / "two")]
-    subprocess.run([*command, json.dumps({"dropout": False})], env=ENVIRONMENT, check=True, capture_output=True, timeout=120)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--master-port",
+        "0",
+    ]
+    command += [
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        "localhost:0",
+        str(PROGRAM),
+        str(tmp_path / "two"),
+    ]
+    subprocess.run(
+        [*command, json.dumps({"dropout": False})],
+        env=ENVIRONMENT,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
     one = _train(tmp_path / "one", model=NO_DROPOUT)
     assert _furthest(one, tmp_path / "two") < 2e-5
     alone, shared = losses(one), losses(tmp_path / "two")
@@ -63,14 +89,18 @@ def test_accumulated_parts_equal_one_batch(tmp_path: Path) -> None:
     whole = _train(tmp_path / "whole", model=NO_DROPOUT, shapes=shapes)
     parts = _train(tmp_path / "parts", model=NO_DROPOUT, shapes=shapes, accumulate=4)
     assert _furthest(whole, parts) < 2e-5
-    assert _furthest(whole, _train(tmp_path / "half", model=NO_DROPOUT, shapes=shapes, batch=2)) > 1e-3
+    assert (
+        _furthest(whole, _train(tmp_path / "half", model=NO_DROPOUT, shapes=shapes, batch=2)) > 1e-3
+    )
 
 
 def test_a_killed_run_resumes_to_the_bit(tmp_path: Path) -> None:
     """kill -9 after step 7, between the checkpoints of steps 4 and 8 and after the validation of step 6."""
     command = [sys.executable, str(PROGRAM), str(tmp_path / "killed")]
     log = tmp_path / "killed" / "log.jsonl"
-    process = subprocess.Popen([*command, json.dumps({"wait": 7})], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, json.dumps({"wait": 7})], env=ENVIRONMENT, stderr=subprocess.DEVNULL
+    )
     while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= 7):
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
@@ -83,7 +113,10 @@ def test_a_killed_run_resumes_to_the_bit(tmp_path: Path) -> None:
     assert losses(tmp_path / "killed") == losses(whole)
     a, b = _weights(tmp_path / "killed"), _weights(whole)
     assert all(torch.equal(a[key], b[key]) for key in a)
-    best = [load_weights(run / "best.safetensors")[0].state_dict() for run in (tmp_path / "killed", whole)]
+    best = [
+        load_weights(run / "best.safetensors")[0].state_dict()
+        for run in (tmp_path / "killed", whole)
+    ]
     assert all(torch.equal(best[0][key], best[1][key]) for key in best[0])
     assert not (tmp_path / "killed" / ".last.half.pt").exists()
 
@@ -118,10 +151,18 @@ def test_bfloat16_products_keep_weights_and_loss_in_float32(tmp_path: Path) -> N
 
 
 def test_training_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
-    settings = {"learning_rate": 1e-12, "validate_every": 1, "early_stopping": EarlyStopping(patience=2), "keep": 2}
+    settings = {
+        "learning_rate": 1e-12,
+        "validate_every": 1,
+        "early_stopping": EarlyStopping(patience=2),
+        "keep": 2,
+    }
     run = _train(tmp_path, **settings)
     assert list(losses(run)) == [1, 2, 3]  # the first is the best so far, two more are not better
-    assert sorted(path.name for path in run.glob("step-*")) == ["step-2.safetensors", "step-3.safetensors"]
+    assert sorted(path.name for path in run.glob("step-*")) == [
+        "step-2.safetensors",
+        "step-3.safetensors",
+    ]
     before = _weights(run)
     _train(tmp_path, **settings)  # resumed, it stays stopped
     assert list(losses(run)) == [1, 2, 3]
@@ -129,7 +170,7 @@ def test_training_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
 
 
 def test_the_best_counts_validations_since() -> None:
-    best = Best(patience=2)
+    best = EarlyStopper(patience=2)
     assert [best.better(score) for score in (-3.0, -1.0, -1.0)] == [True, True, False]
     assert not best.stop
     assert not best.better(-2.0)
@@ -156,7 +197,9 @@ def test_other_data_and_other_settings_are_refused_by_name(tmp_path: Path) -> No
 
 
 def test_a_loss_that_is_not_finite_is_one_sentence_and_keeps_the_checkpoint(tmp_path: Path) -> None:
-    run = tiny_trainer(tiny_config(save_every=1), tiny_clips(2, "train"), tiny_clips(1, "val"), tmp_path)
+    run = tiny_trainer(
+        tiny_config(save_every=1), tiny_clips(2, "train"), tiny_clips(1, "val"), tmp_path
+    )
 
     def spoil(step: int, terms: dict[str, float]) -> None:
         if step == 3:
@@ -177,7 +220,12 @@ def test_tensorboard_holds_figures_pictures_and_sound(tmp_path: Path) -> None:
     tags = events.Tags()
     curve = [(point.step, point.value) for point in events.Scalars("training/loss")]
     assert curve == [(step, pytest.approx(value, rel=1e-5)) for step, value in losses(run).items()]
-    assert {"training/gap", "training/learning_rate", "training/grad_norm", "validation/score"} <= set(tags["scalars"])
+    assert {
+        "training/gap",
+        "training/learning_rate",
+        "training/grad_norm",
+        "validation/score",
+    } <= set(tags["scalars"])
     assert [point.step for point in events.Scalars("validation/opening")] == [6, 12]
     for tag in ("clip 1/faces", "clip 1/opening"):
         pictures = events.Images(tag)
@@ -198,10 +246,17 @@ def test_the_learning_rate_follows_its_schedule() -> None:
 
 
 def test_plain_adam_is_another_optimiser(tmp_path: Path) -> None:
-    assert _furthest(_train(tmp_path / "a", steps=3), _train(tmp_path / "b", steps=3, optimizer="adam")) > 1e-5
+    assert (
+        _furthest(
+            _train(tmp_path / "a", steps=3), _train(tmp_path / "b", steps=3, optimizer="adam")
+        )
+        > 1e-5
+    )
 
 
-def test_what_cannot_run_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_run_is_said_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train, val = tiny_clips(1, "train"), tiny_clips(1, "val")
     with pytest.raises(InputError, match="precision is 16, which needs a GPU"):
         tiny_trainer(tiny_config(precision="16"), train, val, tmp_path)

@@ -14,14 +14,14 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from conftest import SMALL
-from jambatalk.checkpoint import load_weights
 from jambatalk.cli.main import app
 from jambatalk.errors import InputError
 from jambatalk.face.head import default_head
-from jambatalk.nn.model import SpeechToMotion
+from jambatalk.models.checkpoint import load_weights
+from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.training.config import LossConfig, ShapesConfig, TrainConfig, load_train_config
-from jambatalk.training.smoke import check_memory, smoke_config
+from jambatalk.training.smoke_test import check_memory, smoke_config
+from small_network import SMALL
 from tiny_grid import write_grid
 
 SETTINGS = """
@@ -44,7 +44,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with settings and two corpora."""
     folder = tmp_path_factory.mktemp("train")
     (folder / "tiny.yaml").write_text(SETTINGS)
-    write_grid(folder / "one", default_head(), (("a1", "s1", "train"), ("a2", "s1", "train"), ("b1", "s1", "val")))
+    write_grid(
+        folder / "one",
+        default_head(),
+        (("a1", "s1", "train"), ("a2", "s1", "train"), ("b1", "s1", "val")),
+    )
     write_grid(folder / "two", default_head(), (("c1", "s2", "train"), ("d1", "s2", "val")))
     return folder
 
@@ -60,11 +64,23 @@ def _train(place: Path, *arguments: object) -> tuple[int, str]:
 
 def test_two_corpora_train_and_the_same_command_resumes(place: Path, tmp_path: Path) -> None:
     both = ("--data", place / "one", "--data", place / "two", "--run", tmp_path / "run")
-    status, said = _train(place, *both, "-o", tmp_path / "mine.safetensors", "--set", "shapes.loss.gap=0.75", "--set", "seed=3")
+    status, said = _train(
+        place,
+        *both,
+        "-o",
+        tmp_path / "mine.safetensors",
+        "--set",
+        "shapes.loss.gap=0.75",
+        "--set",
+        "seed=3",
+    )
     assert status == 0, said
     notes = load_weights(tmp_path / "mine.safetensors")[2]
     assert (notes["train"]["seed"], notes["train"]["shapes"]["loss"]["gap"]) == (3, 0.75)
-    assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["data_hash"] == notes["data_hash"]
+    assert (
+        torch.load(tmp_path / "run" / "last.pt", weights_only=True)["data_hash"]
+        == notes["data_hash"]
+    )
     status, said = _train(place, *both, "--set", "shapes.loss.gap=0.75", "--set", "seed=3")
     assert status == 0
     assert "at step 4" in said
@@ -77,11 +93,20 @@ def test_smoke_runs_everything(place: Path, tmp_path: Path) -> None:
     begin = tmp_path / "first"
     assert _train(place, "--data", place / "two", "--run", begin, "--steps", "1")[0] == 0
     status, said = _train(
-        place, "--data", place / "one", "--run", tmp_path / "small", "--smoke", "--init", begin / "final.safetensors"
+        place,
+        "--data",
+        place / "one",
+        "--run",
+        tmp_path / "small",
+        "--smoke",
+        "--init",
+        begin / "final.safetensors",
     )
     assert status == 0, said
     assert "resumed at step 4; step 5 once more gives the same loss" in said
-    rows = [json.loads(line) for line in (tmp_path / "small" / "log.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "small" / "log.jsonl").read_text().splitlines()
+    ]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert "val_opening" in rows[2]
     assert load_weights(tmp_path / "small" / "final.safetensors")[2]["steps"] == 6
@@ -95,7 +120,9 @@ def test_smoke_runs_everything(place: Path, tmp_path: Path) -> None:
 
 
 def test_smoke_cuts_the_data_and_leaves_the_network() -> None:
-    config = TrainConfig(batch=32, accumulate=4, shapes=ShapesConfig(sequence=150, loss=LossConfig(gap=0.7)))
+    config = TrainConfig(
+        batch=32, accumulate=4, shapes=ShapesConfig(sequence=150, loss=LossConfig(gap=0.7))
+    )
     small = smoke_config(config, processes=2)
     assert small.model == config.model
     assert small.shapes.loss == config.shapes.loss
@@ -108,7 +135,9 @@ def test_a_network_too_large_for_the_machine_is_refused() -> None:
     network = SpeechToMotion(SMALL)
     check_memory(network, None)
     check_memory(network, 10**9)
-    with pytest.raises(InputError, match=r"parameters, which need 0\.00\d+ GB to train, but 0\.001 GB are free"):
+    with pytest.raises(
+        InputError, match=r"parameters, which need 0\.00\d+ GB to train, but 0\.001 GB are free"
+    ):
         check_memory(network, 10**6)
 
 
@@ -141,12 +170,16 @@ def test_names_that_are_digits_need_no_quotes(tmp_path: Path) -> None:
 def test_single_settings_reach_into_the_preset(tmp_path: Path) -> None:
     path = tmp_path / "some.yaml"
     path.write_text("model: {extends: base}\n")
-    config = load_train_config(path, ["model.decoder.width=96", "learning_rate=1e-5", "early_stopping.patience=3"])
+    config = load_train_config(
+        path, ["model.decoder.width=96", "learning_rate=1e-5", "early_stopping.patience=3"]
+    )
     assert (config.model.decoder.width, config.model.decoder.window) == (96, 64)
     assert (config.learning_rate, config.early_stopping.patience) == (1e-5, 3)
 
 
-def test_a_missing_package_is_named_by_the_command(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_by_the_command(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     status, said = _train(place, "--data", place / "one", "--run", tmp_path)
     assert status == 2
@@ -156,9 +189,15 @@ def test_a_missing_package_is_named_by_the_command(place: Path, tmp_path: Path, 
 def test_the_page_on_training_names_every_setting_and_its_default() -> None:
     page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
     table = {}
-    for names, defaults in re.findall(r"^\| (`[^|]*`) \|([^|]*)\|", page.split("\n## Settings")[1].split("\n## ")[0], re.M):
+    for names, defaults in re.findall(
+        r"^\| (`[^|]*`) \|([^|]*)\|", page.split("\n## Settings")[1].split("\n## ")[0], re.M
+    ):
         found = re.findall(r"`(\w+)`", names)
-        shown = yaml.safe_load(f"[{defaults}]") if len(found) > 1 else [yaml.safe_load(defaults.strip(" `"))]
+        shown = (
+            yaml.safe_load(f"[{defaults}]")
+            if len(found) > 1
+            else [yaml.safe_load(defaults.strip(" `"))]
+        )
         table |= dict(zip(found, shown, strict=True))
     config = TrainConfig()
     assert table.keys() == {field.name for field in fields(config)}

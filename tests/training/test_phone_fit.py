@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from jambatalk.data.clip import Clip, Timed
-from jambatalk.data.phone_motion import load_phone_motion, save_phone_motion
-from jambatalk.data.phones import features_of
+from jambatalk.datasets.clip import Clip
 from jambatalk.errors import InputError
-from jambatalk.evaluation.phone_motion import score_phone_motion, shut
+from jambatalk.evaluation.protocols.default_weights import score_phone_motion, shut
 from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
-from jambatalk.training.phone_fit import PhoneFitConfig, fit_phone_motion
+from jambatalk.text.phone_motion import load_phone_motion, save_phone_motion
+from jambatalk.text.phones import Timed, features_of
+from jambatalk.training.phone_motion import PhoneFitConfig, fit_phone_motion
 
 FPS = 25.0
 HEARD = ("p", "b", "ɑ", "i", "s", "u", "ɛ", "n")
@@ -24,7 +24,10 @@ HEARD = ("p", "b", "ɑ", "i", "s", "u", "ɛ", "n")
 def _clip(seed: int, phones: tuple[str, ...]) -> Clip:
     """Phones of 0.2 s; the jaw opens with how open the phone is, after a smooth way."""
     rng = np.random.default_rng(seed)
-    spoken = [Timed("sil", 0.0, 0.2), *(Timed(str(rng.choice(phones)), 0.2 * i, 0.2 * (i + 1)) for i in range(1, 9))]
+    spoken = [
+        Timed("sil", 0.0, 0.2),
+        *(Timed(str(rng.choice(phones)), 0.2 * i, 0.2 * (i + 1)) for i in range(1, 9)),
+    ]
     spoken.append(Timed("sil", 1.8, 2.0))
     face = default_head()
     times = np.arange(50) / FPS
@@ -32,14 +35,23 @@ def _clip(seed: int, phones: tuple[str, ...]) -> Clip:
     centres = np.array([(a + b) / 2 for _, a, b in spoken])
     weights = np.zeros((50, len(face.names)), np.float32)
     weights[:, face.names.index("jawOpen")] = 0.3 * np.interp(times, centres, openness)
-    return Clip(f"c{seed}", "s", "train", np.zeros(32000, np.float32), Motion(FPS, weights=weights, names=face.names),
-                phones=tuple(spoken), corpus="made")  # fmt: skip
+    return Clip(
+        f"c{seed}",
+        "s",
+        "train",
+        np.zeros(32000, np.float32),
+        Motion(FPS, weights=weights, names=face.names),
+        phones=tuple(spoken),
+        corpus="made",
+    )
 
 
 @pytest.fixture(scope="module")
 def fitted():
     clips = [_clip(seed, HEARD) for seed in range(40)]
-    return fit_phone_motion(clips, default_head(), PhoneFitConfig(steps=80, batch=8, width=24, pace=0.0))
+    return fit_phone_motion(
+        clips, default_head(), PhoneFitConfig(steps=80, batch=8, width=24, pace=0.0)
+    )
 
 
 def test_it_learns_the_rule_and_carries_it_over_to_phones_it_never_heard(fitted) -> None:
@@ -50,11 +62,20 @@ def test_it_learns_the_rule_and_carries_it_over_to_phones_it_never_heard(fitted)
     assert score["bilabials closed"] == 1.0
     # /æ/ is open and /ɡ/ is not; neither was heard.
     jaw = face.names.index("jawOpen")
-    opened = fitted.weights([Timed("ɡ", 0.0, 0.4), Timed("æ", 0.4, 0.8), Timed("m", 0.8, 1.0)], 25, FPS)
+    opened = fitted.weights(
+        [Timed("ɡ", 0.0, 0.4), Timed("æ", 0.4, 0.8), Timed("m", 0.8, 1.0)], 25, FPS
+    )
     assert opened[15, jaw] > opened[5, jaw] + 0.05
     assert face.lip_gap(opened)[22] < 0.001
     # In a pause the mouth is as it was in those of the clips: shut.
-    assert face.lip_gap(fitted.weights([Timed("ɑ", 0.0, 0.2), Timed("sil", 0.2, 1.0), Timed("ɑ", 1.0, 1.2)], 30, FPS))[15] < 5e-4
+    assert (
+        face.lip_gap(
+            fitted.weights(
+                [Timed("ɑ", 0.0, 0.2), Timed("sil", 0.2, 1.0), Timed("ɑ", 1.0, 1.2)], 30, FPS
+            )
+        )[15]
+        < 5e-4
+    )
 
 
 def test_any_frame_rate_and_length(fitted) -> None:
@@ -72,7 +93,9 @@ def test_a_file_holds_the_model(fitted, tmp_path: Path) -> None:
     save_phone_motion(tmp_path / "p.safetensors", fitted)
     loaded = load_phone_motion(tmp_path / "p.safetensors")
     phones = _clip(5, HEARD).phones
-    np.testing.assert_allclose(loaded.weights(phones, 50, FPS), fitted.weights(phones, 50, FPS), atol=5e-3)
+    np.testing.assert_allclose(
+        loaded.weights(phones, 50, FPS), fitted.weights(phones, 50, FPS), atol=5e-3
+    )
     assert loaded.names == fitted.names
     with pytest.raises(InputError, match="no phone model at"):
         load_phone_motion(tmp_path / "none.safetensors")
@@ -87,7 +110,9 @@ def test_a_file_holds_the_model(fitted, tmp_path: Path) -> None:
 def test_fitting_is_reproducible() -> None:
     clips = [_clip(seed, HEARD) for seed in range(4)]
     one, other = (
-        fit_phone_motion(clips, default_head(), PhoneFitConfig(steps=3, batch=2, width=8)).weights(clips[0].phones, 50, FPS)
+        fit_phone_motion(clips, default_head(), PhoneFitConfig(steps=3, batch=2, width=8)).weights(
+            clips[0].phones, 50, FPS
+        )
         for _ in range(2)
     )
     np.testing.assert_array_equal(one, other)

@@ -10,17 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from jambatalk.checkpoint import save_weights
-from jambatalk.data.clip import Clip, Timed
-from jambatalk.data.phones import PHONES
+from jambatalk.datasets.clip import Clip
 from jambatalk.errors import InputError
-from jambatalk.nn.model import SpeechToMotion
-from jambatalk.training.config import LossConfig, ShapesConfig
-from jambatalk.training.lip_terms import SPOKEN, spoken_runs
-from jambatalk.training.shapes import ShapesTask
-from jambatalk.training.shapes_config import CorpusConfig
-from jambatalk.training.start import start_network
-from jambatalk.training.teaching import reduced
+from jambatalk.models.checkpoint import save_weights
+from jambatalk.models.speech_to_motion import SpeechToMotion
+from jambatalk.text.phones import PHONES, Timed
+from jambatalk.training.blendshapes import BlendshapeTask
+from jambatalk.training.config import CorpusConfig, LossConfig, ShapesConfig
+from jambatalk.training.distillation import reduced
+from jambatalk.training.losses import SPOKEN, spoken_runs
+from jambatalk.training.trainer import start_network
 from tiny_training import MODEL, NAMES, losses, tiny_clips, tiny_config, tiny_face, tiny_trainer
 
 STYLED = replace(MODEL, styles=["calm", "lively"])
@@ -28,7 +27,12 @@ STYLED = replace(MODEL, styles=["calm", "lively"])
 
 def _spoken(clips: list[Clip], corpus: str = "") -> list[Clip]:
     """The same two phones in every clip."""
-    phones = (Timed("sil", 0.0, 0.4), Timed("ɑ", 0.4, 1.0), Timed("p", 1.0, 1.2), Timed("i", 1.2, 2.0))
+    phones = (
+        Timed("sil", 0.0, 0.4),
+        Timed("ɑ", 0.4, 1.0),
+        Timed("p", 1.0, 1.2),
+        Timed("i", 1.2, 2.0),
+    )
     return [replace(clip, phones=phones, corpus=corpus) for clip in clips]
 
 
@@ -40,7 +44,9 @@ def _teacher(clip: Clip) -> np.ndarray:
 
 def test_spoken_runs_collapse_frames_and_leave_out_pauses_and_the_unknown() -> None:
     p, a, sil = (PHONES.index(phone) for phone in ("p", "ɑ", "sil"))
-    targets, lengths = spoken_runs(torch.tensor([[sil, p, p, a, a, sil], [p, -1, a, a, a, a], [sil] * 6]))
+    targets, lengths = spoken_runs(
+        torch.tensor([[sil, p, p, a, a, sil], [p, -1, a, a, a, a], [sil] * 6])
+    )
     assert lengths.tolist() == [2, -1, 0]
     assert targets[0].tolist() == [SPOKEN.index("p") + 1, SPOKEN.index("ɑ") + 1]
 
@@ -48,14 +54,22 @@ def test_spoken_runs_collapse_frames_and_leave_out_pauses_and_the_unknown() -> N
 def test_every_reading_term_is_logged_falls_and_resumes_to_the_bit(tmp_path: Path) -> None:
     loss = LossConfig(phones=1.0, teacher=1.0, ctc=0.5, latent=0.5)
     config = tiny_config(
-        shapes=ShapesConfig(sequence=50, variants=1, loss=loss), steps=40, validate_every=40, save_every=20, schedule="constant"
+        shapes=ShapesConfig(sequence=50, variants=1, loss=loss),
+        steps=40,
+        validate_every=40,
+        save_every=20,
+        schedule="constant",
     )
     train, val = _spoken(tiny_clips(4, "train")), _spoken(tiny_clips(1, "val"))
 
     def trainer(run: Path, steps: int = 40):
-        from jambatalk.training.loop import Trainer
+        from jambatalk.training.trainer import Trainer
 
-        return Trainer(replace(config, steps=steps), ShapesTask(config, tiny_face(), train, val, teacher=_teacher), run)
+        return Trainer(
+            replace(config, steps=steps),
+            BlendshapeTask(config, tiny_face(), train, val, teacher=_teacher),
+            run,
+        )
 
     trainer(tmp_path / "a").run()
     rows = [json.loads(line) for line in (tmp_path / "a" / "log.jsonl").read_text().splitlines()]
@@ -75,7 +89,9 @@ def test_every_reading_term_is_logged_falls_and_resumes_to_the_bit(tmp_path: Pat
 
 
 def test_terms_without_weight_are_not_computed(tmp_path: Path) -> None:
-    tiny_trainer(tiny_config(steps=2), _spoken(tiny_clips(2, "train")), tiny_clips(1, "val"), tmp_path).run()
+    tiny_trainer(
+        tiny_config(steps=2), _spoken(tiny_clips(2, "train")), tiny_clips(1, "val"), tmp_path
+    ).run()
     row = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
     assert not {"phones", "teacher", "ctc", "latent"} & set(row)
 
@@ -83,12 +99,14 @@ def test_terms_without_weight_are_not_computed(tmp_path: Path) -> None:
 def test_a_term_that_needs_a_teacher_says_so() -> None:
     config = tiny_config(shapes=ShapesConfig(sequence=50, variants=1, loss=LossConfig(latent=1.0)))
     with pytest.raises(InputError, match="asks for a teacher"):
-        ShapesTask(config, tiny_face(), tiny_clips(2, "train"), tiny_clips(1, "val"))
+        BlendshapeTask(config, tiny_face(), tiny_clips(2, "train"), tiny_clips(1, "val"))
 
 
 def test_the_lip_reader_asks_the_network_for_readable_lips() -> None:
     config = tiny_config(shapes=ShapesConfig(sequence=50, variants=1, loss=LossConfig(ctc=1.0)))
-    task = ShapesTask(config, tiny_face(), _spoken(tiny_clips(2, "train")), tiny_clips(1, "val"))
+    task = BlendshapeTask(
+        config, tiny_face(), _spoken(tiny_clips(2, "train")), tiny_clips(1, "val")
+    )
     torch.nn.init.normal_(task.network.head.weight, std=0.1)
     _, terms = task.module(task.batch(0, slice(0, 2)), 0)
     terms["ctc"].backward()
@@ -98,17 +116,20 @@ def test_the_lip_reader_asks_the_network_for_readable_lips() -> None:
 
 def test_unknown_phones_leave_a_sequence_out_of_ctc() -> None:
     config = tiny_config(shapes=ShapesConfig(sequence=50, variants=1, loss=LossConfig(ctc=1.0)))
-    task = ShapesTask(config, tiny_face(), tiny_clips(2, "train"), tiny_clips(1, "val"))
+    task = BlendshapeTask(config, tiny_face(), tiny_clips(2, "train"), tiny_clips(1, "val"))
     _, terms = task.module(task.batch(0, slice(0, 2)), 0)
     assert float(terms["ctc"].detach()) == 0.0
 
 
-def _mixed(**changes: object) -> ShapesTask:
-    corpora = [CorpusConfig("film", share=3.0, style="calm"), CorpusConfig("made", share=1.0, style="lively", weight=0.25)]
+def _mixed(**changes: object) -> BlendshapeTask:
+    corpora = [
+        CorpusConfig("film", share=3.0, style="calm"),
+        CorpusConfig("made", share=1.0, style="lively", weight=0.25),
+    ]
     shapes = ShapesConfig(sequence=50, variants=1, corpora=corpora)
     config = replace(tiny_config(shapes=shapes, batch=64), model=STYLED, **changes)
     clips = [*_spoken(tiny_clips(2, "train"), "film"), *_spoken(tiny_clips(3, "train"), "made")]
-    return ShapesTask(config, tiny_face(), clips, _spoken(tiny_clips(1, "val"), "film"))
+    return BlendshapeTask(config, tiny_face(), clips, _spoken(tiny_clips(1, "val"), "film"))
 
 
 def test_corpora_are_drawn_by_their_shares_with_their_style_and_weight() -> None:
@@ -122,10 +143,20 @@ def test_corpora_are_drawn_by_their_shares_with_their_style_and_weight() -> None
 def test_corpora_and_styles_that_there_are_not_are_refused() -> None:
     shapes = ShapesConfig(sequence=50, variants=1, corpora=[CorpusConfig("other")])
     with pytest.raises(InputError, match="names other: expected the same"):
-        ShapesTask(tiny_config(shapes=shapes), tiny_face(), _spoken(tiny_clips(2, "train"), "film"), tiny_clips(1, "val"))
+        BlendshapeTask(
+            tiny_config(shapes=shapes),
+            tiny_face(),
+            _spoken(tiny_clips(2, "train"), "film"),
+            tiny_clips(1, "val"),
+        )
     shapes = ShapesConfig(sequence=50, variants=1, corpora=[CorpusConfig("film", style="loud")])
     with pytest.raises(InputError, match="style is 'loud'"):
-        ShapesTask(tiny_config(shapes=shapes), tiny_face(), _spoken(tiny_clips(2, "train"), "film"), tiny_clips(1, "val"))
+        BlendshapeTask(
+            tiny_config(shapes=shapes),
+            tiny_face(),
+            _spoken(tiny_clips(2, "train"), "film"),
+            tiny_clips(1, "val"),
+        )
 
 
 def test_a_light_sequence_moves_the_loss_less() -> None:
@@ -154,7 +185,9 @@ def test_a_network_begins_as_another_in_the_units_of_the_new_data(tmp_path: Path
     start_network(tmp_path / "w.safetensors", new, NAMES)
     sound = torch.randn(1, 640 * 20) * 0.1
     with torch.inference_mode():
-        np.testing.assert_allclose(new(sound, new.init_state())[0], old(sound, old.init_state())[0], atol=1e-4)
+        np.testing.assert_allclose(
+            new(sound, new.init_state())[0], old(sound, old.init_state())[0], atol=1e-4
+        )
     # The third shape never moved in the old data; in the new units it can be learned.
     assert float(new.output_scale[2]) == pytest.approx(0.2)
 

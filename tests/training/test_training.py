@@ -10,18 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import SMALL
-from jambatalk.checkpoint import load_weights
-from jambatalk.data.phones import BILABIALS, PHONES
 from jambatalk.errors import InputError
-from jambatalk.nn.contact import ContactConfig
-from jambatalk.nn.encoder import EncoderConfig
-from jambatalk.nn.model import ModelConfig, SpeechToMotion, parameter_count
-from jambatalk.presets import load_preset
-from jambatalk.training.batches import Batch
+from jambatalk.models.checkpoint import load_weights
+from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.presets import load_preset
+from jambatalk.models.speech_to_motion import (
+    LipClosureConfig,
+    ModelConfig,
+    SpeechToMotion,
+    parameter_count,
+)
+from jambatalk.text.phones import BILABIALS, PHONES
+from jambatalk.training.blendshapes import Batch, BlendshapeTask
 from jambatalk.training.config import LossConfig, ShapesConfig, load_train_config
 from jambatalk.training.losses import MotionLoss
-from jambatalk.training.shapes import ShapesTask
+from small_network import SMALL
 from tiny_training import NAMES, losses, tiny_clips, tiny_config, tiny_face, tiny_trainer
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +53,12 @@ def test_closed_frames_weigh_more() -> None:
 
 
 def test_training_learns(tmp_path: Path) -> None:
-    trainer = tiny_trainer(tiny_config(steps=60, validate_every=60), tiny_clips(6, "train"), tiny_clips(2, "val"), tmp_path)
+    trainer = tiny_trainer(
+        tiny_config(steps=60, validate_every=60),
+        tiny_clips(6, "train"),
+        tiny_clips(2, "val"),
+        tmp_path,
+    )
     before = trainer.task.validate(trainer.average.network)
     after = trainer.run()
     assert before["opening"] == before["score"] == 0.0  # the head starts at zero: a still face
@@ -83,14 +91,19 @@ def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
     second.run()
 
     assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
-    a, b = (load_weights(tmp_path / run / "final.safetensors")[0].state_dict() for run in ("whole", "broken"))
+    a, b = (
+        load_weights(tmp_path / run / "final.safetensors")[0].state_dict()
+        for run in ("whole", "broken")
+    )
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_an_encoder_that_hears_whole_clips_is_refused(tmp_path: Path) -> None:
     model = replace(load_preset("paper-vocaset"), outputs=3)
     with pytest.raises(InputError, match="'pretrained', expected 'streaming'"):
-        ShapesTask(tiny_config(model=model), tiny_face(), tiny_clips(2, "train"), tiny_clips(1, "val"))
+        BlendshapeTask(
+            tiny_config(model=model), tiny_face(), tiny_clips(2, "train"), tiny_clips(1, "val")
+        )
 
 
 def test_fine_tuning_begins_with_the_given_weights(tmp_path: Path) -> None:
@@ -104,7 +117,9 @@ def test_fine_tuning_begins_with_the_given_weights(tmp_path: Path) -> None:
         # The third shape rests in this data: what would move it is left out. The head's units are the new data's.
         rows = slice(0, 2) if name.startswith("head.") else slice(None)
         torch.testing.assert_close(value[rows], given[name][rows], rtol=1e-5, atol=1e-6)
-    other = tiny_trainer(tiny_config(model=replace(SMALL, outputs=3, delay=2)), train, val, tmp_path / "third")
+    other = tiny_trainer(
+        tiny_config(model=replace(SMALL, outputs=3, delay=2)), train, val, tmp_path / "third"
+    )
     with pytest.raises(InputError, match="another network"):
         other.start_from(weights)
 
@@ -120,13 +135,15 @@ def test_resume_refuses_other_settings_and_damage(tmp_path: Path) -> None:
 
 
 def test_sequences_depend_on_seed_step_and_index_alone() -> None:
-    task = ShapesTask(tiny_config(), tiny_face(), tiny_clips(3, "train"), tiny_clips(1, "val"))
+    task = BlendshapeTask(tiny_config(), tiny_face(), tiny_clips(3, "train"), tiny_clips(1, "val"))
     all_rows = slice(0, 4)
     first, other, again = task.batch(5, all_rows), task.batch(6, all_rows), task.batch(5, all_rows)
     # However the batch is cut, each sequence stays what it is.
     parts = [task.batch(5, rows) for rows in (slice(0, 1), slice(1, 4))]
     for field in fields(Batch):
-        assert torch.equal(torch.cat([getattr(part, field.name) for part in parts]), getattr(first, field.name))
+        assert torch.equal(
+            torch.cat([getattr(part, field.name) for part in parts]), getattr(first, field.name)
+        )
     assert torch.equal(first.mel, again.mel)
     assert torch.equal(first.weights, again.weights)
     assert not torch.equal(first.mel, other.mel)
@@ -137,7 +154,7 @@ def test_sequences_depend_on_seed_step_and_index_alone() -> None:
 def test_noise_alone_teaches_rest() -> None:
     clips = tiny_clips(3, "train")
     config = tiny_config(shapes=ShapesConfig(sequence=50, variants=1, no_speech=1.0))
-    batch = ShapesTask(config, tiny_face(), clips, tiny_clips(1, "val")).batch(0, slice(0, 4))
+    batch = BlendshapeTask(config, tiny_face(), clips, tiny_clips(1, "val")).batch(0, slice(0, 4))
     first = np.stack([clip.weights[0] for clip in clips])
     for sequence in batch.weights.numpy():
         assert (sequence == sequence[0]).all()
@@ -148,7 +165,7 @@ def test_noise_alone_teaches_rest() -> None:
 def _without_dropout(model: ModelConfig) -> ModelConfig:
     assert isinstance(model.encoder, EncoderConfig)
     encoder, decoder = replace(model.encoder, dropout=0.0), replace(model.decoder, dropout=0.0)
-    return replace(model, encoder=encoder, decoder=decoder, contact=ContactConfig())
+    return replace(model, encoder=encoder, decoder=decoder, contact=LipClosureConfig())
 
 
 def test_shipped_settings_load_and_keep_their_promises() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jambatalk.audio.blocks import open_blocks
-from jambatalk.audio.speech import LONG_SECONDS, RATE, Speech
+from jambatalk.audio.decode import SAMPLE_RATE, open_blocks
+from jambatalk.audio.speech import LONG_SECONDS, Speech
 
-__all__ = ["LONG_SECONDS", "RATE", "Speech", "open_blocks"]
+__all__ = ["LONG_SECONDS", "SAMPLE_RATE", "Speech", "open_blocks"]

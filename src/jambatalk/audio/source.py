@@ -38,11 +38,15 @@ def open_source(source: Any) -> Source:
         return _filled(io.BytesIO(source), "the given bytes", True)
     if hasattr(source, "read"):
         if isinstance(source, io.TextIOBase):
-            raise InputError("the given file object is in text mode, expected binary: open it with mode 'rb'")
+            raise InputError(
+                "the given file object is in text mode, expected binary: open it with mode 'rb'"
+            )
         name = str(getattr(source, "name", "the given file object"))
         seekable = source.seekable() if hasattr(source, "seekable") else hasattr(source, "seek")
         return _filled(source, name, False) if seekable else _filled(_copied(source), name, True)
-    raise InputError(f"cannot hear a {type(source).__name__}: expected a path, '-', bytes, a binary file or an array")
+    raise InputError(
+        f"cannot hear a {type(source).__name__}: expected a path, '-', bytes, a binary file or an array"
+    )
 
 
 def _open_path(path: Path) -> Source:

@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.audio.blocks import RATE, check_samples, open_blocks
-from jambatalk.audio.long import LONG_SECONDS, gather
+from jambatalk.audio.decode import SAMPLE_RATE, check_samples, open_blocks
 from jambatalk.errors import InputError
 
-__all__ = ["LONG_SECONDS", "RATE", "Speech"]
+# Keeping hours of samples out of memory: beyond a limit they go to a temporary file that is mapped back.
+
+
+LONG_SECONDS = 600.0
+"""Sound longer than this (38 MB of samples) is kept in a temporary file."""
+
+
+def gather(
+    blocks: Iterable[NDArray[np.float32]], limit: float = LONG_SECONDS
+) -> NDArray[np.float32]:
+    """Join float32 blocks into one (n,) array; beyond ``limit`` seconds a read-only memory map of a temporary file.
+
+    The file has no name on POSIX and is deleted on closing on Windows, so that nothing is left behind even after a crash.
+    """
+    kept: list[NDArray[np.float32]] = []
+    count = 0
+    spool: IO[bytes] | None = None
+    for block in blocks:
+        count += len(block)
+        if spool is None and count > limit * SAMPLE_RATE:
+            # Lives as long as the memory map needs it: closing the object does not end the mapping.
+            spool = tempfile.TemporaryFile(prefix="jambatalk-")  # noqa: SIM115
+            for earlier in kept:
+                spool.write(np.ascontiguousarray(earlier).data)
+            kept.clear()
+        if spool is None:
+            kept.append(block)
+        else:
+            spool.write(np.ascontiguousarray(block).data)
+    if spool is None:
+        return np.concatenate(kept) if kept else np.zeros(0, np.float32)
+    spool.flush()
+    with spool:
+        return np.memmap(spool, dtype=np.float32, mode="r", shape=(count,))
+
+
+__all__ = ["LONG_SECONDS", "SAMPLE_RATE", "Speech"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +63,12 @@ class Speech:
     """
 
     samples: NDArray[np.float32]
-    rate: int = RATE
+    rate: int = SAMPLE_RATE
 
     def __post_init__(self) -> None:
-        if self.rate != RATE:
+        if self.rate != SAMPLE_RATE:
             raise InputError(
-                f"a Speech has {RATE} samples per second, not {self.rate}: use Speech.load(samples, rate={self.rate})"
+                f"a Speech has {SAMPLE_RATE} samples per second, not {self.rate}: use Speech.load(samples, rate={self.rate})"
             )
         samples = np.asanyarray(self.samples)
         if samples.ndim != 1 or samples.dtype.kind != "f":

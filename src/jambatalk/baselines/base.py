@@ -4,16 +4,77 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jambatalk.baselines.hearing import Hearing
-from jambatalk.nn.encoder import EncoderConfig
-from jambatalk.nn.mel import MelConfig
-from jambatalk.nn.pretrained import PretrainedConfig
+from jambatalk.audio import SAMPLE_RATE
+from jambatalk.models.encoders.pretrained import PretrainedConfig
+from jambatalk.models.encoders.streaming import EncoderConfig, StreamingEncoder
+from jambatalk.models.features import LogMel, MelConfig, RunningNorm
+from jambatalk.models.speech_to_motion import WHOLE_CLIP_ENCODERS
+
+# The speech encoder that all baselines share, so that a table compares what comes after it.
+
+
+class Hearing(nn.Module):
+    """Speech (B, n) at 16 kHz -> one vector per motion frame (B, T, width).
+
+    encoder: the built-in streaming one (log-mel, running normalisation, causal convolutions; frame t has heard the sound up to
+    frame t + delay), or one of the wav2vec 2.0 family, which hears the whole clip (delay must be 0).
+    """
+
+    def __init__(
+        self,
+        encoder: EncoderConfig | PretrainedConfig,
+        mel: MelConfig,
+        fps: int,
+        delay: int,
+        width: int,
+    ) -> None:
+        super().__init__()
+        self.fps, self.delay, self.width = fps, delay, width
+        self.whole_clip = encoder.kind in WHOLE_CLIP_ENCODERS
+        self.disturb: Callable[[Tensor], Tensor] | None = (
+            None  # changes log-mel features (B, F, bands) in training
+        )
+        self.encoder: nn.Module
+        if self.whole_clip:
+            if delay:
+                raise ValueError(
+                    f"delay is {delay}, expected 0 with an encoder that hears the whole clip"
+                )
+            pretrained = WHOLE_CLIP_ENCODERS[encoder.kind](encoder, fps, width)
+            self.encoder, self.config = pretrained, pretrained.filled_config()  # type: ignore[operator]
+            return
+        self.config = encoder = cast(EncoderConfig, encoder)
+        self.hop = SAMPLE_RATE // fps
+        features, reduction = self.hop // mel.hop, 2 ** len(encoder.widths)
+        if SAMPLE_RATE % fps or self.hop % mel.hop or features != reduction:
+            raise ValueError(
+                f"fps {fps}: {len(encoder.widths)} encoder stages reduce {reduction} feature frames of {mel.hop} samples to one, "
+                f"but a motion frame spans {SAMPLE_RATE / fps / mel.hop:g}"
+            )
+        self.mel, self.norm = LogMel(mel), RunningNorm(mel)
+        self.encoder = StreamingEncoder(mel.bands, width, encoder)
+
+    def forward(self, samples: Tensor, frames: int) -> Tensor:
+        """samples (B, n) -> (B, frames, width); sound that is too short is filled up with silence."""
+        if self.whole_clip:
+            return self.encoder(samples, frames)  # type: ignore[no-any-return]
+        wanted = (frames + self.delay) * self.hop
+        samples = F.pad(samples, (0, max(wanted - samples.shape[1], 0)))[:, :wanted]
+        with torch.no_grad():
+            mel, _ = self.mel(samples, self.mel.init_state(len(samples)))
+            if self.training and self.disturb is not None:
+                mel = self.disturb(mel)
+            normal, _ = self.norm(mel, self.norm.init_state(len(samples)))
+        x, _ = self.encoder(normal, self.encoder.init_state(len(samples)))  # type: ignore[operator]
+        return cast(Tensor, x)[:, self.delay :]
 
 
 @dataclass(frozen=True)
@@ -23,7 +84,9 @@ class BaselineConfig:
     kind: str = ""  # which baseline; tells the settings apart
     fps: int = 25  # motion frames per second
     outputs: int = 1404  # values per frame: x, y, z of each vertex
-    subjects: list[str] = field(default_factory=list)  # training speakers, for baselines that are conditioned on them
+    subjects: list[str] = field(
+        default_factory=list
+    )  # training speakers, for baselines that are conditioned on them
     delay: int = 4  # frames that the built-in encoder hears ahead; 0 with an encoder that hears the whole clip
     mel: MelConfig = field(default_factory=MelConfig)
     encoder: EncoderConfig | PretrainedConfig = field(default_factory=EncoderConfig)
@@ -62,7 +125,9 @@ class Baseline(nn.Module, ABC):
         self.register_buffer("output_scale", torch.ones(config.outputs))
 
     @abstractmethod
-    def loss(self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int) -> dict[str, Tensor]:
+    def loss(
+        self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int
+    ) -> dict[str, Tensor]:
         """The weighted terms of the loss by name, each () and a mean over the clips; their sum is minimised.
 
         samples: (B, n) at 16 kHz. offsets: (B, T, 3 V). subjects: (B,) indices into ``config.subjects``. step: from 0 on, for
@@ -71,7 +136,9 @@ class Baseline(nn.Module, ABC):
         """
 
     @abstractmethod
-    def animate(self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0) -> Tensor:
+    def animate(
+        self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         """(B, n) samples at 16 kHz -> (B, frames, 3 V) offsets. subjects: (B,) indices; None speaks as the first one.
 
         Each row depends on its own sound and the seed alone, and not on the other rows.

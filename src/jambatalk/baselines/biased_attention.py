@@ -22,8 +22,13 @@ def slopes(heads: int, device: torch.device | None = None) -> Tensor:
 
 
 def periodic_bias(
-    rows: int, columns: int, heads: int, period: int, causal: bool = True, device: torch.device | None = None
-) -> Tensor:  # fmt: skip
+    rows: int,
+    columns: int,
+    heads: int,
+    period: int,
+    causal: bool = True,
+    device: torch.device | None = None,
+) -> Tensor:
     """(heads, rows, columns) added to attention scores: 0 within a period, lower by the head's slope for each period more.
 
     The rows are the last frames of ``columns`` frames. causal: frames after a row's own get minus infinity; else the distance
@@ -31,7 +36,9 @@ def periodic_bias(
     """
     frame = torch.arange(columns, device=device)
     past = frame[columns - rows :, None] - frame  # (rows, columns)
-    bias = -slopes(heads, device)[:, None, None] * torch.div(past.abs(), period, rounding_mode="floor")
+    bias = -slopes(heads, device)[:, None, None] * torch.div(
+        past.abs(), period, rounding_mode="floor"
+    )
     return bias.masked_fill(past < 0, -math.inf) if causal else bias
 
 
@@ -42,7 +49,9 @@ class PeriodicEncoding(nn.Module):
 
     def __init__(self, width: int, period: int) -> None:
         super().__init__()
-        angle = torch.arange(period)[:, None] * torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+        angle = torch.arange(period)[:, None] * torch.exp(
+            torch.arange(0, width, 2) * (-math.log(10000.0) / width)
+        )
         table = torch.stack([angle.sin(), angle.cos()], dim=2).reshape(period, width)
         self.register_buffer("table", table, persistent=False)
 
@@ -70,7 +79,9 @@ class AlignedCrossAttention(nn.Module):
 class BiasedLayer(nn.Module):
     """Self-attention, cross-attention if ``hears``, feed-forward; each added and then normalised, as Transformers do it."""
 
-    def __init__(self, width: int, heads: int, inner: int, dropout: float, hears: bool = True) -> None:
+    def __init__(
+        self, width: int, heads: int, inner: int, dropout: float, hears: bool = True
+    ) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.project, self.output = nn.Linear(width, 3 * width), nn.Linear(width, width)
@@ -80,16 +91,20 @@ class BiasedLayer(nn.Module):
 
     def forward(
         self, x: Tensor, bias: Tensor, heard: Tensor | None = None, past: Cache | None = None
-    ) -> tuple[Tensor, Cache]:  # fmt: skip
+    ) -> tuple[Tensor, Cache]:
         """x (B, T, width) after ``past`` of P frames, bias (heads, T, P + T) -> (the same shape, the new past).
 
         heard: the cross-attention's answer (``self.cross``) for these frames, None without one.
         """
-        split = self.project(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (3, B, heads, T, width / heads)
+        split = (
+            self.project(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # (3, B, heads, T, width / heads)
         query, key, value = split.unbind()
         if past is not None:
             key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
-        scores = (query * query.shape[3] ** -0.5) @ key.transpose(2, 3) + bias  # (B, heads, T, P + T)
+        scores = (query * query.shape[3] ** -0.5) @ key.transpose(
+            2, 3
+        ) + bias  # (B, heads, T, P + T)
         attended = self._drop(scores.softmax(dim=3)) @ value
         x = self.norms[0](x + self._drop(self.output(attended.transpose(1, 2).flatten(2))))
         if heard is not None:
@@ -117,7 +132,9 @@ class BiasedStack(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.period, self.causal, self.hears = heads, period, causal, hears
-        self.layers = nn.ModuleList(BiasedLayer(width, heads, inner, dropout, hears) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            BiasedLayer(width, heads, inner, dropout, hears) for _ in range(layers)
+        )
 
     def hear(self, sound: Tensor) -> list[Tensor | None]:
         """(B, T, width) sound -> each layer's cross-attention for all frames, which no motion has a part in."""
@@ -144,13 +161,20 @@ class Steps:
         self.stack, self.frame = stack, 0
         self.past: list[Cache | None] = [None] * len(stack.layers)
         device = next(stack.parameters()).device
-        self.bias = periodic_bias(1, frames, stack.heads, stack.period, device=device)  # the last frame's; others take its end
+        self.bias = periodic_bias(
+            1, frames, stack.heads, stack.period, device=device
+        )  # the last frame's; others take its end
 
     def __call__(self, x: Tensor, heard: list[Tensor | None] | None = None) -> Tensor:
         """x (B, 1, width), the next frame -> the same shape. heard: as ``hear`` gave it, for all frames."""
-        bias, now = self.bias[:, :, self.bias.shape[2] - 1 - self.frame :], slice(self.frame, self.frame + 1)
+        bias, now = (
+            self.bias[:, :, self.bias.shape[2] - 1 - self.frame :],
+            slice(self.frame, self.frame + 1),
+        )
         for index, layer in enumerate(self.stack.layers):
             sound = None if heard is None else heard[index]
-            x, self.past[index] = layer(x, bias, None if sound is None else sound[:, now], self.past[index])
+            x, self.past[index] = layer(
+                x, bias, None if sound is None else sound[:, now], self.past[index]
+            )
         self.frame += 1
         return x

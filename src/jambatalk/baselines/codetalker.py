@@ -51,7 +51,9 @@ class CodeTalkerConfig(BaselineConfig):
     period: int = 25  # frames; the paper takes the frame rate: 30 on VOCASET, 25 on BIWI
     dropout: float = 0.1
     teacher_forcing: bool = True  # learn from the true past in place of the network's own
-    prior_steps: int = 2000  # of the training's steps: those that learn the codes; the rest learn to speak
+    prior_steps: int = (
+        2000  # of the training's steps: those that learn the codes; the rest learn to speak
+    )
     prior_width: int = 128  # of the codes' encoder and decoder; 1,024 in the paper
     prior_heads: int = 4  # 8 in the paper
     prior_layers: int = 2  # of the encoder and of the decoder; 6 in the paper
@@ -59,18 +61,35 @@ class CodeTalkerConfig(BaselineConfig):
     components: int = 8  # codes per frame: 16 on VOCASET, 8 on BIWI
     codes: int = 256  # in the book
     code_width: int = 32  # 64 on VOCASET, 128 on BIWI
-    renew_after: int = 50  # training batches without use after which a code is put onto the motion anew; 0: never
+    renew_after: int = (
+        50  # training batches without use after which a code is put onto the motion anew; 0: never
+    )
     reconstruction: float = 1.0  # stage 1: weight of the absolute error of the rebuilt motion
     codebook: float = 1.0  # stage 1: weight of the squared distance that moves the codes
     commitment: float = 0.25  # stage 1: weight of the squared distance that moves the features
     motion: float = 1.0  # stage 2: weight of the mean squared error of the motion
-    regularity: float = 1.0  # stage 2: weight of that of the features against the true motion's codes
+    regularity: float = (
+        1.0  # stage 2: weight of that of the features against the true motion's codes
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_decoder(self.width, self.heads, self.layers, self.inner, self.period, self.dropout)
-        check_decoder(self.prior_width, self.prior_heads, self.prior_layers, self.prior_inner, self.period, self.dropout)
-        for name, least in (("prior_steps", 0), ("components", 1), ("codes", 2), ("code_width", 1), ("renew_after", 0)):
+        check_decoder(
+            self.prior_width,
+            self.prior_heads,
+            self.prior_layers,
+            self.prior_inner,
+            self.period,
+            self.dropout,
+        )
+        for name, least in (
+            ("prior_steps", 0),
+            ("components", 1),
+            ("codes", 2),
+            ("code_width", 1),
+            ("renew_after", 0),
+        ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
 
@@ -105,19 +124,33 @@ class CodeTalker(Baseline):
         self.to_features = nn.Linear(width, c.components * c.code_width, bias=False)
         nn.init.zeros_(self.to_features.weight)
 
-    def loss(self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int) -> dict[str, Tensor]:
+    def loss(
+        self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int
+    ) -> dict[str, Tensor]:
         c, true, first = self.config, self.normal(offsets), step < self.config.prior_steps
-        self.prior.requires_grad_(first).train(first and self.training)  # frozen in the second stage: no gradient, no dropout
+        self.prior.requires_grad_(first).train(
+            first and self.training
+        )  # frozen in the second stage: no gradient, no dropout
         if first:
             return {name: getattr(c, name) * term for name, term in self.prior.loss(true).items()}
-        sound, style = self.hearing(samples, offsets.shape[1]), chosen_style(self.style, subjects, len(samples))
-        motion, features = self.from_past(sound, style, true) if c.teacher_forcing else self.speak(sound, style)
+        sound, style = (
+            self.hearing(samples, offsets.shape[1]),
+            chosen_style(self.style, subjects, len(samples)),
+        )
+        motion, features = (
+            self.from_past(sound, style, true) if c.teacher_forcing else self.speak(sound, style)
+        )
         with torch.no_grad():
             codes, _ = self.prior.book(self.prior.features(true))
-        return {"motion": c.motion * mean_square(motion, true), "regularity": c.regularity * mean_square(features, codes)}
+        return {
+            "motion": c.motion * mean_square(motion, true),
+            "regularity": c.regularity * mean_square(features, codes),
+        }
 
     @torch.no_grad()
-    def animate(self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0) -> Tensor:
+    def animate(
+        self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         style = chosen_style(self.style, subjects, len(samples))
         return self.natural(self.speak(self.hearing(samples, frames), style)[0])
 
@@ -128,7 +161,9 @@ class CodeTalker(Baseline):
         Frame t of both comes from the frames of the given motion before t; decoding adds the codes before t.
         """
         frames = sound.shape[1]
-        past = F.pad(self.motion_in(motion[:, : frames - 1]), (0, 0, 1, 0))  # the first frame has the speaker alone
+        past = F.pad(
+            self.motion_in(motion[:, : frames - 1]), (0, 0, 1, 0)
+        )  # the first frame has the speaker alone
         x = self._drop(past + style[:, None] + self.place(0, frames))
         features = self._features(self.decoder.whole(x, self.decoder.hear(sound)))
         return self.prior.decode(self.prior.book(features)[1]), features

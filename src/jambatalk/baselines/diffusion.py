@@ -47,11 +47,24 @@ class Diffusion(nn.Module):
     def way_back(self, count: int = 0) -> list[int]:
         """The steps that sampling visits, falling: all of them, or ``count`` spread evenly from the last to the first."""
         if not 0 <= count <= self.steps:
-            raise ValueError(f"{count} sampling steps asked for, expected 1 to {self.steps}, or 0 for all")
-        return [round(step) for step in torch.linspace(self.steps - 1, 0, count or self.steps, dtype=torch.float64).tolist()]
+            raise ValueError(
+                f"{count} sampling steps asked for, expected 1 to {self.steps}, or 0 for all"
+            )
+        return [
+            round(step)
+            for step in torch.linspace(
+                self.steps - 1, 0, count or self.steps, dtype=torch.float64
+            ).tolist()
+        ]
 
     @torch.no_grad()
-    def sample(self, clean: Callable[[Tensor, int], Tensor], start: Tensor, draw: Callable[[], Tensor], count: int = 0) -> Tensor:
+    def sample(
+        self,
+        clean: Callable[[Tensor, int], Tensor],
+        start: Tensor,
+        draw: Callable[[], Tensor],
+        count: int = 0,
+    ) -> Tensor:
         """Ancestral sampling. start: pure noise (B, …).
 
         clean: the network's estimate of the clean data from the noised data and the step. draw: new standard normal noise that
@@ -67,7 +80,10 @@ class Diffusion(nn.Module):
             # steps instead of two neighbours.
             now, then = float(self.signal[step]), float(self.signal[after])
             kept = now / then
-            of_clean, of_noised = math.sqrt(then) * (1 - kept) / (1 - now), math.sqrt(kept) * (1 - then) / (1 - now)
+            of_clean, of_noised = (
+                math.sqrt(then) * (1 - kept) / (1 - now),
+                math.sqrt(kept) * (1 - then) / (1 - now),
+            )
             spread = math.sqrt((1 - kept) * (1 - then) / (1 - now))
             noised = of_clean * estimate + of_noised * noised + spread * draw()
         raise AssertionError("way_back gave no step")

@@ -52,7 +52,9 @@ class FaceDiffuserConfig(BaselineConfig):
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is {self.dropout}, expected at least 0 and below 1")
         if not 0 <= self.sample_steps <= self.steps:
-            raise ValueError(f"sample_steps is {self.sample_steps}, expected 1 to {self.steps}, or 0 for all")
+            raise ValueError(
+                f"sample_steps is {self.sample_steps}, expected 1 to {self.steps}, or 0 for all"
+            )
 
 
 class NoiseEncoder(nn.Module):
@@ -85,7 +87,9 @@ class FaceDiffuser(Baseline):
         self.step_code = nn.Linear(config.steps, config.width)
         self.norm = nn.LayerNorm(3 * config.width)
         dropout = config.dropout if config.layers > 1 else 0.0
-        self.gru = nn.GRU(3 * config.width, config.hidden, config.layers, batch_first=True, dropout=dropout)
+        self.gru = nn.GRU(
+            3 * config.width, config.hidden, config.layers, batch_first=True, dropout=dropout
+        )
         self.style = nn.Embedding(max(1, len(config.subjects)), config.hidden)
         self.head = nn.Linear(config.hidden, config.outputs)
         nn.init.ones_(self.style.weight)
@@ -103,7 +107,9 @@ class FaceDiffuser(Baseline):
         x, _ = self.gru(self.norm(torch.cat([heard, self.noise_encoder(noised), code], -1)))
         return self.head(x * self.style(subjects)[:, None])  # type: ignore[no-any-return]
 
-    def loss(self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int) -> dict[str, Tensor]:
+    def loss(
+        self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int
+    ) -> dict[str, Tensor]:
         true = self.normal(offsets)
         at = torch.randint(self.config.steps, (len(true),), device=true.device)
         noised = self.diffusion.noised(true, at, torch.randn_like(true))
@@ -111,19 +117,25 @@ class FaceDiffuser(Baseline):
         return {"position": mean_square(self.clean(noised, at, heard, subjects), true)}
 
     @torch.no_grad()
-    def animate(self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0) -> Tensor:
+    def animate(
+        self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         """As in Baseline. All rows are given the same noise, so that a row does not depend on the batch that it is in."""
         heard = self.hearing(samples, frames)
         batch, frames, _ = heard.shape
         if subjects is None:
             subjects = torch.zeros(batch, dtype=torch.long, device=heard.device)
-        generator = torch.Generator().manual_seed(seed)  # on the CPU: the same noise on every device
+        generator = torch.Generator().manual_seed(
+            seed
+        )  # on the CPU: the same noise on every device
 
         def draw() -> Tensor:
             return torch.randn(1, frames, self.config.outputs, generator=generator).to(heard.device)
 
         def estimate(noised: Tensor, step: int) -> Tensor:
-            return self.clean(noised, torch.full((batch,), step, device=heard.device), heard, subjects)
+            return self.clean(
+                noised, torch.full((batch,), step, device=heard.device), heard, subjects
+            )
 
         start = draw().expand(batch, -1, -1)
         return self.natural(self.diffusion.sample(estimate, start, draw, self.config.sample_steps))

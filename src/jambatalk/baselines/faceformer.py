@@ -48,7 +48,9 @@ class FaceFormerConfig(BaselineConfig):
         check_decoder(self.width, self.heads, self.layers, self.inner, self.period, self.dropout)
 
 
-def check_decoder(width: int, heads: int, layers: int, inner: int, period: int, dropout: float) -> None:
+def check_decoder(
+    width: int, heads: int, layers: int, inner: int, period: int, dropout: float
+) -> None:
     """ValueError when a decoder of biased attention cannot have these settings."""
     for name, value in (("heads", heads), ("layers", layers), ("inner", inner), ("period", period)):
         if value < 1:
@@ -72,19 +74,32 @@ class FaceFormer(Baseline):
         self.style = nn.Embedding(max(len(config.subjects), 1), width)
         self.motion_in = nn.Linear(config.outputs, width)
         self.place = PeriodicEncoding(width, config.period)
-        self.decoder = BiasedStack(config.layers, width, config.heads, config.inner, config.period, config.dropout)
+        self.decoder = BiasedStack(
+            config.layers, width, config.heads, config.inner, config.period, config.dropout
+        )
         self.motion_out = nn.Linear(width, config.outputs)
         nn.init.zeros_(self.motion_out.weight)
         nn.init.zeros_(self.motion_out.bias)
 
-    def loss(self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int) -> dict[str, Tensor]:
+    def loss(
+        self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int
+    ) -> dict[str, Tensor]:
         true = self.normal(offsets)
-        sound, style = self.hearing(samples, offsets.shape[1]), chosen_style(self.style, subjects, len(samples))
-        predicted = self.from_past(sound, style, true) if self.config.teacher_forcing else self.speak(sound, style)
+        sound, style = (
+            self.hearing(samples, offsets.shape[1]),
+            chosen_style(self.style, subjects, len(samples)),
+        )
+        predicted = (
+            self.from_past(sound, style, true)
+            if self.config.teacher_forcing
+            else self.speak(sound, style)
+        )
         return {"position": self.config.position * mean_square(predicted, true)}
 
     @torch.no_grad()
-    def animate(self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0) -> Tensor:
+    def animate(
+        self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         style = chosen_style(self.style, subjects, len(samples))
         return self.natural(self.speak(self.hearing(samples, frames), style))
 
@@ -94,7 +109,9 @@ class FaceFormer(Baseline):
         Frame t of the result comes from the frames of ``motion`` before t.
         """
         frames = sound.shape[1]
-        past = F.pad(self.motion_in(motion[:, : frames - 1]), (0, 0, 1, 0))  # the first frame has the speaker alone
+        past = F.pad(
+            self.motion_in(motion[:, : frames - 1]), (0, 0, 1, 0)
+        )  # the first frame has the speaker alone
         x = self._drop(past + style[:, None] + self.place(0, frames))
         return self.motion_out(self.decoder.whole(x, self.decoder.hear(sound)))  # type: ignore[no-any-return]
 
@@ -123,6 +140,11 @@ def chosen_style(style: nn.Embedding, subjects: Tensor | None, batch: int) -> Te
     """(B, width) of the speakers; None is the first one. ValueError for one that is not there."""
     if subjects is None:
         subjects = torch.zeros(batch, dtype=torch.long, device=style.weight.device)
-    if subjects.numel() and not 0 <= int(subjects.min()) <= int(subjects.max()) < style.num_embeddings:
-        raise ValueError(f"subjects {subjects.tolist()} must lie between 0 and {style.num_embeddings - 1}")
+    if (
+        subjects.numel()
+        and not 0 <= int(subjects.min()) <= int(subjects.max()) < style.num_embeddings
+    ):
+        raise ValueError(
+            f"subjects {subjects.tolist()} must lie between 0 and {style.num_embeddings - 1}"
+        )
     return style(subjects)  # type: ignore[no-any-return]

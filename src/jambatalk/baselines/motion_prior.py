@@ -29,7 +29,9 @@ class Codebook(nn.Module):
         super().__init__()
         self.renew_after = renew_after
         self.codes = nn.Parameter(torch.empty(codes, width).uniform_(-1.0 / codes, 1.0 / codes))
-        self.register_buffer("idle", torch.full((codes,), renew_after))  # training batches since a code was nearest
+        self.register_buffer(
+            "idle", torch.full((codes,), renew_after)
+        )  # training batches since a code was nearest
 
     def nearest(self, features: Tensor) -> Tensor:
         """(..., width) features -> (...) indices of the codes with the smallest Euclidean distance."""
@@ -53,7 +55,9 @@ class Codebook(nn.Module):
             return
         features = features.reshape(-1, self.codes.shape[1]).to(self.codes.dtype)
         stale = (self.idle >= self.renew_after).nonzero().flatten()
-        self.codes[stale] = features[torch.randint(len(features), (len(stale),), device=features.device)]
+        self.codes[stale] = features[
+            torch.randint(len(features), (len(stale),), device=features.device)
+        ]
         self.idle += 1
         self.idle[stale] = 0
         self.idle[self.nearest(features).unique()] = 0
@@ -84,7 +88,9 @@ class MotionPrior(nn.Module):
         self.components = components
         self.place = PeriodicEncoding(width, period)
         self.motion_in = nn.Linear(outputs, width)
-        self.encoder = BiasedStack(layers, width, heads, inner, period, dropout, hears=False, causal=False)
+        self.encoder = BiasedStack(
+            layers, width, heads, inner, period, dropout, hears=False, causal=False
+        )
         self.to_features = nn.Linear(width, components * code_width)
         self.book = Codebook(codes, code_width, renew_after)
         self.from_codes = nn.Linear(components * code_width, width)

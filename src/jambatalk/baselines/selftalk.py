@@ -34,9 +34,8 @@ from torch import Tensor, nn
 
 from jambatalk.baselines.base import Baseline, BaselineConfig, mean_square
 from jambatalk.errors import InputError
-from jambatalk.nn.lip_reader import LipReader, LipReaderConfig
-from jambatalk.training.lip_reading import ctc_per_letter
-from jambatalk.training.recogniser import Recogniser, collapsed
+from jambatalk.models.asr import SpeechRecognizer, collapsed
+from jambatalk.models.lip_reader import LipReader, LipReaderConfig, ctc_per_letter
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,21 @@ class SelfTalkConfig(BaselineConfig):
     layers: int = 1
     inner: int = 384  # of the feed-forward part; twice the width
     dropout: float = 0.1
-    lips: list[int] = field(default_factory=list)  # vertices; empty: those that move most, found before training
+    lips: list[int] = field(
+        default_factory=list
+    )  # vertices; empty: those that move most, found before training
     lip_share: float = 0.1  # of all vertices that these are
     recogniser: str = ""  # wav2vec2-CTC network, hub id or local folder; empty: the own encoder in its place, and no text
     letters: int = 0  # of the recogniser, blank included; 0 without one
-    read_width: int = 192  # of the lip reader: the recogniser's, 1024 in the paper; without one the encoder's
+    read_width: int = (
+        192  # of the lip reader: the recogniser's, 1024 in the paper; without one the encoder's
+    )
     read_heads: int = 4  # of the lip reader
     read_layers: int = 2  # of its encoder, and of its decoder
     read_inner: int = 384  # of its feed-forward parts
-    position: float = 1.0  # weight of the mean squared error of the offsets; 1000 in the paper, in metres
+    position: float = (
+        1.0  # weight of the mean squared error of the offsets; 1000 in the paper, in metres
+    )
     velocity: float = 1.0  # weight of that of their changes from frame to frame; 1000 in the paper
     latent: float = 0.1  # weight of the latent consistency; 0.001 in the paper
     ctc: float = 0.01  # weight of -log p(text) per letter; 0.0001 in the paper; needs a recogniser
@@ -68,7 +73,11 @@ class SelfTalkConfig(BaselineConfig):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         for width, heads in (("width", "heads"), ("read_width", "read_heads")):
-            if getattr(self, heads) < 1 or getattr(self, width) < 1 or getattr(self, width) % getattr(self, heads):
+            if (
+                getattr(self, heads) < 1
+                or getattr(self, width) < 1
+                or getattr(self, width) % getattr(self, heads)
+            ):
                 raise ValueError(
                     f"{width} is {getattr(self, width)}, expected a multiple of {heads}, which is {getattr(self, heads)}"
                 )
@@ -78,9 +87,13 @@ class SelfTalkConfig(BaselineConfig):
         if not 0 < self.lip_share <= 1:
             raise ValueError(f"lip_share is {self.lip_share}, expected more than 0 and at most 1")
         if self.recogniser and self.letters < 2:
-            raise ValueError(f"letters is {self.letters}, expected as many as the recogniser {self.recogniser!r} knows")
+            raise ValueError(
+                f"letters is {self.letters}, expected as many as the recogniser {self.recogniser!r} knows"
+            )
         if not self.recogniser and self.read_width != self.width:
-            raise ValueError(f"read_width is {self.read_width}, expected the width of {self.width} without a recogniser")
+            raise ValueError(
+                f"read_width is {self.read_width}, expected the width of {self.width} without a recogniser"
+            )
 
 
 class SelfTalk(Baseline):
@@ -100,23 +113,37 @@ class SelfTalk(Baseline):
         nn.init.zeros_(self.motion_out.weight)
         nn.init.zeros_(self.motion_out.bias)
         vertices = c.outputs // 3
-        lips = torch.tensor(c.lips) if c.lips else torch.arange(max(1, round(c.lip_share * vertices)))
-        self.register_buffer("lip_index", lips)  # without ``lips`` in the settings ``fit`` finds them
+        lips = (
+            torch.tensor(c.lips) if c.lips else torch.arange(max(1, round(c.lip_share * vertices)))
+        )
+        self.register_buffer(
+            "lip_index", lips
+        )  # without ``lips`` in the settings ``fit`` finds them
         sizes = LipReaderConfig(
-            c.read_width, c.read_heads, c.read_layers, c.read_inner, max(c.letters, 1), c.dropout, text={}
-        )  # fmt: skip
+            c.read_width,
+            c.read_heads,
+            c.read_layers,
+            c.read_inner,
+            max(c.letters, 1),
+            c.dropout,
+            text={},
+        )
         self.reader = LipReader(len(lips), sizes)
         self.reader.lm_head.requires_grad_(bool(c.recogniser))
-        self._recogniser: Recogniser | None = None
+        self._recogniser: SpeechRecognizer | None = None
 
     @torch.no_grad()
     def fit(self, offsets: Tensor) -> None:
         """Without ``lips`` in the settings: take the vertices whose position varies most over the frames (N, 3 V)."""
         if not self.config.lips:
             varies = offsets.reshape(len(offsets), -1, 3).var(0, unbiased=False).sum(1)
-            self.lip_index.copy_(varies.argsort(descending=True, stable=True)[: len(self.lip_index)].sort().values)
+            self.lip_index.copy_(
+                varies.argsort(descending=True, stable=True)[: len(self.lip_index)].sort().values
+            )
 
-    def loss(self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int) -> dict[str, Tensor]:
+    def loss(
+        self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int
+    ) -> dict[str, Tensor]:
         c = self.config
         heard = self.hearing(samples, offsets.shape[1])
         predicted, true = self._decode(heard), self.normal(offsets)
@@ -125,7 +152,10 @@ class SelfTalk(Baseline):
             "velocity": c.velocity * mean_square(predicted.diff(dim=1), true.diff(dim=1)),
         }
         weights = {"latent": c.latent, "ctc": c.ctc}
-        return terms | {name: weights[name] * term for name, term in self._read(predicted, heard, samples).items()}
+        return terms | {
+            name: weights[name] * term
+            for name, term in self._read(predicted, heard, samples).items()
+        }
 
     def consistency(self, samples: Tensor, offsets: Tensor) -> Tensor:
         """() mean squared distance of what is read off the lips of any motion (B, T, 3 V) from what the sound (B, n) says.
@@ -136,7 +166,9 @@ class SelfTalk(Baseline):
         return self._read(self.normal(offsets), heard, samples)["latent"]
 
     @torch.no_grad()
-    def animate(self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0) -> Tensor:
+    def animate(
+        self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         return self.natural(self._decode(self.hearing(samples, frames)))
 
     def _decode(self, heard: Tensor) -> Tensor:
@@ -145,22 +177,28 @@ class SelfTalk(Baseline):
 
     def _read(self, motion: Tensor, heard: Tensor, samples: Tensor) -> dict[str, Tensor]:
         """The terms ``latent`` and, with a recogniser, ``ctc``, unweighted. motion: (B, T, 3 V) in units of the spread."""
-        lips = motion.reshape(*motion.shape[:2], -1, 3)[:, :, self.lip_index].flatten(2)  # (B, T, 3 L)
+        lips = motion.reshape(*motion.shape[:2], -1, 3)[:, :, self.lip_index].flatten(
+            2
+        )  # (B, T, 3 L)
         if not self.config.recogniser:
             latent, _ = self.reader(lips, self.config.fps, lips.shape[1])
             return {"latent": mean_square(latent, F.layer_norm(heard.detach(), heard.shape[2:]))}
         recogniser = self._text_side()
         read = [recogniser.read(row.detach().cpu().numpy(), motion.device) for row in samples]
-        wanted = torch.stack([torch.from_numpy(one.latent) for one in read]).to(motion)  # (B, T50, read_width)
+        wanted = torch.stack([torch.from_numpy(one.latent) for one in read]).to(
+            motion
+        )  # (B, T50, read_width)
         latent, logits = self.reader(lips, self.config.fps, wanted.shape[1])
-        texts = [torch.tensor(collapsed(one.letters, recogniser.blank), dtype=torch.long) for one in read]
+        texts = [
+            torch.tensor(collapsed(one.letters, recogniser.blank), dtype=torch.long) for one in read
+        ]
         ctc = ctc_per_letter(logits, [wanted.shape[1]] * len(texts), texts, recogniser.blank)
         return {"latent": mean_square(latent, wanted), "ctc": ctc}
 
-    def _text_side(self) -> Recogniser:
+    def _text_side(self) -> SpeechRecognizer:
         """The frozen recogniser. InputError when it is of another size than the settings say."""
         if self._recogniser is None:
-            c, found = self.config, Recogniser(self.config.recogniser)
+            c, found = self.config, SpeechRecognizer(self.config.recogniser)
             if (found.width, found.letters) != (c.read_width, c.letters):
                 raise InputError(
                     f"the recogniser {c.recogniser!r} has width {found.width} and {found.letters} letters, "

@@ -38,8 +38,12 @@ class VOCAConfig(BaselineConfig):
 
     kind: str = "voca"
     width: int = 192  # of the encoder's output; 29 in the paper
-    window: int = 16  # frames of sound that a frame is made of: half of them before it, the rest from it on
-    channels: list[int] = field(default_factory=lambda: [128, 128, 256, 256])  # 32, 32, 64, 64 in the paper
+    window: int = (
+        16  # frames of sound that a frame is made of: half of them before it, the rest from it on
+    )
+    channels: list[int] = field(
+        default_factory=lambda: [128, 128, 256, 256]
+    )  # 32, 32, 64, 64 in the paper
     hidden: int = 128  # between the window's code and the coefficients
     components: int = 50  # of the motion
     position: float = 1.0  # weight of the mean squared error of the offsets
@@ -53,7 +57,9 @@ class VOCAConfig(BaselineConfig):
         if self.window < 2 or self.window % 2:
             raise ValueError(f"window is {self.window}, expected an even number of frames")
         if not self.channels or min(self.channels) < 1:
-            raise ValueError(f"channels is {self.channels}, expected the width of each convolution, at least one")
+            raise ValueError(
+                f"channels is {self.channels}, expected the width of each convolution, at least one"
+            )
 
 
 class VOCA(Baseline):
@@ -66,10 +72,16 @@ class VOCA(Baseline):
     def __init__(self, config: VOCAConfig) -> None:
         super().__init__(config, config.width)
         speakers = len(config.subjects)
-        self.norm = nn.BatchNorm1d(config.width, momentum=0.1)  # torch's momentum is the share of the new value
+        self.norm = nn.BatchNorm1d(
+            config.width, momentum=0.1
+        )  # torch's momentum is the share of the new value
         widths = [config.width + speakers, *config.channels]
-        self.convolutions = nn.ModuleList(nn.Conv1d(here, after, 3, stride=2, padding=1) for here, after in pairwise(widths))
-        left = math.ceil(config.window / 2 ** len(config.channels))  # frames after the convolutions: 1 in the paper
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(here, after, 3, stride=2, padding=1) for here, after in pairwise(widths)
+        )
+        left = math.ceil(
+            config.window / 2 ** len(config.channels)
+        )  # frames after the convolutions: 1 in the paper
         self.code = nn.Linear(config.channels[-1] * left + speakers, config.hidden)
         self.coefficients = nn.Linear(config.hidden, config.components)
         self.basis = nn.Linear(config.components, config.outputs)
@@ -92,18 +104,26 @@ class VOCA(Baseline):
         _, size, directions = torch.linalg.svd(normal - mean, full_matrices=False)
         count = min(self.config.components, len(size))
         self.basis.weight.zero_()
-        self.basis.weight[:, :count] = (directions[:count] * (size[:count] / math.sqrt(len(offsets)))[:, None]).T
+        self.basis.weight[:, :count] = (
+            directions[:count] * (size[:count] / math.sqrt(len(offsets)))[:, None]
+        ).T
         self.basis.bias.copy_(mean)
 
-    def loss(self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int) -> dict[str, Tensor]:
+    def loss(
+        self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int
+    ) -> dict[str, Tensor]:
         predicted, true = self._normal(samples, offsets.shape[1], subjects), self.normal(offsets)
         terms = {"position": self.config.position * mean_square(predicted, true)}
         if self.config.velocity:
-            terms["velocity"] = self.config.velocity * mean_square(predicted.diff(dim=1), true.diff(dim=1))
+            terms["velocity"] = self.config.velocity * mean_square(
+                predicted.diff(dim=1), true.diff(dim=1)
+            )
         return terms
 
     @torch.no_grad()
-    def animate(self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0) -> Tensor:
+    def animate(
+        self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0
+    ) -> Tensor:
         return self.natural(self._normal(samples, frames, subjects))
 
     def _normal(self, samples: Tensor, frames: int, subjects: Tensor | None) -> Tensor:
@@ -123,7 +143,13 @@ class VOCA(Baseline):
         count, device = len(self.config.subjects), self.basis.weight.device
         if not count:
             return torch.zeros(batch, 0, device=device)
-        chosen = torch.zeros(batch, dtype=torch.long, device=device) if subjects is None else subjects.long()
+        chosen = (
+            torch.zeros(batch, dtype=torch.long, device=device)
+            if subjects is None
+            else subjects.long()
+        )
         if int(chosen.min()) < 0 or int(chosen.max()) >= count:
-            raise ValueError(f"subjects are {chosen.tolist()}, expected indices of the {count} training speakers")
+            raise ValueError(
+                f"subjects are {chosen.tolist()}, expected indices of the {count} training speakers"
+            )
         return F.one_hot(chosen, count).to(self.basis.weight.dtype)

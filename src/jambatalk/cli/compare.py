@@ -19,25 +19,39 @@ def compare(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file to write.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option("-o", "--out", help="The HTML file to write.")] = Path(
+        "report.html"
+    ),
     split: Annotated[
-        list[str] | None, typer.Option(help="A split; give the option again for more. Default: those named test...")
+        list[str] | None,
+        typer.Option(help="A split; give the option again for more. Default: those named test..."),
     ] = None,
-    scheme: Annotated[str | None, typer.Option(help="Another way to split the corpus than its usual one.")] = None,
-    regions: Annotated[Path | None, typer.Option(help="Regions of the mesh, as evaluate saves them.")] = None,
-    reference: Annotated[str | None, typer.Option(help="The system that others are tested against. Default: the first.")] = None,
-    videos: Annotated[int, typer.Option(min=0, help="How many of the reference's worst clips are filmed.")] = 3,
+    scheme: Annotated[
+        str | None, typer.Option(help="Another way to split the corpus than its usual one.")
+    ] = None,
+    regions: Annotated[
+        Path | None, typer.Option(help="Regions of the mesh, as evaluate saves them.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="The system that others are tested against. Default: the first."),
+    ] = None,
+    videos: Annotated[
+        int, typer.Option(min=0, help="How many of the reference's worst clips are filmed.")
+    ] = 3,
 ) -> None:
     """Compare systems in one HTML file that opens offline: numbers with error bars, curves, maps on the face, videos."""
-    from jambatalk.cli.screen import screen
+    from jambatalk.cli.console import screen
     from jambatalk.errors import InputError
+    from jambatalk.evaluation.dataset import load_test_set
     from jambatalk.evaluation.regions import Regions, find_regions
-    from jambatalk.evaluation.report.gather import open_system
+    from jambatalk.evaluation.report.collect import open_system
     from jambatalk.evaluation.report.page import require_extra, write_report
-    from jambatalk.evaluation.test_set import load_test_set
 
     if len(models) < 2:
-        raise InputError(f"only {models[0]} is named: expected at least one model and, last, the folder of a prepared corpus")
+        raise InputError(
+            f"only {models[0]} is named: expected at least one model and, last, the folder of a prepared corpus"
+        )
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"cannot write the report to {out}: expected a name ending in .html")
     require_extra()
@@ -57,5 +71,14 @@ def compare(
         def step(what: str, done: int, total: int) -> None:
             report(done, total)
 
-        write_report(systems, test_set, chosen, out, reference=reference, videos=videos, command=command, progress=step)
+        write_report(
+            systems,
+            test_set,
+            chosen,
+            out,
+            reference=reference,
+            videos=videos,
+            command=command,
+            progress=step,
+        )
     typer.echo(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB)")

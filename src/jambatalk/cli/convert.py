@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from jambatalk.cli.plain import plain_errors
+from jambatalk.cli.console import handle_errors
 
-convert = typer.Typer(help="Convert weights of other programs.", no_args_is_help=True, rich_markup_mode=None)
+convert = typer.Typer(
+    help="Convert weights of other programs.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @convert.callback()
@@ -19,13 +21,35 @@ def _commands() -> None:
 
 
 def released(
-    checkpoint: Annotated[Path, Argument(metavar="CHECKPOINT", help="A .pth file of the authors' code.", show_default=False)],
-    out: Annotated[Path, Option("-o", "--out", metavar="FILE", help="Weights to write, .safetensors.", show_default=False)],
+    checkpoint: Annotated[
+        Path,
+        Argument(
+            metavar="CHECKPOINT", help="A .pth file of the authors' code.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="Weights to write, .safetensors.",
+            show_default=False,
+        ),
+    ],
     preset: Annotated[
-        str | None, Option(metavar="NAME", help="released-vocaset or released-biwi6.  [default: told by the vertices]")
+        str | None,
+        Option(
+            metavar="NAME",
+            help="released-vocaset or released-biwi6.  [default: told by the vertices]",
+        ),
     ] = None,
     without_lip_reader: Annotated[
-        bool, Option("--without-lip-reader", help="Leave out what only training uses: a file of less than half the size.")
+        bool,
+        Option(
+            "--without-lip-reader",
+            help="Leave out what only training uses: a file of less than half the size.",
+        ),
     ] = False,
     half: Annotated[bool, Option("--half", help="Write float16: half the size.")] = False,
 ) -> None:
@@ -33,9 +57,9 @@ def released(
 
     Every tensor is mapped by its name; one that is missing, left over or of another shape stops the conversion.
     """
-    from jambatalk.cli.screen import screen
+    from jambatalk.cli.console import screen
     from jambatalk.errors import InputError
-    from jambatalk.released import convert_released
+    from jambatalk.models.convert_released import convert_released
 
     if out.suffix != ".safetensors":
         raise InputError(f"{out} is no name for weights, expected one that ends in .safetensors")
@@ -49,4 +73,4 @@ def released(
         )
 
 
-convert.command()(plain_errors(released))
+convert.command()(handle_errors(released))

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from jambatalk.cli.plain import BAD_INPUT, plain_errors
+from jambatalk.cli.console import handle_errors
+from jambatalk.errors import BAD_INPUT
 
 if TYPE_CHECKING:
-    from jambatalk.data.check import Report
+    from jambatalk.datasets.check import Report
 
-data = typer.Typer(help="Prepare corpora for training, and check them.", no_args_is_help=True, rich_markup_mode=None)
+data = typer.Typer(
+    help="Prepare corpora for training, and check them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @data.callback()
@@ -26,72 +31,130 @@ def prepare(
     kind: Annotated[
         str,
         Argument(
-            metavar="KIND", help="vocaset, biwi, biwi6, faceformer-layout, grid, facegood, tts or video.", show_default=False
+            metavar="KIND",
+            help="vocaset, biwi, biwi6, faceformer-layout, grid, facegood, tts or video.",
+            show_default=False,
         ),
     ],
-    raw: Annotated[Path, Argument(metavar="RAW", help="The corpus as its owner ships it.", show_default=False)],
-    out: Annotated[Path, Argument(metavar="OUT", help="Folder to write; an earlier run there goes on.", show_default=False)],
+    raw: Annotated[
+        Path, Argument(metavar="RAW", help="The corpus as its owner ships it.", show_default=False)
+    ],
+    out: Annotated[
+        Path,
+        Argument(
+            metavar="OUT", help="Folder to write; an earlier run there goes on.", show_default=False
+        ),
+    ],
     fps: Annotated[
-        float | None, Option(help="Frames a second to keep.  [default: 30 for VOCASET, 25 for BIWI]", show_default=False)
+        float | None,
+        Option(
+            help="Frames a second to keep.  [default: 30 for VOCASET, 25 for BIWI]",
+            show_default=False,
+        ),
     ] = None,
     source_fps: Annotated[
-        float | None, Option(help="Frames a second of the raw motion, where it is not known.", show_default=False)
+        float | None,
+        Option(
+            help="Frames a second of the raw motion, where it is not known.", show_default=False
+        ),
     ] = None,
     model: Annotated[
-        Path | None, Option(help="video: the face landmarker's file.  [default: beside the recordings]", show_default=False)
+        Path | None,
+        Option(
+            help="video: the face landmarker's file.  [default: beside the recordings]",
+            show_default=False,
+        ),
     ] = None,
     subject: Annotated[
         str | None,
-        Option(help="video: who speaks: folder, prefix or file (names) or one name.  [default: by names]", show_default=False),
+        Option(
+            help="video: who speaks: folder, prefix or file (names) or one name.  [default: by names]",
+            show_default=False,
+        ),
     ] = None,
     phones: Annotated[
         Path | None,
-        Option(help="tts: a model from phones to motion.  [default: the one inside the package]", show_default=False),
+        Option(
+            help="tts: a model from phones to motion.  [default: the one inside the package]",
+            show_default=False,
+        ),
     ] = None,
-    half: Annotated[bool, Option("--half", help="Store motion as float16: half the size, about 0.01 mm.")] = False,
+    half: Annotated[
+        bool, Option("--half", help="Store motion as float16: half the size, about 0.01 mm.")
+    ] = False,
     jobs: Annotated[
-        int | None, Option("-j", "--jobs", min=1, help="Threads.  [default: one per processor]", show_default=False)
+        int | None,
+        Option(
+            "-j", "--jobs", min=1, help="Threads.  [default: one per processor]", show_default=False
+        ),
     ] = None,
-    limit: Annotated[int | None, Option(min=1, help="Only so many clips, for a trial.", show_default=False)] = None,
+    limit: Annotated[
+        int | None, Option(min=1, help="Only so many clips, for a trial.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Turn a corpus into one folder of memory-mapped motion, FLAC sound and a manifest with splits and checksums.
 
     Stop at any time and run again to go on. Damaged clips are named and left out; then the status is 2.
     """
-    from jambatalk.cli.screen import screen
-    from jambatalk.data.prepare import prepare as run
-    from jambatalk.data.raw import Options
-    from jambatalk.data.video_quality import quality_lines
+    from jambatalk.cli.console import screen
+    from jambatalk.datasets.prepare import prepare as run
+    from jambatalk.datasets.source import PrepareOptions
+    from jambatalk.datasets.video.quality import quality_lines
 
     with screen() as shown:
         with shown.step(f"preparing {raw}") as report:
-            done = run(kind, raw, out, Options(fps, source_fps, phones, subject=subject, model=model), half, jobs, limit, report)
+            done = run(
+                kind,
+                raw,
+                out,
+                PrepareOptions(fps, source_fps, phones, subject=subject, model=model),
+                half,
+                jobs,
+                limit,
+                report,
+            )
         if not as_json:
             for problem in done.failed:
                 shown.line(f"{problem.name}: {problem.reason}")
-            shown.line(f"{raw} ({kind}) -> {out}: {done.made} clips made, {done.kept} kept, {len(done.failed)} left out")
+            shown.line(
+                f"{raw} ({kind}) -> {out}: {done.made} clips made, {done.kept} kept, {len(done.failed)} left out"
+            )
             for scheme, counts in done.splits.items():
-                shown.line(f"  by {scheme}: " + (", ".join(f"{n} {split}" for split, n in counts.items()) or "no clips"))
+                shown.line(
+                    f"  by {scheme}: "
+                    + (", ".join(f"{n} {split}" for split, n in counts.items()) or "no clips")
+                )
             for line in () if done.quality is None else quality_lines(done.quality):
                 shown.line(line)
     if as_json:
         result = {
-            "ok": not done.failed, "out": str(out), "made": done.made, "kept": done.kept, "limited": done.limited,
-            "failed": {problem.name: problem.reason for problem in done.failed}, "splits": done.splits,
+            "ok": not done.failed,
+            "out": str(out),
+            "made": done.made,
+            "kept": done.kept,
+            "limited": done.limited,
+            "failed": {problem.name: problem.reason for problem in done.failed},
+            "splits": done.splits,
             **({} if done.quality is None else {"quality": done.quality}),
-        }  # fmt: skip
+        }
         typer.echo(json.dumps(result, ensure_ascii=False))
     if done.failed:
         raise typer.Exit(BAD_INPUT)
 
 
 def check(
-    folder: Annotated[Path, Argument(metavar="DIR", help="A folder written by data prepare.", show_default=False)],
+    folder: Annotated[
+        Path, Argument(metavar="DIR", help="A folder written by data prepare.", show_default=False)
+    ],
     jobs: Annotated[int, Option("-j", "--jobs", min=1, help="Threads.")] = 1,
     report: Annotated[
         Path | None,
-        Option(metavar="OUTDIR", help="Folder for pictures: speakers at openings and closures, diagrams.", show_default=False),
+        Option(
+            metavar="OUTDIR",
+            help="Folder for pictures: speakers at openings and closures, diagrams.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[bool, Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -99,18 +162,18 @@ def check(
 
     The status is 0 when it is fine and 2 when something is wrong with it.
     """
-    from jambatalk.cli.screen import screen
-    from jambatalk.data.check import check as run
+    from jambatalk.cli.console import screen
+    from jambatalk.datasets.check import check as run
 
     if report is not None:
-        from jambatalk.data.plots import require_matplotlib
+        from jambatalk.datasets.report import require_matplotlib
 
         require_matplotlib()  # before the minutes that reading takes
     with screen() as shown:
         with shown.step(f"checking {folder}") as steps:
             found = run(folder, jobs, steps)
         if report is not None:
-            from jambatalk.data.pictures import write_report
+            from jambatalk.datasets.report import write_report
 
             with shown.step(f"drawing into {report}") as steps:
                 written = write_report(folder, report, steps)
@@ -129,18 +192,33 @@ LISTED = 20
 
 
 def _show(found: Report) -> None:
-    typer.echo(f"{found.folder}: {found.corpus}, {found.clips} clips, {found.seconds / 60:.1f} minutes, {found.fps:g} frames/s, "
-               + (f"{found.shapes} shapes" if found.shapes else f"{found.vertices:,} vertices, unit: {found.unit}"))  # fmt: skip
+    typer.echo(
+        f"{found.folder}: {found.corpus}, {found.clips} clips, {found.seconds / 60:.1f} minutes, {found.fps:g} frames/s, "
+        + (
+            f"{found.shapes} shapes"
+            if found.shapes
+            else f"{found.vertices:,} vertices, unit: {found.unit}"
+        )
+    )
     typer.echo(f"licence: {found.licence}")
     if found.pseudo:
         typer.echo(f"{found.pseudo} clips with motion made by a model")
     if found.lag_ms is None:
         typer.echo("lag of motion: no clip is long enough to tell")
     else:
-        typer.echo(f"lag of motion behind sound: {found.lag_ms:.0f} ms (correlation {found.correlation:.2f})")
-    for title, table in (("speakers", found.speakers), *((f"splits by {name}", table) for name, table in found.splits.items())):
+        typer.echo(
+            f"lag of motion behind sound: {found.lag_ms:.0f} ms (correlation {found.correlation:.2f})"
+        )
+    for title, table in (
+        ("speakers", found.speakers),
+        *((f"splits by {name}", table) for name, table in found.splits.items()),
+    ):
         typer.echo(f"{title}:")
-        listed = sorted(table.items(), key=lambda one: -one[1]["clips"])[:LISTED] if title == "speakers" else table.items()
+        listed = (
+            sorted(table.items(), key=lambda one: -one[1]["clips"])[:LISTED]
+            if title == "speakers"
+            else table.items()
+        )
         for name, row in listed:
             subjects = f", {row['subjects']} subjects" if "subjects" in row else ""
             typer.echo(f"  {name}: {row['clips']} clips, {row['seconds']:.1f} s{subjects}")
@@ -158,4 +236,4 @@ def _show(found: Report) -> None:
 
 
 for command in (prepare, check):
-    data.command()(plain_errors(command))
+    data.command()(handle_errors(command))

@@ -8,19 +8,25 @@ from typing import Annotated
 
 import typer
 
-from jambatalk.cli.ready import Network, ready_talker
-from jambatalk.cli.values import check_identity, parse_size
+from jambatalk.cli.animate import TalkerOptions, load_warm
+from jambatalk.cli.console import check_identity, parse_size
 
 
 def demo(
-    out: Annotated[str, typer.Option("-o", "--out", metavar="FILE", help="File to write.")] = "out/demo.mp4",
-    size: Annotated[str, typer.Option(metavar="WxH", help="Video size in pixels: 512 or 512x640.")] = "512",
-    identity: Annotated[str | None, typer.Option(metavar="NAME", help="Who speaks, one of the head's identities.")] = None,
+    out: Annotated[
+        str, typer.Option("-o", "--out", metavar="FILE", help="File to write.")
+    ] = "out/demo.mp4",
+    size: Annotated[
+        str, typer.Option(metavar="WxH", help="Video size in pixels: 512 or 512x640.")
+    ] = "512",
+    identity: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who speaks, one of the head's identities.")
+    ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Animate nine seconds of recorded speech that come with the package."""
-    from jambatalk.cli.screen import counted, screen
-    from jambatalk.export import check_outputs
+    from jambatalk.cli.console import counted, screen
+    from jambatalk.motion import check_outputs
 
     pixels = parse_size(size)
     check_identity(identity)
@@ -31,10 +37,12 @@ def demo(
             from jambatalk.audio import Speech
 
             speech = Speech.load((files("jambatalk") / "assets" / "demo.flac").read_bytes())
-            talker = ready_talker(Network(device=device))
+            talker = load_warm(TalkerOptions(device=device))
         began = time.perf_counter()
         with shown.step("animating") as report:
-            motion = talker.animate_blocks(counted(speech.blocks(), len(speech.samples), report), speech)
+            motion = talker.animate_blocks(
+                counted(speech.blocks(), len(speech.samples), report), speech
+            )
         animated = time.perf_counter()
         with shown.step(f"writing {out}") as report:
             motion.save(out, size=pixels, identity=identity, progress=report)

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jambatalk.cli.plain import BAD_INPUT, one_line
-from jambatalk.cli.ready import look_ahead
-from jambatalk.errors import InputError
+from jambatalk.cli.animate import look_ahead
+from jambatalk.errors import BAD_INPUT, InputError, one_line
 from jambatalk.version import __version__
 
 if TYPE_CHECKING:
@@ -26,7 +25,8 @@ PACKAGES = ("torch", "numpy", "numba", "av", "soxr", "soundfile", "safetensors",
 
 def doctor(
     model: Annotated[
-        str | None, typer.Option(metavar="WEIGHTS", help="Weights to check.  [default: those in the package]")
+        str | None,
+        typer.Option(metavar="WEIGHTS", help="Weights to check.  [default: those in the package]"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -51,12 +51,16 @@ def _environment() -> dict[str, Any]:
     """Facts that tell one machine from another."""
     import torch
 
-    from jambatalk.nn.backend import OPS, chosen_backend
-    from jambatalk.nn.scan_threads import thread_count
+    from jambatalk.ops.backend import OPS, chosen_backend
+    from jambatalk.ops.cpu.threads import thread_count
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     kernels = {op: chosen_backend(op, device) for op in OPS}
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    gpus = (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        if torch.cuda.is_available()
+        else []
+    )
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "jambatalk": __version__,
@@ -68,7 +72,10 @@ def _environment() -> dict[str, Any]:
         "packages": ", ".join(f"{name} {_version_of(name)}" for name in PACKAGES),
         "numba cache": os.environ.get("NUMBA_CACHE_DIR")
         or "beside the package's files, or the user's cache folder where those are read-only",
-        **{f"{op.replace('_', ' ')} kernel": f"{name} ({reason})" for op, (name, reason) in kernels.items()},
+        **{
+            f"{op.replace('_', ' ')} kernel": f"{name} ({reason})"
+            for op, (name, reason) in kernels.items()
+        },
     }
 
 
@@ -85,12 +92,18 @@ def _self_test(model: str | None, facts: dict[str, Any]) -> list[dict[str, Any]]
 
     def weights() -> str:
         import jambatalk
-        from jambatalk.nn.model import SpeechToMotion, parameter_count
+        from jambatalk.models.speech_to_motion import SpeechToMotion, parameter_count
 
         talkers.append(jambatalk.load(model))
-        facts["weights"] = f"{talkers[0].path} (sha256 {talkers[0].weights_sha256}, look-ahead {look_ahead(talkers[0])})"
+        facts["weights"] = (
+            f"{talkers[0].path} (sha256 {talkers[0].weights_sha256}, look-ahead {look_ahead(talkers[0])})"
+        )
         network = talkers[0].model
-        counted = f"{parameter_count(network):,} parameters" if isinstance(network, SpeechToMotion) else "an exported step"
+        counted = (
+            f"{parameter_count(network):,} parameters"
+            if isinstance(network, SpeechToMotion)
+            else "an exported step"
+        )
         facts["network"] = counted
         return _compared(talkers[0])
 
@@ -131,17 +144,19 @@ def _chunks(talker: Talker) -> str:
     """One second of a voice-like sound, in pieces of 37 ms and at once."""
     import numpy as np
 
-    from jambatalk.audio import RATE, Speech
+    from jambatalk.audio import SAMPLE_RATE, Speech
 
-    t = np.arange(RATE) / RATE
+    t = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     pulses = np.sign(np.sin(2 * np.pi * 120 * t)) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t))
     samples = (0.2 * pulses).astype(np.float32)
     if not talker.model.config.streaming:
         return f"this network hears the whole recording: {len(talker.animate(Speech(samples)))} frames of one second"
     whole = talker.animate(Speech(samples)).weights
     session = talker.stream()
-    step = round(0.037 * RATE)
-    frames = [frame for i in range(0, RATE, step) for frame in session.push(samples[i : i + step])] + session.flush()
+    step = round(0.037 * SAMPLE_RATE)
+    frames = [
+        frame for i in range(0, SAMPLE_RATE, step) for frame in session.push(samples[i : i + step])
+    ] + session.flush()
     pieces = np.stack([frame.weights for frame in frames])
     assert whole is not None
     if pieces.shape != whole.shape:
@@ -177,9 +192,17 @@ def _video() -> str:
         sound = file.add_stream("aac", rate=48000)
         sound.layout = "mono"
         for level in (60, 180):
-            file.mux(pictures.encode(av.VideoFrame.from_ndarray(np.full((64, 64, 3), level, np.uint8), format="rgb24")))
+            file.mux(
+                pictures.encode(
+                    av.VideoFrame.from_ndarray(
+                        np.full((64, 64, 3), level, np.uint8), format="rgb24"
+                    )
+                )
+            )
         file.mux(pictures.encode(None))
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate = 48000
         file.mux(sound.encode(frame))
         file.mux(sound.encode(None))

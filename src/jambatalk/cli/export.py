@@ -10,23 +10,41 @@ from typer import Argument, Option
 
 
 def export(
-    out: Annotated[Path, Argument(metavar="OUT", help="File to write: .onnx, or .pt2 (torch.export).", show_default=False)],
+    out: Annotated[
+        Path,
+        Argument(
+            metavar="OUT", help="File to write: .onnx, or .pt2 (torch.export).", show_default=False
+        ),
+    ],
     model: Annotated[
-        Path | None, Option(metavar="WEIGHTS", help="Weights to export.  [default: those in the package]", show_default=False)
+        Path | None,
+        Option(
+            metavar="WEIGHTS",
+            help="Weights to export.  [default: those in the package]",
+            show_default=False,
+        ),
     ] = None,
     batch: Annotated[int, Option(metavar="N", help="Streams that the step takes at once.")] = 1,
     int8: Annotated[
-        bool, Option("--int8", help="int8 weights (.onnx): a quarter of the size, faster, motion off by 0.0001 on average.")
+        bool,
+        Option(
+            "--int8",
+            help="int8 weights (.onnx): a quarter of the size, faster, motion off by 0.0001 on average.",
+        ),
     ] = False,
     style: Annotated[
-        str | None, Option(metavar="NAME", help="Way of speaking, one of the weights' (jambatalk network lists them).")
+        str | None,
+        Option(
+            metavar="NAME",
+            help="Way of speaking, one of the weights' (jambatalk network lists them).",
+        ),
     ] = None,
 ) -> None:
     """Write one hop of the network, with all its memory explicit, for ONNX runtimes or torch.export.
 
     The file is run over a second of speech beside the network before it takes its name.
     """
-    from jambatalk.deploy.writing import export_step
+    from jambatalk.export.export import export_step
     from jambatalk.talker import DEFAULT_WEIGHTS
 
     written = export_step(model if model is not None else DEFAULT_WEIGHTS, out, batch, int8, style)

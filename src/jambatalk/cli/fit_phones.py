@@ -9,8 +9,20 @@ from typer import Argument, Option
 
 
 def fit_phones(
-    folder: Annotated[Path, Argument(metavar="DIR", help="A corpus of shape weights with words or phones.", show_default=False)],
-    out: Annotated[Path, Option("-o", "--out", metavar="FILE", help="Model to write (.safetensors).", show_default=False)],
+    folder: Annotated[
+        Path,
+        Argument(
+            metavar="DIR",
+            help="A corpus of shape weights with words or phones.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        Option(
+            "-o", "--out", metavar="FILE", help="Model to write (.safetensors).", show_default=False
+        ),
+    ],
     steps: Annotated[int, Option(min=1, help="Optimiser steps.")] = 1500,
     seed: Annotated[int, Option(min=0, help="Of everything random.")] = 0,
 ) -> None:
@@ -18,13 +30,13 @@ def fit_phones(
 
     What it learns from is the corpus' training split; the figures printed are of its validation split.
     """
-    from jambatalk.cli.screen import screen
-    from jambatalk.data.align import with_phones
-    from jambatalk.data.corpus import load_clips
-    from jambatalk.data.phone_motion import save_phone_motion
-    from jambatalk.evaluation.phone_motion import score_phone_motion
+    from jambatalk.cli.console import screen
+    from jambatalk.datasets.align import with_phones
+    from jambatalk.datasets.registry import load_clips
+    from jambatalk.evaluation.protocols.default_weights import score_phone_motion
     from jambatalk.face.head import default_head
-    from jambatalk.training.phone_fit import PhoneFitConfig, fit_phone_motion
+    from jambatalk.text.phone_motion import save_phone_motion
+    from jambatalk.training.phone_motion import PhoneFitConfig, fit_phone_motion
 
     face = default_head()
     with screen() as shown:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
-from jambatalk.cli.ready import Network, ready_talker
-from jambatalk.cli.values import parse_fps
+from jambatalk.cli.animate import TalkerOptions, load_warm
+from jambatalk.cli.console import parse_fps
 from jambatalk.errors import InputError
 
 if TYPE_CHECKING:
     from jambatalk.audio import Speech
-    from jambatalk.live.links import Link
-    from jambatalk.live.pacing import Pacer
+    from jambatalk.senders import Sender
+    from jambatalk.senders.pacer import Pacer
     from jambatalk.session import Frame, Session
     from jambatalk.talker import Talker
 
@@ -28,19 +28,42 @@ SLACK_SECONDS = 0.1
 
 def live(
     mic: Annotated[bool, Option("--mic", help="Listen to the microphone.")] = False,
-    file: Annotated[str | None, Option("--file", metavar="IN", help="Play a sound or video file, or - .")] = None,
-    to: Annotated[list[str] | None, Option("--to", metavar="URL", help="Receiver; may be repeated; none: list them.")] = None,
+    file: Annotated[
+        str | None, Option("--file", metavar="IN", help="Play a sound or video file, or - .")
+    ] = None,
+    to: Annotated[
+        list[str] | None,
+        Option("--to", metavar="URL", help="Receiver; may be repeated; none: list them."),
+    ] = None,
     loop: Annotated[bool, Option("--loop", help="Play the file again and again.")] = False,
     play: Annotated[bool, Option("--play", help="Also let the file be heard here.")] = False,
-    fps: Annotated[str | None, Option(metavar="N", help="Frames per second.  [default: the network's own]")] = None,
-    style: Annotated[str | None, Option(metavar="NAME", help="Way of speaking, one of the weights'.")] = None,
-    life: Annotated[str, Option(metavar="LAYERS", help="Blinks, gaze, head, breath: on, off, or blinks=0.5,head=0.")] = "off",
-    device_name: Annotated[str | None, Option(metavar="NAME", help="Microphone, by name or number.")] = None,
-    list_devices: Annotated[bool, Option("--list-devices", help="List the microphones and end.")] = False,
-    seconds: Annotated[float | None, Option(metavar="N", help="End after so many seconds of sound.")] = None,
-    model: Annotated[str | None, Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]")] = None,
+    fps: Annotated[
+        str | None, Option(metavar="N", help="Frames per second.  [default: the network's own]")
+    ] = None,
+    style: Annotated[
+        str | None, Option(metavar="NAME", help="Way of speaking, one of the weights'.")
+    ] = None,
+    life: Annotated[
+        str,
+        Option(metavar="LAYERS", help="Blinks, gaze, head, breath: on, off, or blinks=0.5,head=0."),
+    ] = "off",
+    device_name: Annotated[
+        str | None, Option(metavar="NAME", help="Microphone, by name or number.")
+    ] = None,
+    list_devices: Annotated[
+        bool, Option("--list-devices", help="List the microphones and end.")
+    ] = False,
+    seconds: Annotated[
+        float | None, Option(metavar="N", help="End after so many seconds of sound.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]"),
+    ] = None,
     device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
-    as_json: Annotated[bool, Option("--json", help="Print the result as JSON on standard output.")] = False,
+    as_json: Annotated[
+        bool, Option("--json", help="Print the result as JSON on standard output.")
+    ] = False,
 ) -> None:
     """Move faces in Unreal, VRM avatars and anything else that listens, in real time. Ctrl-C brings them to rest and ends."""
     if list_devices:
@@ -56,27 +79,31 @@ def live(
     if seconds is not None and not seconds > 0:
         raise InputError(f"--seconds is {seconds}, expected more than 0")
     from jambatalk.audio import Speech
-    from jambatalk.cli.screen import screen
-    from jambatalk.life import LifeSettings
-    from jambatalk.live.links import open_link
-    from jambatalk.live.microphone import Microphone
-    from jambatalk.live.pacing import Pacer
+    from jambatalk.audio.microphone import Microphone
+    from jambatalk.cli.console import screen
+    from jambatalk.idle import IdleSettings
+    from jambatalk.senders import open_link
+    from jambatalk.senders.pacer import Pacer
 
-    frame_rate, layers = parse_fps(fps), LifeSettings.parse(life)
+    frame_rate, layers = parse_fps(fps), IdleSettings.parse(life)
     with ExitStack() as stack:
         with screen() as shown:
             speech = Speech.load(file) if file is not None else None
             microphone = Microphone(device_name) if mic else None
             with shown.step("loading the network"):
-                talker: Talker = ready_talker(Network(model, device, style=style))
-            session = talker.stream(microphone.rate if microphone is not None else 16000, fps=frame_rate, life=layers)
+                talker: Talker = load_warm(TalkerOptions(model, device, style=style))
+            session = talker.stream(
+                microphone.rate if microphone is not None else 16000, fps=frame_rate, life=layers
+            )
             rate = session.fps
             links = []
             for url in to:
                 links.append(open_link(url, session.names, rate))
                 stack.callback(links[-1].close)
             run = Run(session, links, rate, Pacer(SLACK_SECONDS if mic else None))
-            shown.line(f"look-ahead {session.look_ahead_ms:.0f} ms, {rate:g} frames per second; Ctrl-C ends")
+            shown.line(
+                f"look-ahead {session.look_ahead_ms:.0f} ms, {rate:g} frames per second; Ctrl-C ends"
+            )
         with status_line(run.status), run.rested():
             if microphone is not None:
                 with microphone:
@@ -103,7 +130,7 @@ class Run:
     """
 
     session: Session
-    links: list[Link]
+    links: list[Sender]
     fps: float
     pacer: Pacer
     heard: float = 0.0
@@ -187,7 +214,10 @@ class Run:
             "interrupted": self.interrupted,
             "late_ms": round(1000 * self.late / max(self.frames, 1), 3),
             "worst_latency_ms": round(1000 * self.worst, 3),
-            "links": [{"to": link.target.url, "sent": link.sent, "failed": link.failed} for link in self.links],
+            "links": [
+                {"to": link.target.url, "sent": link.sent, "failed": link.failed}
+                for link in self.links
+            ],
         }
 
 
@@ -195,10 +225,14 @@ def _to_rest(last: Frame | None, fps: float) -> list[Frame]:
     """From the last frame that was *sent* (the session may be ahead of it) to the neutral face."""
     if last is None or not (last.weights > 0).any():
         return []
-    from jambatalk.streaming.rest import to_rest
+    from jambatalk.streaming.neutral import fade_to_neutral
 
-    weights = to_rest(last.weights, fps)
-    poses: Any = to_rest(last.head_pose, fps) if last.head_pose is not None else [None] * len(weights)
+    weights = fade_to_neutral(last.weights, fps)
+    poses: Any = (
+        fade_to_neutral(last.head_pose, fps)
+        if last.head_pose is not None
+        else [None] * len(weights)
+    )
     return [
         replace(last, time=last.time + i / fps, index=last.index + i, weights=row, head_pose=pose)
         for i, (row, pose) in enumerate(zip(weights, poses, strict=True), 1)
@@ -231,7 +265,7 @@ def _aloud(samples: Any, rate: int, loop: bool, wanted: bool) -> Iterator[float]
     if not wanted:
         yield 0.0
         return
-    from jambatalk.live.microphone import require_sounddevice
+    from jambatalk.audio.microphone import require_sounddevice
 
     sounddevice = require_sounddevice()
     try:
@@ -249,10 +283,15 @@ def _aloud(samples: Any, rate: int, loop: bool, wanted: bool) -> Iterator[float]
 
 
 def _list_targets(as_json: bool) -> None:
-    from jambatalk.live.links import KINDS
+    from jambatalk.senders import KINDS
 
     if as_json:
-        typer.echo(json.dumps([{"to": kind.form, "receivers": kind.receivers} for kind in KINDS.values()], indent=2))
+        typer.echo(
+            json.dumps(
+                [{"to": kind.form, "receivers": kind.receivers} for kind in KINDS.values()],
+                indent=2,
+            )
+        )
         return
     typer.echo("Say where to with --to, once per receiver:")
     for kind in KINDS.values():
@@ -260,13 +299,15 @@ def _list_targets(as_json: bool) -> None:
 
 
 def _list_devices(as_json: bool) -> None:
-    from jambatalk.live.microphone import devices
+    from jambatalk.audio.microphone import devices
 
     found = devices()
     if as_json:
         typer.echo(json.dumps([vars(device) for device in found], indent=2))
         return
     for device in found:
-        typer.echo(f"{device.index}: {device.name} ({device.rate} Hz){' (default)' if device.default else ''}")
+        typer.echo(
+            f"{device.index}: {device.name} ({device.rate} Hz){' (default)' if device.default else ''}"
+        )
     if not found:
         typer.echo("no sound inputs")

@@ -11,6 +11,7 @@ import typer
 from jambatalk.cli.ablate import ablate
 from jambatalk.cli.animate import animate
 from jambatalk.cli.compare import compare
+from jambatalk.cli.console import handle_errors
 from jambatalk.cli.convert import convert
 from jambatalk.cli.data import data
 from jambatalk.cli.demo import demo
@@ -18,9 +19,8 @@ from jambatalk.cli.doctor import doctor
 from jambatalk.cli.evaluate import evaluate
 from jambatalk.cli.export import export
 from jambatalk.cli.fit_phones import fit_phones
+from jambatalk.cli.info import network
 from jambatalk.cli.live import live
-from jambatalk.cli.network import network
-from jambatalk.cli.plain import plain_errors
 from jambatalk.cli.serve import serve
 from jambatalk.cli.study import study
 from jambatalk.cli.train import train
@@ -35,10 +35,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (ablate, animate, compare, demo, doctor, evaluate, export, live, network, serve, train):
-    app.command()(plain_errors(command))
+for command in (
+    ablate,
+    animate,
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    live,
+    network,
+    serve,
+    train,
+):
+    app.command()(handle_errors(command))
 app.add_typer(convert, name="convert")
-data.command("fit-phones")(plain_errors(fit_phones))
+data.command("fit-phones")(handle_errors(fit_phones))
 app.add_typer(data, name="data")
 app.add_typer(study, name="study")
 
@@ -51,7 +63,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Give it speech, get a 3D face that talks."""
 

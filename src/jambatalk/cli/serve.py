@@ -16,52 +16,75 @@ def serve(
     host: Annotated[str, Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, Option(help="0 takes any free one.")] = 8000,
     token: Annotated[
-        str | None, Option(help="What clients must bring; 'random' makes one.  [default: none needed]", show_default=False)
+        str | None,
+        Option(
+            help="What clients must bring; 'random' makes one.  [default: none needed]",
+            show_default=False,
+        ),
     ] = None,
     max_sessions: Annotated[int, Option(help="Live sessions at the same time.")] = 32,
     jobs: Annotated[
         str | None,
-        Option(metavar="FOLDER", help="Where uploads and results are.  [default: one in your state folder]"),
+        Option(
+            metavar="FOLDER",
+            help="Where uploads and results are.  [default: one in your state folder]",
+        ),
     ] = None,
     workers: Annotated[int, Option(help="Jobs at the same time; 0 takes none.")] = 1,
     max_upload: Annotated[int, Option(metavar="MB", help="Largest upload.")] = 200,
-    model: Annotated[str | None, Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]")] = None,
-    style: Annotated[str | None, Option(metavar="NAME", help="Way of speaking, where a client asks for none.")] = None,
+    model: Annotated[
+        str | None,
+        Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]"),
+    ] = None,
+    style: Annotated[
+        str | None, Option(metavar="NAME", help="Way of speaking, where a client asks for none.")
+    ] = None,
     device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Serve live sessions over a WebSocket, and jobs (speech file in, video or motion out) over HTTP. Ends with Ctrl-C."""
     import secrets
 
-    from jambatalk.cli.ready import Network, ready_talker
-    from jambatalk.cli.screen import screen
-    from jambatalk.live.required import require_live
-    from jambatalk.live.settings import ServerSettings
+    from jambatalk.cli.animate import TalkerOptions, load_warm
+    from jambatalk.cli.console import screen
+    from jambatalk.server.run import require_live
+    from jambatalk.server.settings import ServerSettings
     from jambatalk.study.server import listen
 
     require_live()
-    from jambatalk.live.jobs import JobStore, Runner
-    from jambatalk.live.server import LOOPBACK, run
+    from jambatalk.server.jobs import JobStore, Runner
+    from jambatalk.server.run import LOOPBACK, run
 
     if token == "random":
         token = secrets.token_urlsafe(16)
     # Names that a browser on this machine has for it; beyond loopback the names are the user's own.
-    settings = ServerSettings(token, LOOPBACK if host in LOOPBACK else None, max_sessions, upload_bytes=max_upload * 1_000_000)
+    settings = ServerSettings(
+        token,
+        LOOPBACK if host in LOOPBACK else None,
+        max_sessions,
+        upload_bytes=max_upload * 1_000_000,
+    )
     if not 0 <= workers <= 64:
         raise InputError(f"--workers is {workers}, expected 0 to 64")
     runner = None
     with listen(host, port) as listening, screen() as shown:
         with shown.step("loading the network"):
-            talker = ready_talker(Network(model, device, "float32", None, style))
+            talker = load_warm(TalkerOptions(model, device, "float32", None, style))
         if not talker.names:
-            raise InputError("this network moves vertices, too many numbers for a live link: serve one that moves shapes")
+            raise InputError(
+                "this network moves vertices, too many numbers for a live link: serve one that moves shapes"
+            )
         if host not in LOOPBACK and token is None:
-            shown.line("note: anybody who reaches this address can use it; --token random asks for a secret")
+            shown.line(
+                "note: anybody who reaches this address can use it; --token random asks for a secret"
+            )
         if workers:
             store = JobStore(Path(jobs) if jobs is not None else state_folder() / "jobs")
             runner = Runner(store, talker.path, workers, settings.longest_sound)
         name = f"[{host}]" if ":" in host else host
         address = f"{name}:{listening.getsockname()[1]}"
-        shown.line(f"ws://{address}/v1/stream, look-ahead {talker.look_ahead_ms:.0f} ms (Ctrl-C ends)")
+        shown.line(
+            f"ws://{address}/v1/stream, look-ahead {talker.look_ahead_ms:.0f} ms (Ctrl-C ends)"
+        )
         if token is not None:
             shown.line(f"token: {token}")
         shown.line(f"the page: http://{address}/{f'#token={token}' if token is not None else ''}")

@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jambatalk.errors import InputError
-from jambatalk.evaluation.accumulate import Accumulator
-from jambatalk.evaluation.entries import Array, Entry
-from jambatalk.evaluation.pair import Pair
+from jambatalk.evaluation.dataset import EvalClip, EvalDataset
+from jambatalk.evaluation.metrics import Accumulator
+from jambatalk.evaluation.metrics.base import ClipPair, Unit
 from jambatalk.evaluation.regions import Regions
-from jambatalk.evaluation.sanity import sanity_entries
-from jambatalk.evaluation.speed import real_time_factor
-from jambatalk.evaluation.test_set import TestClip, TestSet
-from jambatalk.evaluation.units import Unit
+from jambatalk.evaluation.systems import Array, Entry, real_time_factor, sanity_entries
 
 Progress = Callable[[str, int, int], None]
 """Called with (system, clips done, clips in all)."""
@@ -52,7 +49,7 @@ class Scored:
 
 def evaluate(
     entries: Sequence[Entry],
-    test_set: TestSet,
+    test_set: EvalDataset,
     regions: Regions,
     splits: Sequence[str] | None = None,
     seeds: Sequence[int] = range(10),
@@ -68,27 +65,58 @@ def evaluate(
     "compat:". speed: whether to measure real-time factors. InputError when regions or predictions are of another mesh.
     """
     regions.check(test_set.vertices)
-    if twice := [entry.name for i, entry in enumerate(entries) if entry.name in [one.name for one in entries[:i]]]:
-        raise InputError(f"two systems are called {twice[0]}: expected different names, NAME=MODEL gives one")
+    if twice := [
+        entry.name
+        for i, entry in enumerate(entries)
+        if entry.name in [one.name for one in entries[:i]]
+    ]:
+        raise InputError(
+            f"two systems are called {twice[0]}: expected different names, NAME=MODEL gives one"
+        )
     named = {entry.name for entry in entries}
-    shown = [entry for entry in sanity_entries(test_set) if sanity and entry.name not in named] + list(entries)
-    factors = {entry.name: real_time_factor(entry, test_set) for entry in shown if speed and entry.runs}
+    shown = [
+        entry for entry in sanity_entries(test_set) if sanity and entry.name not in named
+    ] + list(entries)
+    factors = {
+        entry.name: real_time_factor(entry, test_set) for entry in shown if speed and entry.runs
+    }
     scored = []
     for split in test_set.splits if splits is None else splits:
         clips = [clip for clip in test_set.clips if clip.split == split]
         for entry in shown:
-            scored.append(_score(entry, clips, test_set, regions, split, seeds, progress, compat, factors.get(entry.name)))
+            scored.append(
+                _score(
+                    entry,
+                    clips,
+                    test_set,
+                    regions,
+                    split,
+                    seeds,
+                    progress,
+                    compat,
+                    factors.get(entry.name),
+                )
+            )
     return scored
 
 
 def _score(
-    entry: Entry, clips: Sequence[TestClip], test_set: TestSet, regions: Regions, split: str, seeds: Sequence[int],
-    progress: Progress | None, compat: bool, factor: float | None,
-) -> Scored:  # fmt: skip
+    entry: Entry,
+    clips: Sequence[EvalClip],
+    test_set: EvalDataset,
+    regions: Regions,
+    split: str,
+    seeds: Sequence[int],
+    progress: Progress | None,
+    compat: bool,
+    factor: float | None,
+) -> Scored:
     gathered = Accumulator(Unit(test_set.unit), compat=compat, samples=entry.stochastic)
     for done, clip in enumerate(clips):
         pair = make_pair(clip, entry.animate(clip, seeds[0]), regions, test_set.unit)
-        others: list[Array] = [entry.animate(clip, seed) for seed in seeds[1:]] if entry.stochastic else []
+        others: list[Array] = (
+            [entry.animate(clip, seed) for seed in seeds[1:]] if entry.stochastic else []
+        )
         gathered.add(pair, others)
         if progress is not None:
             progress(entry.name, done + 1, len(clips))
@@ -103,14 +131,23 @@ def _score(
         "notes": entry.notes,
     }
     return Scored(
-        entry.name, split, gathered.rows(), gathered.totals(), info, regions.hash, test_set.unit, test_set.data_hash,
-        test_set.corpus, test_set.scheme, regions.source,
-    )  # fmt: skip
+        entry.name,
+        split,
+        gathered.rows(),
+        gathered.totals(),
+        info,
+        regions.hash,
+        test_set.unit,
+        test_set.data_hash,
+        test_set.corpus,
+        test_set.scheme,
+        regions.source,
+    )
 
 
-def make_pair(clip: TestClip, predicted: Array, regions: Regions, unit: str) -> Pair:
+def make_pair(clip: EvalClip, predicted: Array, regions: Regions, unit: str) -> ClipPair:
     """A clip's truth beside a prediction (T, V, 3) of it."""
-    return Pair(
+    return ClipPair(
         name=clip.name,
         truth=clip.truth,
         predicted=predicted,

@@ -12,15 +12,192 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.data.prepared import write_json
+from jambatalk.datasets.dataset import write_json
+from jambatalk.datasets.lip_mask import read_region
 from jambatalk.errors import InputError
-from jambatalk.evaluation.mouth_geometry import lip_rings, middle_of_ring, mouth_ring, upper_of_face
-from jambatalk.evaluation.test_set import TestSet
+from jambatalk.evaluation.dataset import EvalDataset
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
-from jambatalk.training.lips import read_region
+from jambatalk.face.landmarks import INNER_LOWER, INNER_UPPER
+
+# The mouth of a mesh found by its shape: the hole between the lips, the rings of vertices around it, the face above it.
+#
+# Axes as ``Face`` has them: x to the face's own left, y up, z out of the face. Lengths are told in widths of the mouth, so that
+# no unit needs to be known.
+
 
 Array = NDArray[Any]
+MEDIAPIPE_VERTICES = (468, 478)  # without and with the irises
+LIP_REACH = 0.2
+"""A ring of neighbours belongs to the lips while its mean distance from the inner ring is at most this many mouth widths: on
+MediaPipe's face these are the rings up to the outer contour of the lips (0.05, 0.10 and 0.16; the next is 0.30)."""
+UPPER_FACE = 1.3
+"""Mouth widths above the mouth at which the upper face begins; MediaPipe's lower eyelids lie at 1.5."""
+CENTRED = 0.05
+"""How far a mouth's centre may lie from the middle of its surface, in widths of the surface."""
+
+
+def mouth_ring(template: Array, triangles: Array) -> tuple[Array, Array, str]:
+    """(ring (n,) vertex indices in order, mask (F,) of triangles that fill the mouth's hole, how it was found).
+
+    MediaPipe's face, whose mouth is filled by triangles, is known by its own vertex numbers. Of any other mesh the mouth is the
+    widest hole of the largest surface that lies in that surface's middle, on its front half, and is no more than half as wide.
+    InputError when there is none.
+    """
+    ring = _mediapipe_ring(len(template), triangles)
+    if ring is not None:
+        filled = np.all(np.isin(triangles, ring), axis=1)
+        return ring, filled, "MediaPipe's inner lips"
+    skin = largest_surface(template, triangles)
+    low, size = template[skin].min(0), np.ptp(template[skin], axis=0)
+    best: tuple[float, Array] | None = None
+    for loop in boundary_loops(triangles[skin[triangles].all(1)]):
+        around = template[loop]
+        width = float(np.ptp(around[:, 0]))
+        off_centre = abs(
+            float(around[:, 0].min() + around[:, 0].max()) / 2 - float(low[0] + size[0] / 2)
+        )
+        in_front = float(around[:, 2].min()) > float(low[2] + size[2] / 2)
+        if (
+            0 < width <= size[0] / 2
+            and off_centre <= CENTRED * size[0]
+            and in_front
+            and (best is None or width > best[0])
+        ):
+            best = width, loop
+    if best is None:
+        raise InputError(
+            f"this mesh of {len(template)} vertices has no hole where a mouth would be: expected regions from mask files"
+        )
+    return best[1], np.zeros(len(triangles), bool), "the mouth's boundary ring"
+
+
+def _mediapipe_ring(vertices: int, triangles: Array) -> Array | None:
+    if vertices not in MEDIAPIPE_VERTICES:
+        return None
+    ring = np.array([*INNER_UPPER, *INNER_LOWER[-2:0:-1]], np.int64)
+    edges = {tuple(edge) for edge in np.sort(_edges(triangles), axis=1).tolist()}
+    closed = np.sort(np.stack([ring, np.roll(ring, -1)], axis=1), axis=1).tolist()
+    return ring if all(tuple(edge) in edges for edge in closed) else None
+
+
+def _edges(triangles: Array) -> Array:
+    """(3 F, 2) int64, each triangle's edges in its direction of turning."""
+    corners = np.asarray(triangles, np.int64)
+    return np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [2, 0]]])
+
+
+def boundary_loops(triangles: Array) -> list[Array]:
+    """The closed boundaries of a mesh, each as vertex indices in order; edges of exactly one triangle are a boundary.
+
+    A boundary that touches itself in a vertex is cut there into its simple loops.
+    """
+    edges = _edges(triangles)
+    _, first, counts = np.unique(
+        np.sort(edges, axis=1), axis=0, return_index=True, return_counts=True
+    )
+    following: dict[int, list[int]] = {}
+    for a, b in edges[first[counts == 1]].tolist():
+        following.setdefault(a, []).append(b)
+    loops = []
+    while following:
+        path = [next(iter(following))]
+        places = {path[0]: 0}
+        while following.get(path[-1]):
+            after = following[path[-1]].pop()
+            if after in places:
+                loop = path[places[after] :]
+                loops.append(np.array(loop, np.int64))
+                for vertex in loop[1:]:
+                    del places[vertex]
+                path = path[: places[after] + 1]
+            else:
+                places[after] = len(path)
+                path.append(after)
+        following = {vertex: left for vertex, left in following.items() if left}
+    return loops
+
+
+def components(vertices: int, triangles: Array) -> Array:
+    """(V,) int64: equal for vertices of one connected surface, -1 for those of no triangle."""
+    label = np.arange(vertices)
+    edges = _edges(triangles)
+    while True:
+        lower = label.copy()
+        np.minimum.at(lower, edges[:, 0], label[edges[:, 1]])
+        np.minimum.at(lower, edges[:, 1], label[edges[:, 0]])
+        lower = lower[lower]  # halves the way to the lowest number each time
+        if np.array_equal(lower, label):
+            break
+        label = lower
+    used = np.zeros(vertices, bool)
+    used[np.unique(triangles)] = True
+    return np.where(used, label, -1)
+
+
+def largest_surface(template: Array, triangles: Array) -> Array:
+    """(V,) mask of the connected surface of the largest extent: the skin, rather than eyes, teeth or lashes."""
+    part = components(len(template), triangles)
+    extent = {
+        label: float(np.linalg.norm(np.ptp(template[part == label], axis=0)))
+        for label in np.unique(part[part >= 0])
+    }
+    found: Array = part == max(extent, key=lambda label: extent[label])
+    return found
+
+
+def lip_rings(
+    template: Array, triangles: Array, ring: Array, filled: Array, reach: float = LIP_REACH
+) -> Array:
+    """(L,) ascending indices: the ring and the rings of neighbours around it within ``reach`` mouth widths; at least one."""
+    edges = _edges(triangles[~filled])
+    width = float(np.ptp(template[ring, 0]))
+    inside = np.zeros(len(template), bool)
+    inside[ring] = True
+    while True:
+        grown = inside.copy()
+        grown[edges[inside[edges[:, 0]], 1]] = True
+        grown[edges[inside[edges[:, 1]], 0]] = True
+        new = np.flatnonzero(grown & ~inside)
+        if not len(new):
+            break
+        apart = np.linalg.norm(template[new, None] - template[None, ring], axis=2).min(1)
+        if inside.sum() > len(ring) and float(apart.mean()) > reach * width:
+            break
+        inside = grown
+    return np.flatnonzero(inside)
+
+
+def upper_of_face(template: Array, triangles: Array, ring: Array) -> Array:
+    """Ascending indices of the mouth's surface at least UPPER_FACE mouth widths above it, on the front half."""
+    surface = largest_surface(template, triangles)
+    width, height = float(np.ptp(template[ring, 0])), float(template[ring, 1].mean())
+    depth = template[surface, 2]
+    in_front = template[:, 2] >= (depth.min() + depth.max()) / 2
+    found = np.flatnonzero(surface & in_front & (template[:, 1] > height + UPPER_FACE * width))
+    if not len(found):
+        raise InputError(
+            "no vertex lies above the mouth where eyes would be: expected regions from mask files"
+        )
+    return found
+
+
+def middle_of_ring(template: Array, ring: Array) -> tuple[int, int]:
+    """(upper, lower): of the ring's two halves between its corners, the vertex nearest to the middle of its width."""
+    x = template[ring, 0]
+    middle = (x.min() + x.max()) / 2
+    corners = sorted((int(np.argmin(x)), int(np.argmax(x))))
+    one = ring[corners[0] + 1 : corners[1]]
+    other = np.concatenate([ring[corners[1] + 1 :], ring[: corners[0]]])
+    if not len(one) or not len(other):
+        raise InputError(
+            "the mouth's ring has a lip without vertices between the corners: expected regions from mask files"
+        )
+    halves = sorted((one, other), key=lambda half: -float(template[half, 1].mean()))
+    upper, lower = (int(half[np.argmin(np.abs(template[half, 0] - middle))]) for half in halves)
+    return upper, lower
+
+
 FILE = "regions.json"
 """Their name beside a prepared corpus' manifest."""
 
@@ -43,17 +220,23 @@ class Regions:
         for name in ("lips", "upper_face"):
             indices = np.unique(np.asarray(getattr(self, name), np.int64))
             if not len(indices) or indices[0] < 0 or indices[-1] >= self.vertices:
-                raise InputError(f"{name} of {self.source} names no vertices or some outside 0..{self.vertices - 1}")
+                raise InputError(
+                    f"{name} of {self.source} names no vertices or some outside 0..{self.vertices - 1}"
+                )
             object.__setattr__(self, name, indices)
         upper, lower = (int(index) for index in self.opening)
         if not (0 <= upper < self.vertices and 0 <= lower < self.vertices) or upper == lower:
-            raise InputError(f"opening is {upper}, {lower}, expected two different vertices of {self.vertices}")
+            raise InputError(
+                f"opening is {upper}, {lower}, expected two different vertices of {self.vertices}"
+            )
         object.__setattr__(self, "opening", (upper, lower))
 
     @cached_property
     def hash(self) -> str:
         """Twelve hexadecimal digits that differ when any index does; printed with every number measured there."""
-        digest = hashlib.sha256(f"{self.vertices}/{self.opening[0]}/{self.opening[1]}/{len(self.lips)}\n".encode())
+        digest = hashlib.sha256(
+            f"{self.vertices}/{self.opening[0]}/{self.opening[1]}/{len(self.lips)}\n".encode()
+        )
         for indices in (self.lips, self.upper_face):
             digest.update(np.ascontiguousarray(indices, "<i8").tobytes())
         return digest.hexdigest()[:12]
@@ -61,7 +244,9 @@ class Regions:
     def check(self, vertices: int) -> None:
         """InputError when they belong to a mesh of another size."""
         if vertices != self.vertices:
-            raise InputError(f"these regions are of a mesh of {self.vertices} vertices, but the motion has {vertices}")
+            raise InputError(
+                f"these regions are of a mesh of {self.vertices} vertices, but the motion has {vertices}"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write as JSON, whole or not at all."""
@@ -86,10 +271,14 @@ class Regions:
         path = Path(path)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            lips, upper_face = (np.array([int(i) for i in found[name]], np.int64) for name in ("lips", "upper_face"))
+            lips, upper_face = (
+                np.array([int(i) for i in found[name]], np.int64) for name in ("lips", "upper_face")
+            )
             upper, lower = found["opening"]
             own = int(found.get("vertices", vertices))
-            regions = cls(lips, upper_face, (int(upper), int(lower)), str(found.get("source", path.name)), own)
+            regions = cls(
+                lips, upper_face, (int(upper), int(lower)), str(found.get("source", path.name)), own
+            )
             stored = str(found.get("hash", regions.hash))
         except InputError as error:
             raise InputError(f"{path} cannot be used: {error}") from error
@@ -98,31 +287,45 @@ class Regions:
         if own != vertices:
             raise InputError(f"{path} is of a mesh of {own} vertices, expected {vertices}")
         if stored != regions.hash:
-            raise InputError(f"{path} says its hash is {stored}, but its indices give {regions.hash}: was it changed by hand?")
+            raise InputError(
+                f"{path} says its hash is {stored}, but its indices give {regions.hash}: was it changed by hand?"
+            )
         return regions
 
 
 def regions_from_files(
     lips: Path, upper_face: Path, opening: tuple[int, int], vertices: int, source: str | None = None
-) -> Regions:  # fmt: skip
+) -> Regions:
     """From mask files of the user's own, as ``training.lips.read_region`` reads them (.npy, .txt, .json, .pkl).
 
     Files with several regions are asked for "lips" and "upper_face". InputError as there.
     """
     named = f"{lips.name} and {upper_face.name}" if source is None else source
     return Regions(
-        read_region(lips, vertices), read_region(upper_face, vertices, "upper_face"), opening, named, vertices
-    )  # fmt: skip
+        read_region(lips, vertices),
+        read_region(upper_face, vertices, "upper_face"),
+        opening,
+        named,
+        vertices,
+    )
 
 
 def regions_of_face(face: Face, source: str = "the default head") -> Regions:
     """From a face that names its regions, such as the default head. InputError when it names none."""
     for name in ("lips", "upper_face"):
         if name not in face.regions:
-            raise InputError(f"this face names no region {name!r}: it names {', '.join(face.regions) or 'none'}")
+            raise InputError(
+                f"this face names no region {name!r}: it names {', '.join(face.regions) or 'none'}"
+            )
     if face.gap_vertices is None:
         raise InputError("this face does not name its two inner-lip vertices (gap_vertices)")
-    return Regions(face.regions["lips"], face.regions["upper_face"], face.gap_vertices, source, len(face.vertices))
+    return Regions(
+        face.regions["lips"],
+        face.regions["upper_face"],
+        face.gap_vertices,
+        source,
+        len(face.vertices),
+    )
 
 
 def regions_from_geometry(template: Array, triangles: Array) -> Regions:
@@ -136,10 +339,12 @@ def regions_from_geometry(template: Array, triangles: Array) -> Regions:
     ring, filled, found = mouth_ring(template, triangles)
     lips = lip_rings(template, triangles, ring, filled)
     upper_face = upper_of_face(template, triangles, ring)
-    return Regions(lips, upper_face, middle_of_ring(template, ring), f"geometry ({found})", len(template))
+    return Regions(
+        lips, upper_face, middle_of_ring(template, ring), f"geometry ({found})", len(template)
+    )
 
 
-def find_regions(test_set: TestSet) -> Regions:
+def find_regions(test_set: EvalDataset) -> Regions:
     """The regions of a test set's mesh: of ``regions.json`` in its folder, else of the default head where that is the mesh, else
     from its triangles and the first subject's template. InputError where none of these can be."""
     path = test_set.folder / FILE
@@ -154,7 +359,7 @@ def find_regions(test_set: TestSet) -> Regions:
     return regions_from_geometry(test_set.template, test_set.triangles)
 
 
-def is_default_head(test_set: TestSet) -> bool:
+def is_default_head(test_set: EvalDataset) -> bool:
     """Whether the mesh is that of the default head, in whatever identity."""
     head = default_head()
     same = test_set.triangles is not None and np.array_equal(test_set.triangles, head.triangles)

@@ -91,7 +91,11 @@ def over_seeds(scores: Array, weights: Array | None = None) -> Spread:
     """Mean ± deviation over training seeds of each seed's mean over clips; scores (S, C) or (C,), weights (C,) of the clips."""
     (table,), groups, counted = _complete([_table(scores)], None, weights)
     means = table @ counted / counted.sum() if len(groups) else np.full(len(table), np.nan)
-    return Spread(float(means.mean()), float(means.std(ddof=1)) if len(means) > 1 else float("nan"), len(means))
+    return Spread(
+        float(means.mean()),
+        float(means.std(ddof=1)) if len(means) > 1 else float("nan"),
+        len(means),
+    )
 
 
 def bootstrap_interval(
@@ -181,7 +185,9 @@ def sign_flip(differences: Array, seed: int = 0, draws: int = RESAMPLES) -> floa
     """
     values = np.asarray(differences, np.float64)
     observed = abs(values.sum())
-    bound = observed - 1e-12 * np.abs(values).sum()  # sums that are equal but for rounding count as equal
+    bound = (
+        observed - 1e-12 * np.abs(values).sum()
+    )  # sums that are equal but for rounding count as equal
     if len(values) <= EXACT:
         sums = values[:1]
         for value in values[1:]:
@@ -193,19 +199,25 @@ def sign_flip(differences: Array, seed: int = 0, draws: int = RESAMPLES) -> floa
 
 def least_p(units: int) -> float:
     """The smallest p that ``sign_flip`` can give for so many units."""
-    return 1.0 if units < 1 else max(2.0 ** (1 - units), 1 / (1 + RESAMPLES) if units > EXACT else 0.0)
+    return (
+        1.0 if units < 1 else max(2.0 ** (1 - units), 1 / (1 + RESAMPLES) if units > EXACT else 0.0)
+    )
 
 
 def _judged(difference: Difference, adjusted: float, alpha: float) -> Difference:
     beyond = difference.low > 0 or difference.high < 0
-    return replace(difference, adjusted_p=adjusted, real=beyond and adjusted < alpha and not difference.too_few)
+    return replace(
+        difference, adjusted_p=adjusted, real=beyond and adjusted < alpha and not difference.too_few
+    )
 
 
 def _table(scores: Array) -> Array:
     table = np.asarray(scores, np.float64)
     table = table[None] if table.ndim == 1 else table
     if table.ndim != 2 or not len(table):
-        raise InputError(f"scores have shape {np.shape(scores)}, expected (clips,) or (seeds, clips)")
+        raise InputError(
+            f"scores have shape {np.shape(scores)}, expected (clips,) or (seeds, clips)"
+        )
     return table
 
 
@@ -216,23 +228,35 @@ def _complete(
     clips = tables[0].shape[1]
     labels = range(clips) if units is None else units
     counted = np.ones(clips) if weights is None else np.asarray(weights, np.float64)
-    if any(table.shape[1] != clips for table in tables) or len(labels) != clips or counted.shape != (clips,):
+    if (
+        any(table.shape[1] != clips for table in tables)
+        or len(labels) != clips
+        or counted.shape != (clips,)
+    ):
         shapes = " and ".join(str(table.shape[1]) for table in tables)
         raise InputError(
             f"scores of {shapes} clips, {len(labels)} units and {counted.size} weights, expected the same clips everywhere"
         )
     whole = ~np.any([np.isnan(table).any(0) for table in tables], axis=0) & (counted > 0)
     numbers: dict[Hashable, int] = {}
-    groups = [numbers.setdefault(label, len(numbers)) for label, there in zip(labels, whole) if there]
+    groups = [
+        numbers.setdefault(label, len(numbers)) for label, there in zip(labels, whole) if there
+    ]
     return [table[:, whole] for table in tables], np.array(groups, np.int64), counted[whole]
 
 
-def _bootstrap(tables: Sequence[Array], groups: Array, counted: Array, level: float, resamples: int, seed: int) -> Interval:
+def _bootstrap(
+    tables: Sequence[Array], groups: Array, counted: Array, level: float, resamples: int, seed: int
+) -> Interval:
     """Interval of the mean of the first table, less that of the second where there is one."""
     count = int(groups.max()) + 1 if len(groups) else 0
     signs = (1.0, -1.0)[: len(tables)]
     share = counted / counted.sum() if count else counted
-    whole = float(sum(sign * (table @ share).mean() for sign, table in zip(signs, tables))) if count else float("nan")
+    whole = (
+        float(sum(sign * (table @ share).mean() for sign, table in zip(signs, tables)))
+        if count
+        else float("nan")
+    )
     if count < 2:
         return Interval(whole, float("nan"), float("nan"))
     drawn = _counts(count, resamples, seed)  # (B, units)
@@ -246,8 +270,13 @@ def _bootstrap(tables: Sequence[Array], groups: Array, counted: Array, level: fl
     if any(len(table) > 1 for table in tables):
         bias, acceleration = 0.0, 0.0
     else:
-        bias, acceleration = _bca(replicates, whole, (by_unit.sum() - by_unit) / (sizes.sum() - sizes))
-    low, high = (_quantile(replicates, part, bias, acceleration) for part in ((1 - level) / 2, (1 + level) / 2))
+        bias, acceleration = _bca(
+            replicates, whole, (by_unit.sum() - by_unit) / (sizes.sum() - sizes)
+        )
+    low, high = (
+        _quantile(replicates, part, bias, acceleration)
+        for part in ((1 - level) / 2, (1 + level) / 2)
+    )
     return Interval(whole, low, high)
 
 
@@ -270,7 +299,9 @@ def _quantile(replicates: Array, share: float, bias: float, acceleration: float)
 @lru_cache(maxsize=8)
 def _counts(units: int, resamples: int, seed: int) -> Array:
     """(B, units) how often each unit is drawn. The same for all metrics and systems, so that their intervals are comparable."""
-    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
+    drawn = np.random.default_rng(seed).multinomial(
+        units, np.full(units, 1 / units), size=resamples
+    )
     return drawn.astype(np.float64)
 
 
@@ -286,7 +317,9 @@ def _seed_p(a: Array, b: Array) -> float:
     if len(a) == len(b) == 1:
         return float("nan")
     rounding = 1e-9 * max(np.abs(a).max(), np.abs(b).max())
-    if max(np.ptp(a), np.ptp(b)) <= rounding:  # trainings that all came out the same: no variation to test against
+    if (
+        max(np.ptp(a), np.ptp(b)) <= rounding
+    ):  # trainings that all came out the same: no variation to test against
         return 1.0 if abs(a[0] - b[0]) <= rounding else 0.0
     tests = _scipy_stats()
     if len(a) > 1 and len(b) > 1:
@@ -303,5 +336,7 @@ def _scipy_stats() -> Any:
     try:
         from scipy import stats
     except ImportError as error:
-        raise MissingExtraError('comparing systems needs SciPy: pip install "jambatalk[evaluate]"') from error
+        raise MissingExtraError(
+            'comparing systems needs SciPy: pip install "jambatalk[evaluate]"'
+        ) from error
     return stats

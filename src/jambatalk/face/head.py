@@ -8,8 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib.resources import as_file, files
 
-from jambatalk.face.asset import read_face
-from jambatalk.face.face import Face
+from jambatalk.face.face import Face, read_face
 
 IDENTITIES: tuple[str, ...] = ("amara", "daniel", "kofi", "mei", "walter")
 
@@ -28,3 +27,69 @@ def default_head(identity: str | None = None) -> Face:
     do not write into its arrays. Raises InputError, naming the choices, when the identity is unknown.
     """
     return _template() if identity is None else _template().with_identity(identity)
+
+
+# The 52 ARKit blend shape names, in the column order of Apple's enumeration as Live Link Face writes it.
+
+
+ARKIT_NAMES: tuple[str, ...] = (
+    "eyeBlinkLeft",
+    "eyeLookDownLeft",
+    "eyeLookInLeft",
+    "eyeLookOutLeft",
+    "eyeLookUpLeft",
+    "eyeSquintLeft",
+    "eyeWideLeft",
+    "eyeBlinkRight",
+    "eyeLookDownRight",
+    "eyeLookInRight",
+    "eyeLookOutRight",
+    "eyeLookUpRight",
+    "eyeSquintRight",
+    "eyeWideRight",
+    "jawForward",
+    "jawRight",
+    "jawLeft",
+    "jawOpen",
+    "mouthClose",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthRight",
+    "mouthLeft",
+    "mouthSmileLeft",
+    "mouthSmileRight",
+    "mouthFrownLeft",
+    "mouthFrownRight",
+    "mouthDimpleLeft",
+    "mouthDimpleRight",
+    "mouthStretchLeft",
+    "mouthStretchRight",
+    "mouthRollLower",
+    "mouthRollUpper",
+    "mouthShrugLower",
+    "mouthShrugUpper",
+    "mouthPressLeft",
+    "mouthPressRight",
+    "mouthLowerDownLeft",
+    "mouthLowerDownRight",
+    "mouthUpperUpLeft",
+    "mouthUpperUpRight",
+    "browDownLeft",
+    "browDownRight",
+    "browInnerUp",
+    "browOuterUpLeft",
+    "browOuterUpRight",
+    "cheekPuff",
+    "cheekSquintLeft",
+    "cheekSquintRight",
+    "noseSneerLeft",
+    "noseSneerRight",
+    "tongueOut",
+)
+
+
+def identities() -> list[str]:
+    """Names of the default head's people, the default first."""
+    from jambatalk.face.head import default_head
+
+    return ["default", *default_head().identities]

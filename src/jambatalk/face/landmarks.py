@@ -50,7 +50,9 @@ def split_ring(face: Face, region: str) -> tuple[Array, Array]:
     Raises InputError when the face has no such ring.
     """
     if region not in face.regions:
-        raise InputError(f"this face has no region {region!r}: carrying tracked motion needs its ordered lip rings")
+        raise InputError(
+            f"this face has no region {region!r}: carrying tracked motion needs its ordered lip rings"
+        )
     ring = np.asarray(face.regions[region], np.int64)
     x = face.vertices[ring, 0]
     right, left = int(np.argmin(x)), int(np.argmax(x))
@@ -94,12 +96,18 @@ def find_chin(face: Face) -> int:
     lip_y = float(face.vertices[lower, 1].min())
     lip_width = float(np.ptp(face.vertices[upper, 0]))
     vertices = face.vertices
-    near = (np.abs(vertices[:, 0]) < 0.03 * lip_width) & (vertices[:, 1] < lip_y) & (vertices[:, 1] > lip_y - 1.2 * lip_width)
+    near = (
+        (np.abs(vertices[:, 0]) < 0.03 * lip_width)
+        & (vertices[:, 1] < lip_y)
+        & (vertices[:, 1] > lip_y - 1.2 * lip_width)
+    )
     if "skin" in face.regions:
         skin = np.zeros(len(vertices), bool)
         skin[face.regions["skin"]] = True
         near &= skin
     candidates = np.flatnonzero(near)
     if len(candidates) == 0:
-        raise InputError("no vertex lies on the mid-line below the lips of this face: cannot find its chin")
+        raise InputError(
+            "no vertex lies on the mid-line below the lips of this face: cannot find its chin"
+        )
     return int(candidates[np.argmax(vertices[candidates, 2] - vertices[candidates, 1])])

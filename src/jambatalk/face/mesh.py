@@ -31,13 +31,19 @@ def load_mesh(path: str | Path) -> Face:
         raise InputError(f"no mesh at {path}")
     vertices, triangles = readers[path.suffix.lower()](path)
     if not len(vertices) or not len(triangles):
-        raise InputError(f"{path} holds {len(vertices)} vertices and {len(triangles)} triangles, expected a surface")
+        raise InputError(
+            f"{path} holds {len(vertices)} vertices and {len(triangles)} triangles, expected a surface"
+        )
     if not np.isfinite(vertices).all():
         raise InputError(f"{path} holds positions that are not finite")
     if triangles.min() < 0 or triangles.max() >= len(vertices):
         wrong = int(triangles.max() if triangles.max() >= len(vertices) else triangles.min())
-        raise InputError(f"{path}: a face names vertex {wrong}, but the file has {len(vertices)} (counted from 0)")
-    return Face(np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(triangles, np.int32))
+        raise InputError(
+            f"{path}: a face names vertex {wrong}, but the file has {len(vertices)} (counted from 0)"
+        )
+    return Face(
+        np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(triangles, np.int32)
+    )
 
 
 def _read_obj(path: Path) -> tuple[Array, Array]:
@@ -58,8 +64,12 @@ def _read_obj(path: Path) -> tuple[Array, Array]:
                         raise ValueError("a face of less than three corners")
                     triangles += [(corners[0], b, c) for b, c in pairwise(corners[1:])]
             except (ValueError, IndexError) as error:
-                raise InputError(f"{path}, line {number} is damaged: {line.strip()[:60]!r}") from error
-    return np.array(vertices, np.float32).reshape(-1, 3), np.array(triangles, np.int64).reshape(-1, 3)
+                raise InputError(
+                    f"{path}, line {number} is damaged: {line.strip()[:60]!r}"
+                ) from error
+    return np.array(vertices, np.float32).reshape(-1, 3), np.array(triangles, np.int64).reshape(
+        -1, 3
+    )
 
 
 def _corner(word: str, known: int) -> int:
@@ -74,13 +84,17 @@ def _read_ply(path: Path) -> tuple[Array, Array]:
     try:
         from trimesh.exchange.ply import load_ply
     except ImportError as error:
-        raise MissingExtraError('reading .ply needs trimesh: pip install "jambatalk[mesh]"') from error
+        raise MissingExtraError(
+            'reading .ply needs trimesh: pip install "jambatalk[mesh]"'
+        ) from error
     try:
         with path.open("rb") as file:
             found = load_ply(file, fix_texture=False, skip_materials=True)
         vertices = np.asarray(found["vertices"], np.float64).reshape(-1, 3)
         faces = np.asarray(found.get("faces", np.zeros((0, 3))))
-    except Exception as error:  # trimesh's reader fails on damaged files in as many ways as there are damages
+    except (
+        Exception
+    ) as error:  # trimesh's reader fails on damaged files in as many ways as there are damages
         raise InputError(f"{path} is damaged or no .ply file") from error
     if faces.ndim != 2 or faces.shape[1] < 3 or faces.dtype.kind not in "iuf":
         raise InputError(f"{path} has faces that are neither triangles nor quadrilaterals")
@@ -96,8 +110,16 @@ def _read_npz(path: Path) -> tuple[Array, Array]:
         raise InputError(f"{path} is damaged or no .npz archive of plain arrays") from error
     for name in ("vertices", "triangles"):
         if name not in found:
-            raise InputError(f"{path} holds no {name}, expected vertices (V, 3) and triangles (F, 3)")
+            raise InputError(
+                f"{path} holds no {name}, expected vertices (V, 3) and triangles (F, 3)"
+            )
         values = found[name]
-        if values.ndim != 2 or values.shape[1] != 3 or values.dtype.kind not in ("iuf" if name == "vertices" else "iu"):
-            raise InputError(f"{path}: {name} are {values.dtype} of shape {values.shape}, expected numbers of shape (n, 3)")
+        if (
+            values.ndim != 2
+            or values.shape[1] != 3
+            or values.dtype.kind not in ("iuf" if name == "vertices" else "iu")
+        ):
+            raise InputError(
+                f"{path}: {name} are {values.dtype} of shape {values.shape}, expected numbers of shape (n, 3)"
+            )
     return found["vertices"], found["triangles"].astype(np.int64)

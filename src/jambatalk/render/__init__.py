@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jambatalk.render.camera import Camera, frame_face
-from jambatalk.render.picture import contact_sheet, save_png
+from jambatalk.render.image import contact_sheet, save_png
 from jambatalk.render.renderer import Renderer
 from jambatalk.render.video import write_video
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.errors import InputError
+from jambatalk.face.deform import measure
 from jambatalk.face.face import Face
-from jambatalk.render.anatomy import measure
 
 Array = NDArray[Any]
 
@@ -30,16 +30,27 @@ class Camera:
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.fov <= 150.0:
-            raise InputError(f"the camera's field of view is {self.fov} degrees, expected 0.1 to 150")
-        if not all(math.isfinite(v) for v in (*self.position, *self.target)) or self.position == self.target:
-            raise InputError(f"the camera at {self.position} looks at {self.target}, expected two different finite points")
+            raise InputError(
+                f"the camera's field of view is {self.fov} degrees, expected 0.1 to 150"
+            )
+        if (
+            not all(math.isfinite(v) for v in (*self.position, *self.target))
+            or self.position == self.target
+        ):
+            raise InputError(
+                f"the camera at {self.position} looks at {self.target}, expected two different finite points"
+            )
 
     def rotation(self) -> Array:
         """(3, 3) rows are the camera's right, up and backward axes: ``rotation @ (p - position)`` is in view space."""
         back = np.subtract(self.position, self.target).astype(np.float64)
         back /= np.linalg.norm(back)
         # Looking straight up or down, "up" is the direction away from the face's crown.
-        up = np.array([0.0, 1.0, 0.0]) if abs(back[1]) < 0.999 else np.array([0.0, 0.0, -math.copysign(1.0, back[1])])
+        up = (
+            np.array([0.0, 1.0, 0.0])
+            if abs(back[1]) < 0.999
+            else np.array([0.0, 0.0, -math.copysign(1.0, back[1])])
+        )
         right = np.cross(up, back)
         right /= np.linalg.norm(right)
         return np.stack([right, np.cross(back, right), back])
@@ -57,7 +68,11 @@ class Camera:
         height = max(-1.55, min(1.55, height))
         x, y, z = self.target
         flat = distance * math.cos(height)
-        position = (x + flat * math.sin(azimuth), y + distance * math.sin(height), z + flat * math.cos(azimuth))
+        position = (
+            x + flat * math.sin(azimuth),
+            y + distance * math.sin(height),
+            z + flat * math.cos(azimuth),
+        )
         return replace(self, position=position)
 
     def closer(self, target: tuple[float, float, float], height: float) -> Camera:
@@ -75,7 +90,10 @@ def frame_face(face: Face, aspect: float = 1.0, fov: float = 18.0) -> Camera:
     top = body.top + 0.42 * unit
     bottom = body.chin - 0.95 * unit
     if not body.known:
-        top, bottom = body.top + 0.05 * (body.top - body.chin), body.chin - 0.05 * (body.top - body.chin)
+        top, bottom = (
+            body.top + 0.05 * (body.top - body.chin),
+            body.chin - 0.05 * (body.top - body.chin),
+        )
     height = top - bottom
     # A narrow picture keeps the head's width inside and lets more of the bust in below.
     needed = 1.16 * body.width / aspect

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from jambatalk.face.deform import vertex_normals
 from jambatalk.render.materials import Material
 
 Array = NDArray[Any]
@@ -46,59 +46,3 @@ def weld(vertices: Array, triangles: Array, materials: Array, table: Sequence[Ma
             else:
                 owner[member] = match
     return owner
-
-
-@njit(cache=True, nogil=True)
-def vertex_normals(vertices: Array, triangles: Array, owner: Array) -> Array:
-    """(V, 3) float32 unit normals: the sum of the neighbouring triangles' normals by area, shared through ``owner``."""
-    count = vertices.shape[0]
-    normals = np.zeros((count, 3), np.float32)
-    for t in range(triangles.shape[0]):
-        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ax, ay, az = vertices[i, 0], vertices[i, 1], vertices[i, 2]
-        ux, uy, uz = vertices[j, 0] - ax, vertices[j, 1] - ay, vertices[j, 2] - az
-        vx, vy, vz = vertices[k, 0] - ax, vertices[k, 1] - ay, vertices[k, 2] - az
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for c in range(3):
-            o = owner[triangles[t, c]]
-            normals[o, 0] += nx
-            normals[o, 1] += ny
-            normals[o, 2] += nz
-    for v in range(count):
-        if owner[v] == v:
-            x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
-            length = np.sqrt(x * x + y * y + z * z)
-            if length > 0:
-                normals[v, 0], normals[v, 1], normals[v, 2] = x / length, y / length, z / length
-    for v in range(count):
-        o = owner[v]
-        if o != v:
-            normals[v, 0], normals[v, 1], normals[v, 2] = normals[o, 0], normals[o, 1], normals[o, 2]
-    return normals
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def affine(points: Array, matrix: Array) -> Array:
-    """(V, 3) float32 ``matrix[:, :3] @ point + matrix[:, 3]`` for a (3, 4) float32 matrix."""
-    moved = np.empty_like(points)
-    for v in range(points.shape[0]):
-        x, y, z = points[v, 0], points[v, 1], points[v, 2]
-        for c in range(3):
-            moved[v, c] = matrix[c, 0] * x + matrix[c, 1] * y + matrix[c, 2] * z + matrix[c, 3]
-    return moved
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def blend(neutral: Array, basis: Array, rows: Array, weights: Array) -> Array:
-    """(n,) float32 ``neutral + weights @ basis[rows]``, passing over shapes whose weight is zero.
-
-    neutral: (n,) float32. basis: (K, n) float32. rows: (k,) shapes, and weights: (k,) float32, theirs.
-    """
-    moved = neutral.copy()
-    for i in range(rows.shape[0]):
-        weight = weights[i]
-        if weight != 0:
-            shape = basis[rows[i]]
-            for n in range(moved.shape[0]):
-                moved[n] += weight * shape[n]
-    return moved

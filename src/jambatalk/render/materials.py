@@ -48,7 +48,9 @@ class Material:
     bright: float = 0.0
     two_sided: bool = False
     glass: bool = False  # transparent: adds highlights to what lies beneath
-    smoothing: str = "flesh"  # normals are smoothed across seams between materials that share this word
+    smoothing: str = (
+        "flesh"  # normals are smoothed across seams between materials that share this word
+    )
 
     def row(self) -> list[float]:
         """The columns of the shading table."""
@@ -59,37 +61,102 @@ class Material:
 WRAP_RED, WRAP_GREEN, WRAP_BLUE, SHEEN, SHARPNESS, GLINT, GLINT_SHARPNESS = range(7)
 CATCH, EDGE, RIM, OCCLUSION, INSIDE, FLAT, BRIGHT = range(7, 14)
 
-SKIN = Material(0.25, 0.16, 0.13, sheen=0.085, sharpness=12, glint=0.07, glint_sharpness=55, edge=1.6, occlusion=1.15)
+SKIN = Material(
+    0.25,
+    0.16,
+    0.13,
+    sheen=0.085,
+    sharpness=12,
+    glint=0.07,
+    glint_sharpness=55,
+    edge=1.6,
+    occlusion=1.15,
+)
 
 # What lies behind the lips: the rim light does not reach it, and it darkens with depth.
 behind = partial(Material, rim=0.0, inside=1)
 
 MATERIALS: dict[str, Material] = {
     "skin": SKIN,
-    "lips": Material(0.30, 0.16, 0.12, sheen=0.10, sharpness=18, glint=0.16, glint_sharpness=70, edge=1.2, occlusion=1.2),
-    "eye": Material(
-        0.20, 0.16, 0.14, sheen=0.015, sharpness=30, glint=2.0, glint_sharpness=1300, catch=0.85, rim=0.2, smoothing="eye"
+    "lips": Material(
+        0.30,
+        0.16,
+        0.12,
+        sheen=0.10,
+        sharpness=18,
+        glint=0.16,
+        glint_sharpness=70,
+        edge=1.2,
+        occlusion=1.2,
     ),
-    "cornea": Material(glint=2.0, glint_sharpness=1300, catch=0.85, rim=0.2, glass=True, smoothing="cornea"),
-    "teeth": behind(0.25, 0.20, 0.16, sheen=0.10, sharpness=30, glint=0.30, glint_sharpness=160, bright=0.6, smoothing="teeth"),
-    "gums": behind(0.30, 0.12, 0.10, sheen=0.08, glint=0.20, glint_sharpness=110, bright=0.35, two_sided=True, smoothing="gums"),
-    "tongue": behind(0.38, 0.16, 0.12, sheen=0.10, sharpness=14, glint=0.12, glint_sharpness=60, bright=0.5, smoothing="tongue"),
+    "eye": Material(
+        0.20,
+        0.16,
+        0.14,
+        sheen=0.015,
+        sharpness=30,
+        glint=2.0,
+        glint_sharpness=1300,
+        catch=0.85,
+        rim=0.2,
+        smoothing="eye",
+    ),
+    "cornea": Material(
+        glint=2.0, glint_sharpness=1300, catch=0.85, rim=0.2, glass=True, smoothing="cornea"
+    ),
+    "teeth": behind(
+        0.25,
+        0.20,
+        0.16,
+        sheen=0.10,
+        sharpness=30,
+        glint=0.30,
+        glint_sharpness=160,
+        bright=0.6,
+        smoothing="teeth",
+    ),
+    "gums": behind(
+        0.30,
+        0.12,
+        0.10,
+        sheen=0.08,
+        glint=0.20,
+        glint_sharpness=110,
+        bright=0.35,
+        two_sided=True,
+        smoothing="gums",
+    ),
+    "tongue": behind(
+        0.38,
+        0.16,
+        0.12,
+        sheen=0.10,
+        sharpness=14,
+        glint=0.12,
+        glint_sharpness=60,
+        bright=0.5,
+        smoothing="tongue",
+    ),
     "mouth": behind(0.30, 0.12, 0.10, sheen=0.03, glint=0.05, glint_sharpness=60, two_sided=True),
     "lash": Material(0.2, 0.2, 0.2, rim=0.2, two_sided=True, smoothing="lash"),
-    "brow": Material(0.25, 0.22, 0.20, sheen=0.01, sharpness=10, rim=0.5, two_sided=True, smoothing="brow"),
-    "hair": Material(0.25, 0.22, 0.20, sheen=0.03, sharpness=12, rim=0.9, two_sided=True, smoothing="hair"),
+    "brow": Material(
+        0.25, 0.22, 0.20, sheen=0.01, sharpness=10, rim=0.5, two_sided=True, smoothing="brow"
+    ),
+    "hair": Material(
+        0.25, 0.22, 0.20, sheen=0.03, sharpness=12, rim=0.9, two_sided=True, smoothing="hair"
+    ),
     "cloth": Material(0.22, 0.22, 0.22, rim=0.8, two_sided=True, smoothing="cloth"),
     "flat": Material(flat=1, two_sided=True, smoothing="flat"),
 }
 
 
-def lookup(names: Sequence[str]) -> list[Material]:
+def materials_of(names: Sequence[str]) -> list[Material]:
     """The material of each name; a name not in the table looks like skin."""
     return [MATERIALS.get(name, SKIN) for name in names]
 
 
 def table(names: Sequence[str]) -> Array:
     """(M, 14) float32 rows for the shading kernel; a wrap w is kept as 1 / (1 + w), all that the kernel needs of it."""
-    rows = np.array([material.row() for material in lookup(names)], np.float32)
+    rows = np.array([material.row() for material in materials_of(names)], np.float32)
     rows[:, : WRAP_BLUE + 1] = 1 / (1 + rows[:, : WRAP_BLUE + 1])
     return rows

@@ -8,19 +8,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.errors import InputError
+from jambatalk.face.deform import HeadTurn, affine, vertex_normals
 from jambatalk.face.face import Face
-from jambatalk.render.background import backdrop
 from jambatalk.render.camera import Camera, frame_face
-from jambatalk.render.geometry import affine, vertex_normals, weld
-from jambatalk.render.head_turn import HeadTurn
-from jambatalk.render.lights import Studio
-from jambatalk.render.materials import lookup, table
-from jambatalk.render.mouth_light import MouthLight
-from jambatalk.render.occlusion import flat_view
-from jambatalk.render.raster import ONE_SIDED, SKIP, TWO_SIDED, bin_triangles, project, raster_rows, sample_offsets
-from jambatalk.render.shading import AMBIENT, ATTRIBUTES, COLOUR, DIRECT, NORMAL, develop_all, shade_bands
-from jambatalk.render.tone import film_table, to_linear
-from jambatalk.render.workers import processors, share
+from jambatalk.render.geometry import weld
+from jambatalk.render.lighting import LightRig, backdrop, film_table, to_linear
+from jambatalk.render.materials import materials_of, table
+from jambatalk.render.occlusion import MouthLight, flat_view
+from jambatalk.render.rasterizer import (
+    ONE_SIDED,
+    SKIP,
+    TWO_SIDED,
+    bin_triangles,
+    project,
+    raster_rows,
+    sample_offsets,
+)
+from jambatalk.render.shading import (
+    AMBIENT,
+    ATTRIBUTES,
+    COLOUR,
+    DIRECT,
+    NORMAL,
+    develop_all,
+    shade_bands,
+)
+from jambatalk.render.threads import processors, share
 
 Array = NDArray[Any]
 
@@ -47,26 +60,34 @@ class Renderer:
         *,
         camera: Camera | None = None,
         supersample: int = 2,
-        studio: Studio | None = None,
+        studio: LightRig | None = None,
         background: Array | None = None,
         threads: int | None = None,
     ) -> None:
         width, height = size
         if not (1 <= width <= 8192 and 1 <= height <= 8192):
-            raise InputError(f"the picture's size is {width}x{height}, expected 1 to 8192 pixels each way")
+            raise InputError(
+                f"the picture's size is {width}x{height}, expected 1 to 8192 pixels each way"
+            )
         if not 1 <= supersample <= 4:
             raise InputError(f"supersample is {supersample}, expected 1 to 4")
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}, expected at least 1")
-        self.face, self.size, self.threads = face, (int(width), int(height)), threads or min(8, processors())
+        self.face, self.size, self.threads = (
+            face,
+            (int(width), int(height)),
+            threads or min(8, processors()),
+        )
         self.camera = camera or frame_face(face, width / height)
         self._offsets = sample_offsets(supersample)
         self._film = film_table()
-        self._lights = (studio or Studio()).rows()
+        self._lights = (studio or LightRig()).rows()
         if background is None:
             background = backdrop(*self.size)
         elif background.shape != (height, width, 3):
-            raise InputError(f"the background has shape {background.shape}, expected ({height}, {width}, 3)")
+            raise InputError(
+                f"the background has shape {background.shape}, expected ({height}, {width}, 3)"
+            )
         self._background = np.ascontiguousarray(background, np.float32)
         self._blank = develop_all(self._background, self._film)
 
@@ -74,14 +95,22 @@ class Renderer:
         self._check(vertices)
         self._triangles = np.ascontiguousarray(face.triangles, np.int32)
         count = len(self._triangles)
-        self._materials = np.zeros(count, np.int32) if face.materials is None else np.ascontiguousarray(face.materials, np.int32)
+        self._materials = (
+            np.zeros(count, np.int32)
+            if face.materials is None
+            else np.ascontiguousarray(face.materials, np.int32)
+        )
         if count and (self._triangles.min() < 0 or self._triangles.max() >= len(vertices)):
-            raise InputError(f"a triangle names vertex {self._triangles.max()}, but the face has {len(vertices)} vertices")
-        if self._materials.shape != (count,) or (count and self._materials.max() >= len(face.material_names)):
+            raise InputError(
+                f"a triangle names vertex {self._triangles.max()}, but the face has {len(vertices)} vertices"
+            )
+        if self._materials.shape != (count,) or (
+            count and self._materials.max() >= len(face.material_names)
+        ):
             raise InputError(
                 f"face.materials does not give one of {len(face.material_names)} materials to each of {count} triangles"
             )
-        looks = lookup(face.material_names)
+        looks = materials_of(face.material_names)
         self._table = table(face.material_names)
         self._two_sided = np.array([look.two_sided for look in looks])
         glass = np.array([look.glass for look in looks])[self._materials]
@@ -89,15 +118,21 @@ class Renderer:
         self._solid_sides = np.where(glass, SKIP, sides).astype(np.uint8)
         self._glass_sides = np.where(glass, sides, SKIP).astype(np.uint8)
         # Thin things at the eye would stripe the cheek with shadow; light also passes a mesh's open rim from behind.
-        casts = np.array([name not in ("lash", "brow") for name in face.material_names])[self._materials]
+        casts = np.array([name not in ("lash", "brow") for name in face.material_names])[
+            self._materials
+        ]
         self._shadow_sides = np.where(glass | ~casts, SKIP, TWO_SIDED).astype(np.uint8)
         self._owner = weld(vertices, self._triangles, self._materials, looks)
 
         self._colours = np.zeros((len(vertices), ATTRIBUTES), np.float32)
         plain = np.broadcast_to(np.array(PLAIN), vertices.shape)
-        self._colours[:, COLOUR : COLOUR + 3] = to_linear(plain if face.colours is None else face.colours)
+        self._colours[:, COLOUR : COLOUR + 3] = to_linear(
+            plain if face.colours is None else face.colours
+        )
         self._turn = HeadTurn(face)
-        self._mouth = MouthLight(face, self._owner, self._triangles, self._materials, self._shadow_sides)
+        self._mouth = MouthLight(
+            face, self._owner, self._triangles, self._materials, self._shadow_sides
+        )
         low, high = vertices.min(0), vertices.max(0)
         self._ball = 0.5 * (low + high), max(0.5 * float(np.linalg.norm(high - low)), 1e-3)
 
@@ -106,7 +141,11 @@ class Renderer:
         if vertices.shape != expected:
             raise InputError(f"vertices have shape {vertices.shape}, but the face has {expected}")
         if not len(vertices) or not np.isfinite(vertices).all():
-            raise InputError("the vertices are not all finite numbers" if len(vertices) else "the face has no vertices")
+            raise InputError(
+                "the vertices are not all finite numbers"
+                if len(vertices)
+                else "the face has no vertices"
+            )
 
     def render(self, vertices: Array, head_pose: Array | None = None) -> Array:
         """Draw (V, 3) vertices in metres, the head turned by (3,) radians (pitch, yaw, roll) -> (H, W, 3) uint8 sRGB."""
@@ -118,21 +157,48 @@ class Renderer:
         if head_pose is not None:
             vertices = self._turn(vertices, head_pose)
         rotation = self.camera.rotation()
-        view = affine(vertices, np.column_stack([rotation, -rotation @ self.camera.position]).astype(np.float32))
+        view = affine(
+            vertices,
+            np.column_stack([rotation, -rotation @ self.camera.position]).astype(np.float32),
+        )
         attributes[:, NORMAL : NORMAL + 3] = vertex_normals(view, self._triangles, self._owner)
         focal = self.camera.focal(height)
         screen, near = project(view, focal, width, height)
-        starts, items = bin_triangles(screen, near, self._triangles, self._solid_sides, width, height, BAND)
-        glass_starts, glass_items = bin_triangles(screen, near, self._triangles, self._glass_sides, width, height, BAND)
+        starts, items = bin_triangles(
+            screen, near, self._triangles, self._solid_sides, width, height, BAND
+        )
+        glass_starts, glass_items = bin_triangles(
+            screen, near, self._triangles, self._glass_sides, width, height, BAND
+        )
         to_light, depths = self._shadow_map(view, rotation)
         picture = np.empty((height, width, 3), np.uint8)
 
         def draw(first: int, step: int) -> None:
             shade_bands(
-                first, step, BAND, screen, near, self._triangles, self._materials, attributes, self._table, self._two_sided,
-                starts, items, glass_starts, glass_items, self._offsets, focal, self._lights, to_light, depths,
-                self._background, self._blank, self._film, picture,
-            )  # fmt: skip
+                first,
+                step,
+                BAND,
+                screen,
+                near,
+                self._triangles,
+                self._materials,
+                attributes,
+                self._table,
+                self._two_sided,
+                starts,
+                items,
+                glass_starts,
+                glass_items,
+                self._offsets,
+                focal,
+                self._lights,
+                to_light,
+                depths,
+                self._background,
+                self._blank,
+                self._film,
+                picture,
+            )
 
         share(draw, min(self.threads, len(starts) - 1))
         return picture
@@ -146,7 +212,9 @@ class Renderer:
         screen = np.round(seen[:, :2] * 256).astype(np.int64)
         near = np.ascontiguousarray(seen[:, 2], np.float32)
         rows = 64
-        starts, items = bin_triangles(screen, near, self._triangles, self._shadow_sides, SHADOW_SIZE, SHADOW_SIZE, rows)
+        starts, items = bin_triangles(
+            screen, near, self._triangles, self._shadow_sides, SHADOW_SIZE, SHADOW_SIZE, rows
+        )
         depths = np.zeros((SHADOW_SIZE, SHADOW_SIZE, 1), np.float32)
         offsets = sample_offsets(1)
 

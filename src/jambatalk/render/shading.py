@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from jambatalk.render.lighting import TABLE_LIMIT, TABLE_SIZE
 from jambatalk.render.materials import (
     BRIGHT,
     CATCH,
@@ -27,21 +28,28 @@ from jambatalk.render.materials import (
     WRAP_GREEN,
     WRAP_RED,
 )
-from jambatalk.render.raster import SUBPIXEL, raster_rows
-from jambatalk.render.tone import TABLE_LIMIT, TABLE_SIZE
+from jambatalk.render.rasterizer import SUBPIXEL, raster_rows
 
 Array = NDArray[Any]
 
 # Columns of the per-vertex attributes: unit normal in view space, linear colour, ambient occlusion, openness to direct light.
 NORMAL, COLOUR, AMBIENT, DIRECT, ATTRIBUTES = 0, 3, 6, 7, 8
-SAME_SURFACE = 0.003  # metres in depth within which two triangles of one material count as one surface
+SAME_SURFACE = (
+    0.003  # metres in depth within which two triangles of one material count as one surface
+)
 ZERO, ONE = np.float32(0), np.float32(1)  # typed, so that no kernel slips into double precision
 SHADOW_TAPS = 1  # the shadow is averaged over (2 * SHADOW_TAPS + 1)² texels
-SHADOW_FADE = 0.004  # metres over which something in front of the light goes from no shadow to full shadow
+SHADOW_FADE = (
+    0.004  # metres over which something in front of the light goes from no shadow to full shadow
+)
 FADE_SCALE = np.float32(1 / SHADOW_FADE)
-SHADOW_LIFT = np.float32(0.0012)  # metres off the surface at which the map is asked, so that a surface does not shade itself
+SHADOW_LIFT = np.float32(
+    0.0012
+)  # metres off the surface at which the map is asked, so that a surface does not shade itself
 SHADOW_TURN_LIFT = np.float32(0.003)  # metres more where the surface turns away from the light
-SHADOW_TURN = np.float32(0.35)  # cosine beyond the terminator at which even scattered light has ended
+SHADOW_TURN = np.float32(
+    0.35
+)  # cosine beyond the terminator at which even scattered light has ended
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -51,7 +59,9 @@ def _open_share(blocker: float, here: float) -> float:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def shadow(rx: float, ry: float, depth: float, surface: Array, to_light: Array, depths: Array) -> float:
+def shadow(
+    rx: float, ry: float, depth: float, surface: Array, to_light: Array, depths: Array
+) -> float:
     """How much of the key light reaches a surface point ``depth`` metres along the ray (rx, ry, -1): 0 in shadow, 1 in the open.
 
     to_light: (3, 4) view space -> shadow texel column, row and nearness. depths: (M, M) nearness seen from the light.
@@ -65,25 +75,59 @@ def shadow(rx: float, ry: float, depth: float, surface: Array, to_light: Array, 
     lift = SHADOW_LIFT + SHADOW_TURN_LIFT * (ONE - min(max(facing, ZERO), ONE))
     point_x, point_y, point_z = rx * depth + nx * lift, ry * depth + ny * lift, nz * lift - depth
     # Neighbouring texels lie elsewhere on the surface's own slope; asked at its height there, it does not shade itself.
-    squares = to_light[0, 0] * to_light[0, 0] + to_light[0, 1] * to_light[0, 1] + to_light[0, 2] * to_light[0, 2]
+    squares = (
+        to_light[0, 0] * to_light[0, 0]
+        + to_light[0, 1] * to_light[0, 1]
+        + to_light[0, 2] * to_light[0, 2]
+    )
     steep = np.float32(-1.0) / (max(facing, np.float32(0.2)) * squares)
     slope_u = (to_light[0, 0] * nx + to_light[0, 1] * ny + to_light[0, 2] * nz) * steep
     slope_v = (to_light[1, 0] * nx + to_light[1, 1] * ny + to_light[1, 2] * nz) * steep
-    u = to_light[0, 0] * point_x + to_light[0, 1] * point_y + to_light[0, 2] * point_z + to_light[0, 3] - np.float32(0.5)
-    v = to_light[1, 0] * point_x + to_light[1, 1] * point_y + to_light[1, 2] * point_z + to_light[1, 3] - np.float32(0.5)
-    w = to_light[2, 0] * point_x + to_light[2, 1] * point_y + to_light[2, 2] * point_z + to_light[2, 3]
+    u = (
+        to_light[0, 0] * point_x
+        + to_light[0, 1] * point_y
+        + to_light[0, 2] * point_z
+        + to_light[0, 3]
+        - np.float32(0.5)
+    )
+    v = (
+        to_light[1, 0] * point_x
+        + to_light[1, 1] * point_y
+        + to_light[1, 2] * point_z
+        + to_light[1, 3]
+        - np.float32(0.5)
+    )
+    w = (
+        to_light[2, 0] * point_x
+        + to_light[2, 1] * point_y
+        + to_light[2, 2] * point_z
+        + to_light[2, 3]
+    )
     column, row = int(np.floor(u)), int(np.floor(v))
-    if column < SHADOW_TAPS or row < SHADOW_TAPS or column + SHADOW_TAPS + 1 >= size or row + SHADOW_TAPS + 1 >= size:
+    if (
+        column < SHADOW_TAPS
+        or row < SHADOW_TAPS
+        or column + SHADOW_TAPS + 1 >= size
+        or row + SHADOW_TAPS + 1 >= size
+    ):
         return np.float32(1.0)
     fu, fv = u - np.float32(column), v - np.float32(row)
     lit = np.float32(0.0)
     for dy in range(-SHADOW_TAPS, SHADOW_TAPS + 2):
         # The window slides smoothly: its first and last texel weigh by the fraction it covers of them.
         here = w + slope_v * (np.float32(dy) - fv) - slope_u * fu
-        line = _open_share(depths[row + dy, column - SHADOW_TAPS], here - slope_u * np.float32(SHADOW_TAPS)) * (ONE - fu)
+        line = _open_share(
+            depths[row + dy, column - SHADOW_TAPS], here - slope_u * np.float32(SHADOW_TAPS)
+        ) * (ONE - fu)
         for dx in range(1 - SHADOW_TAPS, SHADOW_TAPS + 1):
             line += _open_share(depths[row + dy, column + dx], here + slope_u * np.float32(dx))
-        line += _open_share(depths[row + dy, column + SHADOW_TAPS + 1], here + slope_u * np.float32(SHADOW_TAPS + 1)) * fu
+        line += (
+            _open_share(
+                depths[row + dy, column + SHADOW_TAPS + 1],
+                here + slope_u * np.float32(SHADOW_TAPS + 1),
+            )
+            * fu
+        )
         if dy == -SHADOW_TAPS:
             line *= ONE - fv
         elif dy == SHADOW_TAPS + 1:
@@ -101,7 +145,15 @@ def _power(cosine: float, sharpness: float) -> float:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def light_surface(
-    surface: Array, vx: float, vy: float, vz: float, material: Array, lights: Array, key_reach: float, glass: bool, out: Array
+    surface: Array,
+    vx: float,
+    vy: float,
+    vz: float,
+    material: Array,
+    lights: Array,
+    key_reach: float,
+    glass: bool,
+    out: Array,
 ) -> None:
     """Linear RGB of one surface point into ``out`` (3,).
 
@@ -120,8 +172,16 @@ def light_surface(
     # The room: light from above and below by the normal's height. Light that bounces in a fold of skin comes out warmer.
     up = np.float32(0.5) + np.float32(0.5) * ny
     warm = one - ambient
-    red = ambient * (one + np.float32(0.30) * warm) * (lights[4, 3] + (lights[3, 3] - lights[4, 3]) * up)
-    green = ambient * (one + np.float32(0.04) * warm) * (lights[4, 4] + (lights[3, 4] - lights[4, 4]) * up)
+    red = (
+        ambient
+        * (one + np.float32(0.30) * warm)
+        * (lights[4, 3] + (lights[3, 3] - lights[4, 3]) * up)
+    )
+    green = (
+        ambient
+        * (one + np.float32(0.04) * warm)
+        * (lights[4, 4] + (lights[3, 4] - lights[4, 4]) * up)
+    )
     blue = ambient * (lights[4, 5] + (lights[3, 5] - lights[4, 5]) * up)
     shine_red, shine_green, shine_blue = zero, zero, zero
     for n in range(3):
@@ -223,7 +283,7 @@ def dither(x: int, y: int) -> float:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def develop(light: Array, x: int, y: int, film: Array, picture: Array) -> None:
+def tonemap_pixels(light: Array, x: int, y: int, film: Array, picture: Array) -> None:
     """Put linear RGB (3,) into ``picture`` (H, W, 3) uint8 through the film curve, dithered."""
     noise = np.float32(dither(x, y))
     for c in range(3):
@@ -240,7 +300,7 @@ def develop_all(light: Array, film: Array) -> Array:
     picture = np.empty(light.shape, np.uint8)
     for y in range(light.shape[0]):
         for x in range(light.shape[1]):
-            develop(light[y, x], x, y, film, picture)
+            tonemap_pixels(light[y, x], x, y, film, picture)
     return picture
 
 
@@ -295,7 +355,17 @@ def shade_bands(
         top, bottom = b * band, min(b * band + band, height)
         ids[:] = -1
         best[:] = 0
-        raster_rows(screen, near, triangles, items[starts[b] : starts[b + 1]], top, bottom, offsets, ids, best)
+        raster_rows(
+            screen,
+            near,
+            triangles,
+            items[starts[b] : starts[b + 1]],
+            top,
+            bottom,
+            offsets,
+            ids,
+            best,
+        )
         has_glass = glass_starts[b + 1] > glass_starts[b]
         if has_glass:
             glass_ids[:] = -1
@@ -348,14 +418,20 @@ def shade_bands(
                     py = np.float32(y * SUBPIXEL) + np.float32(sum_y) / weight
                     for n in range(ATTRIBUTES):
                         one[n] = 0
-                    depth = _interpolate(t, px, py, screen, near, triangles, attributes, np.float32(1.0), one)
+                    depth = _interpolate(
+                        t, px, py, screen, near, triangles, attributes, np.float32(1.0), one
+                    )
                     if two_sided[materials[t]] and faces_away(t, screen, triangles):
                         one[0], one[1], one[2] = -one[0], -one[1], -one[2]
                     kind = materials[t]
                     g = 0
                     while g < groups:
                         gap = depth - depth_sums[g] / counts[g]
-                        agree = one[0] * surfaces[g, 0] + one[1] * surfaces[g, 1] + one[2] * surfaces[g, 2]
+                        agree = (
+                            one[0] * surfaces[g, 0]
+                            + one[1] * surfaces[g, 1]
+                            + one[2] * surfaces[g, 2]
+                        )
                         if kinds[g] == kind and abs(gap) < SAME_SURFACE and agree > 0:
                             break
                         g += 1
@@ -382,7 +458,9 @@ def shade_bands(
                     depth = depth_sums[g] / counts[g]
                     _finish(surfaces[g], counts[g])
                     surface = surfaces[g]
-                    reach = max(shadow(rx, ry, depth, surface, to_light, depths), table[kinds[g], BRIGHT])
+                    reach = max(
+                        shadow(rx, ry, depth, surface, to_light, depths), table[kinds[g], BRIGHT]
+                    )
                     light_surface(surface, vx, vy, vz, table[kinds[g]], lights, reach, False, rgb)
                     for c in range(3):
                         total[c] += rgb[c] * counts[g] * share
@@ -397,14 +475,21 @@ def shade_bands(
                     if covered > 0:
                         for n in range(ATTRIBUTES):
                             one[n] = 0
-                        px, py = np.float32(x * SUBPIXEL + SUBPIXEL // 2), np.float32(y * SUBPIXEL + SUBPIXEL // 2)
-                        depth = _interpolate(t, px, py, screen, near, triangles, attributes, np.float32(1.0), one)
+                        px, py = (
+                            np.float32(x * SUBPIXEL + SUBPIXEL // 2),
+                            np.float32(y * SUBPIXEL + SUBPIXEL // 2),
+                        )
+                        depth = _interpolate(
+                            t, px, py, screen, near, triangles, attributes, np.float32(1.0), one
+                        )
                         _finish(one, np.float32(1.0))
                         reach = shadow(rx, ry, depth, one, to_light, depths)
-                        light_surface(one, vx, vy, vz, table[materials[t]], lights, reach, True, rgb)
+                        light_surface(
+                            one, vx, vy, vz, table[materials[t]], lights, reach, True, rgb
+                        )
                         for c in range(3):
                             total[c] += rgb[c] * covered * share
-                develop(total, x, y, film, picture)
+                tonemap_pixels(total, x, y, film, picture)
 
 
 @njit(cache=True, nogil=True)

@@ -11,19 +11,54 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
+import soxr
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
+from jambatalk.atomic import atomic_write
 from jambatalk.audio import Speech
 from jambatalk.errors import InputError
-from jambatalk.files import replacing
+from jambatalk.face.deform import AnimatedMesh
 from jambatalk.motion import Motion
 from jambatalk.render.renderer import Renderer
-from jambatalk.render.soundtrack import RATE, Soundtrack
-from jambatalk.render.workers import processors
-from jambatalk.render.worn import WornMotion
+from jambatalk.render.threads import processors
+
+# Speech as the sound of a video: 48 kHz, pulled out piece by piece, exactly as long as the pictures.
+
 
 Array = NDArray[Any]
+
+RATE = 48_000
+
+
+class Soundtrack:
+    """Gives the first ``samples`` samples of a speech at 48 kHz, with silence after its end."""
+
+    def __init__(self, speech: Speech) -> None:
+        self._pieces = self._resampled(speech)
+        self._rest = np.zeros(0, np.float32)
+
+    @staticmethod
+    def _resampled(speech: Speech) -> Iterator[Array]:
+        stream = soxr.ResampleStream(speech.rate, RATE, 1, dtype="float32", quality="HQ")
+        for block in speech.blocks(1.0):
+            yield stream.resample_chunk(np.ascontiguousarray(block))
+        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def take(self, samples: int) -> Array:
+        """The next (samples,) float32, clipped to -1..1."""
+        parts, have = [self._rest], len(self._rest)
+        while have < samples:
+            piece = next(self._pieces, None)
+            if piece is None:
+                piece = np.zeros(samples - have, np.float32)
+            parts.append(piece)
+            have += len(piece)
+        joined = np.concatenate(parts)
+        self._rest = joined[samples:]
+        return np.clip(joined[:samples], -1.0, 1.0)
+
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv")
 QUALITY = {"crf": "18", "preset": "veryfast"}
@@ -35,7 +70,9 @@ def even_size(size: tuple[int, int]) -> tuple[int, int]:
     """(width, height) rounded up to even numbers, since H.264 keeps colour for blocks of 2x2 pixels."""
     width, height = size
     if not (1 <= width <= 8192 and 1 <= height <= 8192):
-        raise InputError(f"the video's size is {width}x{height}, expected 1 to 8192 pixels each way")
+        raise InputError(
+            f"the video's size is {width}x{height}, expected 1 to 8192 pixels each way"
+        )
     return width + width % 2, height + height % 2
 
 
@@ -60,23 +97,30 @@ def write_video(
     """
     size = even_size(size)
     if Path(path).suffix.lower() not in CONTAINERS:
-        raise InputError(f"cannot write a video to {path}: expected a name ending in {', '.join(CONTAINERS)}")
+        raise InputError(
+            f"cannot write a video to {path}: expected a name ending in {', '.join(CONTAINERS)}"
+        )
     if fps is not None:
         if not 0 < fps <= 1000:
             raise InputError(f"fps is {fps}, expected more than 0 and at most 1000")
         motion = motion.resampled(fps)
     if len(motion) == 0:
         raise InputError("the motion has no frames to make a video of")
-    worn = WornMotion(motion, identity)
+    worn = AnimatedMesh(motion, identity)
     renderer = Renderer(worn.face, size, threads=1)
-    with replacing(path) as temporary, VideoFile(temporary, size, motion.fps, motion.speech) as video:
-        for done, picture in enumerate(draw_frames(renderer, worn, threads or min(8, processors())), 1):
+    with (
+        atomic_write(path) as temporary,
+        VideoFile(temporary, size, motion.fps, motion.speech) as video,
+    ):
+        for done, picture in enumerate(
+            draw_frames(renderer, worn, threads or min(8, processors())), 1
+        ):
             video.add(picture)
             if progress is not None:
                 progress(done, len(motion))
 
 
-def draw_frames(renderer: Renderer, worn: WornMotion, threads: int) -> Iterator[Array]:
+def draw_frames(renderer: Renderer, worn: AnimatedMesh, threads: int) -> Iterator[Array]:
     """The pictures of all frames in order, (H, W, 3) uint8 each; ``threads`` frames are drawn at a time and few wait."""
 
     def draw(frame: int) -> Array:
@@ -101,7 +145,9 @@ class VideoFile:
     The file is complete only when the ``with`` block ends without an error.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: float, speech: Speech | None) -> None:
+    def __init__(
+        self, path: Path, size: tuple[int, int], fps: float, speech: Speech | None
+    ) -> None:
         self._rate = Fraction(fps).limit_denominator(1001)
         if self._rate <= 0:
             raise InputError(f"fps is {fps}, expected at least 0.001")
@@ -135,7 +181,9 @@ class VideoFile:
     def add(self, picture: Array) -> None:
         """Encode one (H, W, 3) uint8 picture and the sound that belongs to it."""
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        frame = frame.reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
         frame.pts, frame.time_base = self._frames, 1 / self._rate
         self._file.mux(self._video.encode(frame))
         self._frames += 1

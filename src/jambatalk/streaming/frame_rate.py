@@ -1,4 +1,4 @@
-"""Frames at one rate to frames at another, as they come: what ``face.resample`` does with a whole motion."""
+"""Frames at one rate to frames at another, as they come: what ``motion`` does with a whole motion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.face.resample import interpolated
+from jambatalk.motion import interpolated
 
 Array = NDArray[np.float32]
 
@@ -71,7 +71,9 @@ class FrameRate:
 
     def state(self) -> dict[str, Any]:
         """What it remembers."""
-        return {"start": self._start, "made": self._made} | ({} if self._kept is None else {"kept": self._kept.copy()})
+        return {"start": self._start, "made": self._made} | (
+            {} if self._kept is None else {"kept": self._kept.copy()}
+        )
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from ``state``."""

@@ -69,8 +69,12 @@ class Resampler:
             total = -(-heard * self._up // self._down)  # outputs whose time lies within the sound
         else:
             # Output n needs the source up to index n * M // L + half.
-            total = max(((heard - 1 - self._half) * self._up + self._up - 1) // self._down + 1, self._made)
-        parts = [self._piece(source, n, min(n + PIECE, total)) for n in range(self._made, total, PIECE)]
+            total = max(
+                ((heard - 1 - self._half) * self._up + self._up - 1) // self._down + 1, self._made
+            )
+        parts = [
+            self._piece(source, n, min(n + PIECE, total)) for n in range(self._made, total, PIECE)
+        ]
         self._made = total
         keep = total * self._down // self._up - self._half + 1 - self._start
         self._kept, self._start = source[keep:].copy(), self._start + keep
@@ -79,7 +83,9 @@ class Resampler:
     def _piece(self, source: Array, first: int, end: int) -> Array:
         position = np.arange(first, end, dtype=np.int64) * self._down
         index, phase = position // self._up - self._half + 1 - self._start, position % self._up
-        windows = np.lib.stride_tricks.sliding_window_view(source, 2 * self._half)[index]  # (n, taps)
+        windows = np.lib.stride_tricks.sliding_window_view(source, 2 * self._half)[
+            index
+        ]  # (n, taps)
         # One sum per output, in a fixed order: a matrix product may round differently for another number of rows.
         return np.einsum("nt,nt->n", windows, self._bank[phase], optimize=False)
 

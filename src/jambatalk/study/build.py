@@ -13,11 +13,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from jambatalk.data.prepared import sha256
+from jambatalk.datasets.dataset import sha256
 from jambatalk.errors import InputError
 from jambatalk.study import checks
 from jambatalk.study.media import Options, Source, Video, find_clips, join, look
-from jambatalk.study.plan import AB, MEDIA_FOLDER, STUDY_FILE, Mismatch, Settings, Shown, Study, Tones
+from jambatalk.study.plan import (
+    AB,
+    MEDIA_FOLDER,
+    STUDY_FILE,
+    Mismatch,
+    Settings,
+    Shown,
+    Study,
+    Tones,
+)
 from jambatalk.study.trials import trials_per_rater
 
 Progress = Callable[[int, int], None]
@@ -54,25 +63,37 @@ def build_study(
         settings = replace(settings, seed=secrets.randbits(63))
     _check_names(systems, settings)
     if out.exists():
-        raise InputError(f"{out} exists already, expected a new folder: answers that belong to an older study must not mix")
+        raise InputError(
+            f"{out} exists already, expected a new folder: answers that belong to an older study must not mix"
+        )
     found = {name: find_clips(Path(folder), options) for name, folder in systems.items()}
     clips = _clips(found, common)
     with _new_folder(out) as folder:
         maker = _Maker(folder / MEDIA_FOLDER, settings, options, progress)
-        study = maker.make(out, {name: {clip: sources[clip] for clip in clips} for name, sources in found.items()}, systems)
-        (folder / STUDY_FILE).write_text(json.dumps(study.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        study = maker.make(
+            out,
+            {name: {clip: sources[clip] for clip in clips} for name, sources in found.items()},
+            systems,
+        )
+        (folder / STUDY_FILE).write_text(
+            json.dumps(study.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     return Built(study, tuple(maker.notes))
 
 
 def _check_names(systems: Mapping[str, object], settings: Settings) -> None:
     least = 2 if settings.kind == AB else 1
     if len(systems) < least:
-        raise InputError(f"a study of kind {settings.kind} needs at least {least} systems, {len(systems)} given")
+        raise InputError(
+            f"a study of kind {settings.kind} needs at least {least} systems, {len(systems)} given"
+        )
     for name in systems:
         if not 1 <= len(name) <= 60 or not name.isprintable():
             raise InputError(f"a system is called {name!r}, expected 1 to 60 printable characters")
     if settings.against is not None and settings.against not in systems:
-        raise InputError(f"--against names {settings.against!r}, expected one of {', '.join(systems)}")
+        raise InputError(
+            f"--against names {settings.against!r}, expected one of {', '.join(systems)}"
+        )
 
 
 def _clips(found: Mapping[str, Mapping[str, Source]], common: bool) -> tuple[str, ...]:
@@ -113,13 +134,17 @@ def _new_folder(out: Path) -> Iterator[Path]:
 class _Maker:
     """Writes the media under opaque names. ``notes`` collects what its owner should know."""
 
-    def __init__(self, folder: Path, settings: Settings, options: Options, progress: Progress | None) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, options: Options, progress: Progress | None
+    ) -> None:
         self.folder, self.settings, self.options = folder, settings, options
         self.notes: list[str] = []
         self._random = Random(f"{settings.seed}/names")
         self._progress, self._done, self._total = progress, 0, 0
 
-    def make(self, out: Path, found: Mapping[str, Mapping[str, Source]], systems: Mapping[str, object]) -> Study:
+    def make(
+        self, out: Path, found: Mapping[str, Mapping[str, Source]], systems: Mapping[str, object]
+    ) -> Study:
         clips = tuple(next(iter(found.values())))
         orders = checks.orders() if self.settings.headphones else []
         wrong = -(-self.settings.checks // 2) if self.settings.kind == AB and len(clips) > 1 else 0
@@ -136,10 +161,17 @@ class _Maker:
         self._compare(tuple(found), clips, videos)
         mismatches = self._mismatches(media, next(iter(found)), wrong)
         study = Study(
-            out, secrets.token_hex(16), self.settings, tuple(found), clips, media, mismatches,
-            tuple(self._tones(order) for order in orders), self._volume() if orders else None,
+            out,
+            secrets.token_hex(16),
+            self.settings,
+            tuple(found),
+            clips,
+            media,
+            mismatches,
+            tuple(self._tones(order) for order in orders),
+            self._volume() if orders else None,
             {name: str(folder) for name, folder in systems.items()},
-        )  # fmt: skip
+        )
         trials_per_rater(study)
         return study
 
@@ -164,7 +196,12 @@ class _Maker:
         self._step()
         return name
 
-    def _compare(self, systems: tuple[str, ...], clips: tuple[str, ...], videos: Mapping[tuple[str, str], Video]) -> None:
+    def _compare(
+        self,
+        systems: tuple[str, ...],
+        clips: tuple[str, ...],
+        videos: Mapping[tuple[str, str], Video],
+    ) -> None:
         """Differences by which a rater could tell systems apart, or by which one has an advantage."""
         first = systems[0]
         for system in systems[1:]:
@@ -173,11 +210,17 @@ class _Maker:
                 ("frame rate", lambda a, b: abs(a.fps - b.fps) > 0.5),
                 ("length", lambda a, b: abs(a.seconds - b.seconds) > NOTABLE_SECONDS),
             ):
-                other = [clip for clip in clips if differs(videos[first, clip], videos[system, clip])]
+                other = [
+                    clip for clip in clips if differs(videos[first, clip], videos[system, clip])
+                ]
                 if other:
-                    self.notes.append(f"{what} of {first} and {system} differs in {len(other)} clips, such as {other[0]}")
+                    self.notes.append(
+                        f"{what} of {first} and {system} differs in {len(other)} clips, such as {other[0]}"
+                    )
 
-    def _mismatches(self, media: Mapping[str, Shown], first: str, wanted: int) -> tuple[Mismatch, ...]:
+    def _mismatches(
+        self, media: Mapping[str, Shown], first: str, wanted: int
+    ) -> tuple[Mismatch, ...]:
         """Videos of another clip's face with this clip's sound, of nearly the same length, all of one system: ``against``
         or the first."""
         if not wanted:
@@ -187,7 +230,11 @@ class _Maker:
         found = []
         for i in range(wanted):
             clip, right = own[i % len(own)]
-            others = [(abs(media[n].seconds - media[right].seconds), c, n) for c, n in own if n != right and n[-4:] == right[-4:]]
+            others = [
+                (abs(media[n].seconds - media[right].seconds), c, n)
+                for c, n in own
+                if n != right and n[-4:] == right[-4:]
+            ]
             if not others:
                 continue
             others.sort()
@@ -200,7 +247,9 @@ class _Maker:
 
     def _tones(self, order: tuple[str, ...]) -> Tones:
         name = self._token() + ".wav"
-        checks.write_sound(self.folder / name, checks.three_tones(order, self.settings.tone_seconds))
+        checks.write_sound(
+            self.folder / name, checks.three_tones(order, self.settings.tone_seconds)
+        )
         self._step()
         return Tones(name, order.index("quiet") + 1)
 

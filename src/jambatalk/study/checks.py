@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.audio import SAMPLE_RATE
+
 Array = NDArray[Any]
 
-RATE = 16_000
 HERTZ = 200.0
 QUIETER_DB = -6.0
 LEVEL = 0.25
@@ -38,8 +39,8 @@ def orders() -> list[tuple[str, ...]]:
 
 def three_tones(order: tuple[str, ...], seconds: float = 1.0) -> Array:
     """(n, 2) float32, 16 kHz: three tones of ``seconds`` with silences half as long between them and ramps a tenth as long."""
-    n = round(seconds * RATE)
-    t = np.arange(n) / RATE
+    n = round(seconds * SAMPLE_RATE)
+    t = np.arange(n) / SAMPLE_RATE
     ramp = max(1, round(RAMP_OF_TONE * n))
     envelope = np.ones(n)
     envelope[:ramp] = np.sin(0.5 * np.pi * np.arange(ramp) / ramp) ** 2
@@ -55,13 +56,15 @@ def three_tones(order: tuple[str, ...], seconds: float = 1.0) -> Array:
 
 def noise(seconds: float, seed: int = 0) -> Array:
     """(n, 2) float32: the same noise in both channels, as loud as the tones, by which the volume is set."""
-    n = round(seconds * RATE)
+    n = round(seconds * SAMPLE_RATE)
     values = np.random.default_rng(seed).standard_normal(n)
     spectrum = np.fft.rfft(values)
-    spectrum /= np.sqrt(np.maximum(np.fft.rfftfreq(n, 1 / RATE), 50.0))  # pink: like speech, more low than high
+    spectrum /= np.sqrt(
+        np.maximum(np.fft.rfftfreq(n, 1 / SAMPLE_RATE), 50.0)
+    )  # pink: like speech, more low than high
     values = np.fft.irfft(spectrum, n)
     values *= LEVEL / math.sqrt(2) / values.std()
-    ramp = min(n // 4, RATE // 10)
+    ramp = min(n // 4, SAMPLE_RATE // 10)
     values[:ramp] *= np.linspace(0, 1, ramp)
     values[n - ramp :] *= np.linspace(1, 0, ramp)
     return np.repeat(np.clip(values, -1, 1)[:, None], 2, axis=1).astype(np.float32)
@@ -71,4 +74,4 @@ def write_sound(path: Path, samples: Array) -> None:
     """A 16-bit wav file, which every browser plays."""
     import soundfile
 
-    soundfile.write(path, samples, RATE, subtype="PCM_16")
+    soundfile.write(path, samples, SAMPLE_RATE, subtype="PCM_16")

@@ -31,13 +31,17 @@ class Rules:
         if self.missed_checks < 0:
             raise InputError(f"{self.missed_checks} attention checks may fail, expected 0 or more")
         if not (0 <= self.fastest <= 60 and 0 <= self.hasty <= 1):
-            raise InputError(f"too fast is {self.fastest} s in {self.hasty} of the answers, expected 0 to 60 s and 0 to 1")
+            raise InputError(
+                f"too fast is {self.fastest} s in {self.hasty} of the answers, expected 0 to 60 s and 0 to 1"
+            )
 
 
 def failed(rater: Rater, trial: Trial) -> bool:
     """Whether a trial with a right answer was answered wrongly."""
     answer = rater.answers.get(trial.id)
-    return answer is not None and any(answer.values.get(q) != right for q, right in (trial.expected or {}).items())
+    return answer is not None and any(
+        answer.values.get(q) != right for q, right in (trial.expected or {}).items()
+    )
 
 
 def reasons(study: Study, rater: Rater, rules: Rules) -> list[str]:
@@ -47,15 +51,23 @@ def reasons(study: Study, rater: Rater, rules: Rules) -> list[str]:
     missed = [trial for trial in checks if failed(rater, trial)]
     if len(missed) > rules.missed_checks:
         kinds = ", ".join(sorted({str(trial.check) for trial in missed}))
-        found.append(f"failed attention: {len(missed)} of {len(checks)} checks wrong ({kinds}), {rules.missed_checks} allowed")
+        found.append(
+            f"failed attention: {len(missed)} of {len(checks)} checks wrong ({kinds}), {rules.missed_checks} allowed"
+        )
     tones = [trial for trial in rater.trials if trial.kind == HEADPHONES]
     right = sum(trial.id in rater.answers and not failed(rater, trial) for trial in tones)
     heard = all(trial.id in rater.answers for trial in tones)
     if rules.headphones and tones and heard and right < tones_needed(len(tones)):
-        found.append(f"failed headphones: {right} of {len(tones)} tones right, {tones_needed(len(tones))} needed")
+        found.append(
+            f"failed headphones: {right} of {len(tones)} tones right, {tones_needed(len(tones))} needed"
+        )
     rated = [trial for trial in rater.trials if trial.kind in (RATING, CHECK)]
     given = [trial for trial in rated if trial.id in rater.answers]
-    fast = [trial for trial in given if rater.answers[trial.id].took_ms / 1000 < _length(study, trial) + rules.fastest]
+    fast = [
+        trial
+        for trial in given
+        if rater.answers[trial.id].took_ms / 1000 < _length(study, trial) + rules.fastest
+    ]
     if given and len(fast) > rules.hasty * len(given):
         found.append(
             f"too fast: {len(fast)} of {len(given)} answers within {rules.fastest:g} s of the videos' end or before it, "
@@ -68,17 +80,22 @@ def reasons(study: Study, rater: Rater, rules: Rules) -> list[str]:
 
 def _length(study: Study, trial: Trial) -> float:
     """Seconds that watching takes at least: two videos may play together."""
-    return max((study.media[name].seconds for name in trial.media if name in study.media), default=0.0)
+    return max(
+        (study.media[name].seconds for name in trial.media if name in study.media), default=0.0
+    )
 
 
 def chance_of_passing(study: Study, rater: Rater, rules: Rules) -> float:
     """How likely someone who answers at random misses no more attention checks than allowed, on this rater's checks."""
     choices = len(study.settings.choices)
-    each = [1 / choices ** len(trial.expected or {}) for trial in rater.trials if trial.kind == CHECK]
+    each = [
+        1 / choices ** len(trial.expected or {}) for trial in rater.trials if trial.kind == CHECK
+    ]
     # missed[k]: probability of exactly k misses, grown check by check
     missed = reduce(
         lambda so_far, p: [
-            p * (so_far[k] if k < len(so_far) else 0) + (1 - p) * (so_far[k - 1] if k else 0) for k in range(len(so_far) + 1)
+            p * (so_far[k] if k < len(so_far) else 0) + (1 - p) * (so_far[k - 1] if k else 0)
+            for k in range(len(so_far) + 1)
         ],
         each,
         [1.0],

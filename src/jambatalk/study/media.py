@@ -15,7 +15,10 @@ from jambatalk.motion import Motion
 VIDEOS = (".mp4", ".webm")
 MOTIONS = (".npz", ".csv", ".json", ".npy")
 SOUNDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
-PLAYED = {".mp4": ({"h264", "av1"}, {"aac", "mp3", "opus"}), ".webm": ({"vp8", "vp9", "av1"}, {"opus", "vorbis"})}
+PLAYED = {
+    ".mp4": ({"h264", "av1"}, {"aac", "mp3", "opus"}),
+    ".webm": ({"vp8", "vp9", "av1"}, {"opus", "vorbis"}),
+}
 """Container -> codecs of pictures and of sound that browsers play in it."""
 
 
@@ -46,7 +49,9 @@ Source = Path | Callable[[], Motion]
 def find_clips(folder: Path, options: Options) -> dict[str, Source]:
     """Clip name -> where it is. InputError for an empty or mixed folder, or two files of one name."""
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder, expected one with the videos or motions of a system")
+        raise InputError(
+            f"{folder} is no folder, expected one with the videos or motions of a system"
+        )
     if (folder / "manifest.json").is_file():
         return _prepared(folder)
     found: dict[str, Source] = {}
@@ -58,24 +63,38 @@ def find_clips(folder: Path, options: Options) -> dict[str, Source]:
             raise InputError(f"{folder} holds two files for the clip {path.stem!r}, expected one")
         found[path.stem] = path if suffix in VIDEOS else _motion_source(path, options)
     if not found:
-        raise InputError(f"{folder} holds no clips, expected files ending in {', '.join(VIDEOS + MOTIONS)}")
+        raise InputError(
+            f"{folder} holds no clips, expected files ending in {', '.join(VIDEOS + MOTIONS)}"
+        )
     return found
 
 
 def _prepared(folder: Path) -> dict[str, Source]:
     """The clips of a prepared corpus, as recorded."""
-    from jambatalk.data.prepared import WEIGHTS, PreparedClip, open_prepared
+    from jambatalk.datasets.dataset import WEIGHTS, PreparedClip, open_prepared
 
     def source(clip: PreparedClip) -> Callable[[], Motion]:
         def load() -> Motion:
             pose = None if clip.head_pose is None else np.asarray(clip.head_pose, np.float32)
             if clip.corpus.motion == WEIGHTS:
                 weights = np.asarray(clip.weights, np.float32)
-                return Motion(clip.fps, weights=weights, names=tuple(clip.corpus.names), head_pose=pose, speech=clip.speech)
+                return Motion(
+                    clip.fps,
+                    weights=weights,
+                    names=tuple(clip.corpus.names),
+                    head_pose=pose,
+                    speech=clip.speech,
+                )
             face = clip.corpus.face(clip.subject)
             if face is None:
                 raise InputError(f"{folder} has no triangles, so that {clip.name} cannot be drawn")
-            return Motion(clip.fps, offsets=np.asarray(clip.offsets, np.float32), head_pose=pose, speech=clip.speech, face=face)
+            return Motion(
+                clip.fps,
+                offsets=np.asarray(clip.offsets, np.float32),
+                head_pose=pose,
+                speech=clip.speech,
+                face=face,
+            )
 
         return load
 
@@ -85,10 +104,12 @@ def _prepared(folder: Path) -> dict[str, Source]:
 def _motion_source(path: Path, options: Options) -> Callable[[], Motion]:
     def load() -> Motion:
         from jambatalk.audio import Speech
-        from jambatalk.export import load_motion
         from jambatalk.face.mesh import load_mesh
+        from jambatalk.motion import load_motion
 
-        motion = _plain_array(path, options.fps) if path.suffix.lower() == ".npy" else load_motion(path)
+        motion = (
+            _plain_array(path, options.fps) if path.suffix.lower() == ".npy" else load_motion(path)
+        )
         if options.face is not None:
             motion = replace(motion, face=load_mesh(options.face))
         return replace(motion, speech=Speech.load(_sound_of(path, options.speech)))
@@ -98,7 +119,7 @@ def _motion_source(path: Path, options: Options) -> Callable[[], Motion]:
 
 def _plain_array(path: Path, fps: float | None) -> Motion:
     """(T, 52) ARKit weights or (T, V, 3) offsets in metres, as ``data prepare`` stores them."""
-    from jambatalk.face.arkit import ARKIT_NAMES
+    from jambatalk.face.head import ARKIT_NAMES
 
     if fps is None:
         raise InputError(f"{path} does not tell its frame rate: say it with --fps")
@@ -112,7 +133,9 @@ def _plain_array(path: Path, fps: float | None) -> Motion:
         return Motion(fps, offsets=values.astype(np.float32))
     if values.ndim == 2 and values.shape[1] == len(ARKIT_NAMES):
         return Motion(fps, weights=values.astype(np.float32), names=tuple(ARKIT_NAMES))
-    raise InputError(f"{path} has shape {values.shape}, expected (T, {len(ARKIT_NAMES)}) weights or (T, V, 3) offsets")
+    raise InputError(
+        f"{path} has shape {values.shape}, expected (T, {len(ARKIT_NAMES)}) weights or (T, V, 3) offsets"
+    )
 
 
 def _sound_of(path: Path, speech: Path | None) -> Path:
@@ -120,7 +143,9 @@ def _sound_of(path: Path, speech: Path | None) -> Path:
     for suffix in SOUNDS:
         if (folder / f"{path.stem}{suffix}").is_file():
             return folder / f"{path.stem}{suffix}"
-    raise InputError(f"{path} is a motion without sound: expected {path.stem}.wav beside it or in the folder of --speech")
+    raise InputError(
+        f"{path} is a motion without sound: expected {path.stem}.wav beside it or in the folder of --speech"
+    )
 
 
 def look(path: Path) -> Video:
@@ -131,11 +156,15 @@ def look(path: Path) -> Video:
             video = next(iter(file.streams.video), None)
             audio = next(iter(file.streams.audio), None)
             if video is None or audio is None:
-                raise InputError(f"{path} has no {'pictures' if video is None else 'sound'}, expected a video with sound")
+                raise InputError(
+                    f"{path} has no {'pictures' if video is None else 'sound'}, expected a video with sound"
+                )
             for stream, known in ((video, pictures), (audio, sounds)):
                 codec = stream.codec_context.codec.canonical_name
                 if codec not in known:
-                    raise InputError(f"{path} holds {codec}, which not all browsers play: expected {', '.join(sorted(known))}")
+                    raise InputError(
+                        f"{path} holds {codec}, which not all browsers play: expected {', '.join(sorted(known))}"
+                    )
             start: float | None = None
             end, frames = 0.0, 0
             for packet in file.demux(video):
@@ -157,16 +186,26 @@ def join(pictures: Path, sound: Path, out: Path) -> None:
     """The pictures of one file and the sound of another (or the same), not encoded anew and without titles, dates or comments."""
     options = {"movflags": "+faststart"} if out.suffix == ".mp4" else {}
     try:
-        with av.open(str(pictures)) as seen, av.open(str(sound)) as heard, av.open(str(out), "w", options=options) as file:
+        with (
+            av.open(str(pictures)) as seen,
+            av.open(str(sound)) as heard,
+            av.open(str(out), "w", options=options) as file,
+        ):
             chosen = (seen.streams.video[0], heard.streams.audio[0])
             target = {}
             for stream in chosen:
                 target[stream] = file.add_stream_from_template(stream)
                 target[stream].metadata.clear()
-            waiting = [packet for own in ((seen, chosen[0]), (heard, chosen[1])) for packet in own[0].demux(own[1])]
+            waiting = [
+                packet
+                for own in ((seen, chosen[0]), (heard, chosen[1]))
+                for packet in own[0].demux(own[1])
+            ]
             waiting = [packet for packet in waiting if packet.dts is not None]
             for packet in sorted(waiting, key=lambda one: one.dts * one.time_base):
                 packet.stream = target[packet.stream]
                 file.mux(packet)
     except (av.FFmpegError, ValueError) as error:
-        raise InputError(f"{pictures} with the sound of {sound} cannot be written as {out.suffix} ({error})") from error
+        raise InputError(
+            f"{pictures} with the sound of {sound} cannot be written as {out.suffix} ({error})"
+        ) from error

@@ -16,7 +16,10 @@ STUDY_FILE, ANSWERS_FILE, MEDIA_FOLDER = "study.json", "answers.sqlite", "media"
 AB, MOS = "ab", "mos"
 
 QUESTIONS = {
-    AB: ("In which video do the lips fit the speech better?", "In which video does the face look more natural?"),
+    AB: (
+        "In which video do the lips fit the speech better?",
+        "In which video does the face look more natural?",
+    ),
     MOS: ("How well do the lips fit the speech?", "How natural does the face look?"),
 }
 """What is asked unless the study says otherwise. The first question is about the lips: attention checks are graded by it."""
@@ -55,12 +58,22 @@ class Settings:
         if self.kind not in QUESTIONS:
             raise InputError(f"the kind of study is {self.kind!r}, expected ab or mos")
         if self.ties and self.kind != AB:
-            raise InputError("ties belong to studies of kind ab: a mean-opinion study compares nothing")
+            raise InputError(
+                "ties belong to studies of kind ab: a mean-opinion study compares nothing"
+            )
         if self.against is not None and self.kind != AB:
-            raise InputError("--against belongs to studies of kind ab: a mean-opinion study compares nothing")
+            raise InputError(
+                "--against belongs to studies of kind ab: a mean-opinion study compares nothing"
+            )
         questions = tuple(text.strip() for text in self.questions) or QUESTIONS[self.kind]
-        if len(questions) > 10 or any(not 1 <= len(text) <= 300 for text in questions) or len(set(questions)) < len(questions):
-            raise InputError("questions must be 1 to 10 different texts of 1 to 300 characters each")
+        if (
+            len(questions) > 10
+            or any(not 1 <= len(text) <= 300 for text in questions)
+            or len(set(questions)) < len(questions)
+        ):
+            raise InputError(
+                "questions must be 1 to 10 different texts of 1 to 300 characters each"
+            )
         object.__setattr__(self, "questions", questions)
         for name, least, most in (("trials", 1, 500), ("checks", 0, 50), ("headphones", 0, 24)):
             value = getattr(self, name)
@@ -71,7 +84,9 @@ class Settings:
         if not self.title.strip() or len(self.title) > 200:
             raise InputError("the title must have 1 to 200 characters")
         if not self.consent.strip() or len(self.consent) > 20_000:
-            raise InputError("the consent text must have 1 to 20,000 characters: nobody may be asked without one")
+            raise InputError(
+                "the consent text must have 1 to 20,000 characters: nobody may be asked without one"
+            )
 
     @property
     def question_ids(self) -> tuple[str, ...]:
@@ -144,12 +159,18 @@ class Study:
     def as_json(self) -> dict[str, Any]:
         """What ``study.json`` holds."""
         return {
-            "format": FORMAT, "version": VERSION, "id": self.id, "settings": asdict(self.settings),
-            "systems": list(self.systems), "clips": list(self.clips), "sources": dict(self.sources),
+            "format": FORMAT,
+            "version": VERSION,
+            "id": self.id,
+            "settings": asdict(self.settings),
+            "systems": list(self.systems),
+            "clips": list(self.clips),
+            "sources": dict(self.sources),
             "media": {name: asdict(one) for name, one in self.media.items()},
-            "mismatches": [asdict(one) for one in self.mismatches], "tones": [asdict(one) for one in self.tones],
+            "mismatches": [asdict(one) for one in self.mismatches],
+            "tones": [asdict(one) for one in self.tones],
             "volume": self.volume,
-        }  # fmt: skip
+        }
 
 
 def load_study(folder: str | Path) -> Study:
@@ -157,26 +178,40 @@ def load_study(folder: str | Path) -> Study:
     folder = Path(folder)
     path = folder / STUDY_FILE
     if not path.is_file():
-        raise InputError(f"{folder} is no study: it has no {STUDY_FILE} (written by jambatalk study build)")
+        raise InputError(
+            f"{folder} is no study: it has no {STUDY_FILE} (written by jambatalk study build)"
+        )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found.get("format") != FORMAT or found.get("version") != VERSION:
-            raise InputError(f"its format is {found.get('format')} {found.get('version')}, expected {FORMAT} {VERSION}")
+            raise InputError(
+                f"its format is {found.get('format')} {found.get('version')}, expected {FORMAT} {VERSION}"
+            )
         unknown = set(found["settings"]) - {one.name for one in fields(Settings)}
         if unknown:
             raise InputError(f"unknown setting {', '.join(sorted(unknown))}")
-        settings = Settings(**{**found["settings"], "questions": tuple(found["settings"]["questions"])})
+        settings = Settings(
+            **{**found["settings"], "questions": tuple(found["settings"]["questions"])}
+        )
         study = Study(
-            folder, str(found["id"]), settings, tuple(found["systems"]), tuple(found["clips"]),
+            folder,
+            str(found["id"]),
+            settings,
+            tuple(found["systems"]),
+            tuple(found["clips"]),
             {name: Shown(**one) for name, one in found["media"].items()},
-            tuple(Mismatch(**one) for one in found["mismatches"]), tuple(Tones(**one) for one in found["tones"]),
-            found["volume"], found["sources"],
-        )  # fmt: skip
+            tuple(Mismatch(**one) for one in found["mismatches"]),
+            tuple(Tones(**one) for one in found["tones"]),
+            found["volume"],
+            found["sources"],
+        )
     except InputError as error:
         raise InputError(f"{path} cannot be used: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({error!r})") from error
     missing = [name for name in sorted(study.files) if not (folder / MEDIA_FOLDER / name).is_file()]
     if missing:
-        raise InputError(f"{folder} is incomplete: {len(missing)} of its {len(study.files)} media files are missing")
+        raise InputError(
+            f"{folder} is incomplete: {len(missing)} of its {len(study.files)} media files are missing"
+        )
     return study

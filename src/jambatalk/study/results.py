@@ -41,8 +41,20 @@ def votes(raters: Sequence[Rater]) -> Iterator[Vote]:
             if trial.kind != RATING or answer is None:
                 continue
             for question, value in answer.values.items():
-                chosen = dict(zip("AB", trial.systems)).get(value, value) if len(trial.systems) == 2 else value
-                yield Vote(rater.id, question, trial.clip, trial.systems, chosen, answer.took_ms, answer.plays)
+                chosen = (
+                    dict(zip("AB", trial.systems)).get(value, value)
+                    if len(trial.systems) == 2
+                    else value
+                )
+                yield Vote(
+                    rater.id,
+                    question,
+                    trial.clip,
+                    trial.systems,
+                    chosen,
+                    answer.took_ms,
+                    answer.plays,
+                )
 
 
 def results(study: Study, raters: Sequence[Rater], draws: int = DRAWS) -> dict[str, Any]:
@@ -51,8 +63,12 @@ def results(study: Study, raters: Sequence[Rater], draws: int = DRAWS) -> dict[s
     questions = {}
     for question, text in zip(study.settings.question_ids, study.settings.questions):
         own = [vote for vote in found if vote.question == question]
-        measured = _comparisons(study, own, draws) if study.settings.kind == AB else _opinions(study, own)
-        questions[question] = {"text": text, "answers": len(own)} | measured | {"agreement": _agreement(study, own)}
+        measured = (
+            _comparisons(study, own, draws) if study.settings.kind == AB else _opinions(study, own)
+        )
+        questions[question] = (
+            {"text": text, "answers": len(own)} | measured | {"agreement": _agreement(study, own)}
+        )
     return {"raters": len(raters), "questions": questions}
 
 
@@ -75,31 +91,57 @@ def _tallies(study: Study, votes: Sequence[Vote]) -> tuple[Array, Array]:
 def _comparisons(study: Study, votes: Sequence[Vote], draws: int) -> dict[str, Any]:
     wins, ties = _tallies(study, votes)
     place = {system: i for i, system in enumerate(study.systems)}
-    chosen = st.resampled(len(wins), draws, seed=0) if len(wins) > 1 else np.zeros((0, len(wins)), int)
-    samples = np.einsum("dr,rij->dij", chosen, wins) if len(wins) else np.zeros((0, len(place), len(place)))
+    chosen = (
+        st.resampled(len(wins), draws, seed=0) if len(wins) > 1 else np.zeros((0, len(wins)), int)
+    )
+    samples = (
+        np.einsum("dr,rij->dij", chosen, wins)
+        if len(wins)
+        else np.zeros((0, len(place), len(place)))
+    )
     pairs: list[dict[str, Any]] = []
     for first, second in study.pairs:
         i, j = place[first], place[second]
-        one = st.preference(int(wins[:, i, j].sum()), int(wins[:, j, i].sum()), int(ties[:, i, j].sum()))
+        one = st.preference(
+            int(wins[:, i, j].sum()), int(wins[:, j, i].sum()), int(ties[:, i, j].sum())
+        )
         with np.errstate(invalid="ignore"):
             over_raters = st.percentiles(samples[:, i, j] / (samples[:, i, j] + samples[:, j, i]))
-        pairs.append({
-            "first": first, "second": second, "wins": one.wins, "losses": one.losses, "ties": one.ties, "share": one.share,
-            "wilson_95": one.wilson, "raters_95": over_raters, "p": one.p,
-        })  # fmt: skip
+        pairs.append(
+            {
+                "first": first,
+                "second": second,
+                "wins": one.wins,
+                "losses": one.losses,
+                "ties": one.ties,
+                "share": one.share,
+                "wilson_95": one.wilson,
+                "raters_95": over_raters,
+                "p": one.p,
+            }
+        )
     for pair, corrected in zip(pairs, st.holm([pair["p"] for pair in pairs])):
         pair["p_holm"] = corrected
     first_side = sum(vote.chosen == vote.systems[0] for vote in votes)
     decided = sum(vote.chosen != "tie" for vote in votes)
     side = st.preference(first_side, decided - first_side)
-    found: dict[str, Any] = {"pairs": pairs, "chose_a": {"count": first_side, "of": decided, "share": side.share, "p": side.p}}
+    found: dict[str, Any] = {
+        "pairs": pairs,
+        "chose_a": {"count": first_side, "of": decided, "share": side.share, "p": side.p},
+    }
     if len(study.systems) > 2:
         halves = np.einsum("dr,rij->dij", chosen, ties) / 2 if len(wins) else samples
         whole = wins.sum(0) + ties.sum(0) / 2
         strengths = st.bradley_terry(whole)
-        spread = np.array([st.bradley_terry(sample, 500, 1e-6) for sample in samples + halves]).reshape(-1, len(place))
+        spread = np.array(
+            [st.bradley_terry(sample, 500, 1e-6) for sample in samples + halves]
+        ).reshape(-1, len(place))
         found["bradley_terry"] = [
-            {"system": system, "log_strength": _number(strengths[i]), "raters_95": st.percentiles(spread[:, i])}
+            {
+                "system": system,
+                "log_strength": _number(strengths[i]),
+                "raters_95": st.percentiles(spread[:, i]),
+            }
             for system, i in place.items()
         ]
     return found
@@ -109,19 +151,45 @@ def _opinions(study: Study, votes: Sequence[Vote]) -> dict[str, Any]:
     given: dict[str, dict[str, list[int]]] = {system: defaultdict(list) for system in study.systems}
     for vote in votes:
         given[vote.systems[0]][vote.rater].append(vote.chosen)
-    means = {system: {rater: float(np.mean(values)) for rater, values in own.items()} for system, own in given.items()}
+    means = {
+        system: {rater: float(np.mean(values)) for rater, values in own.items()}
+        for system, own in given.items()
+    }
     systems = []
     for system, own in means.items():
         mean, interval = st.mean_over_raters(list(own.values())) if own else (None, None)
-        counts = [sum(values.count(mark) for values in given[system].values()) for mark in study.settings.choices]
-        systems.append({"system": system, "mos": mean, "raters_95": interval, "raters": len(own), "counts": counts})
+        counts = [
+            sum(values.count(mark) for values in given[system].values())
+            for mark in study.settings.choices
+        ]
+        systems.append(
+            {
+                "system": system,
+                "mos": mean,
+                "raters_95": interval,
+                "raters": len(own),
+                "counts": counts,
+            }
+        )
     pairs: list[dict[str, Any]] = []
     for first, second in combinations(study.systems, 2):
-        differences = [means[first][rater] - means[second][rater] for rater in means[first] if rater in means[second]]
+        differences = [
+            means[first][rater] - means[second][rater]
+            for rater in means[first]
+            if rater in means[second]
+        ]
         mean, interval = st.mean_over_raters(differences) if differences else (None, None)
         p = st.paired_p(differences) if differences else 1.0
-        pairs.append({"first": first, "second": second, "difference": mean, "raters_95": interval,
-                      "raters": len(differences), "p": p})  # fmt: skip
+        pairs.append(
+            {
+                "first": first,
+                "second": second,
+                "difference": mean,
+                "raters_95": interval,
+                "raters": len(differences),
+                "p": p,
+            }
+        )
     for pair, corrected in zip(pairs, st.holm([pair["p"] for pair in pairs])):
         pair["p_holm"] = corrected
     return {"systems": systems, "pairs": pairs}
@@ -135,7 +203,11 @@ def _agreement(study: Study, votes: Sequence[Vote]) -> dict[str, Any]:
         units[vote.clip, tuple(sorted(vote.systems))][vote.rater] = vote.chosen
     shared = sum(len(unit) > 1 for unit in units.values())
     alpha = st.krippendorff_alpha(units.values(), ordered)
-    return {"krippendorff_alpha": alpha, "metric": "interval" if ordered else "nominal", "items_rated_twice_or_more": shared}
+    return {
+        "krippendorff_alpha": alpha,
+        "metric": "interval" if ordered else "nominal",
+        "items_rated_twice_or_more": shared,
+    }
 
 
 def _number(value: float) -> float | None:

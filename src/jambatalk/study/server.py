@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 PAGE = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css")} | {
-    f"/{name}.js": (f"{name}.js", "text/javascript") for name in ("page", "player", "outbox", "server")
+    f"/{name}.js": (f"{name}.js", "text/javascript")
+    for name in ("page", "player", "outbox", "server")
 }
 LARGEST_BODY = 8192
 RATER = re.compile(r"[0-9a-f]{32}")
@@ -44,7 +45,9 @@ class Refused(Exception):
         self.status = status
 
 
-def study_app(study: Study, store: Store, *, token: str | None = None, most: int = 10_000) -> Starlette:
+def study_app(
+    study: Study, store: Store, *, token: str | None = None, most: int = 10_000
+) -> Starlette:
     """The application. token: what visitors must bring as the header X-Study-Token. most: raters that may join."""
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
@@ -53,7 +56,8 @@ def study_app(study: Study, store: Store, *, token: str | None = None, most: int
 
     consent = hashlib.sha256(study.settings.consent.encode()).hexdigest()
     parts = {
-        path: (files("jambatalk.study").joinpath("page").joinpath(name).read_bytes(), kind) for path, (name, kind) in PAGE.items()
+        path: (files("jambatalk.study").joinpath("page").joinpath(name).read_bytes(), kind)
+        for path, (name, kind) in PAGE.items()
     }
 
     async def page(request: Request) -> Response:
@@ -72,20 +76,31 @@ def study_app(study: Study, store: Store, *, token: str | None = None, most: int
     def about(body: dict[str, Any]) -> dict[str, Any]:
         settings = study.settings
         return {
-            "id": study.id, "title": settings.title, "consent": settings.consent, "consent_sha256": consent,
-            "kind": settings.kind, "choices": settings.choices, "questions": dict(zip(settings.question_ids, settings.questions)),
-            "headphones": settings.headphones, "volume": study.volume,
+            "id": study.id,
+            "title": settings.title,
+            "consent": settings.consent,
+            "consent_sha256": consent,
+            "kind": settings.kind,
+            "choices": settings.choices,
+            "questions": dict(zip(settings.question_ids, settings.questions)),
+            "headphones": settings.headphones,
+            "volume": study.volume,
             "ratings": trials_per_rater(study) + settings.checks,
-        }  # fmt: skip
+        }
 
     def join(body: dict[str, Any]) -> dict[str, Any]:
         if body.get("consent") != consent:
             raise Refused(409, "the consent text must be accepted as it is shown")
         try:
-            rater = store.join(_rater(body), consent, most, lambda number: trials_for(study, number))
+            rater = store.join(
+                _rater(body), consent, most, lambda number: trials_for(study, number)
+            )
         except Full:
             raise Refused(403, "this study has all the raters it needs") from None
-        return {"trials": [trial.public() for trial in rater.trials], "answered": sorted(rater.answers)}
+        return {
+            "trials": [trial.public() for trial in rater.trials],
+            "answered": sorted(rater.answers),
+        }
 
     def answer(body: dict[str, Any]) -> dict[str, Any]:
         rater = store.rater(_rater(body))
@@ -183,7 +198,9 @@ def require_server() -> None:
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError('serving a study needs starlette and uvicorn: pip install "jambatalk[study]"') from error
+        raise MissingExtraError(
+            'serving a study needs starlette and uvicorn: pip install "jambatalk[study]"'
+        ) from error
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -191,7 +208,9 @@ def listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise InputError(f"--port is {port}, expected 0 to 65535")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
         found = socket.socket(family, kind, protocol)
         try:
             # A server that was killed a moment ago must be able to come back on the same port.
@@ -207,16 +226,28 @@ def listen(host: str, port: int) -> socket.socket:
         raise InputError(f"cannot listen on {host} port {port}: {reason}") from error
 
 
-def serve(store: Store, study: Study, listening: socket.socket, *, token: str | None = None, most: int = 10_000) -> None:
+def serve(
+    store: Store,
+    study: Study,
+    listening: socket.socket,
+    *,
+    token: str | None = None,
+    most: int = 10_000,
+) -> None:
     """Serve until interrupted; requests under way are finished. MissingExtraError without the libraries of the server."""
     require_server()
     import uvicorn
 
     # Access logs would hold addresses; the one header that names the software serves nobody.
     config = uvicorn.Config(
-        study_app(study, store, token=token, most=most), access_log=False, log_level="warning", server_header=False,
-        proxy_headers=False, timeout_graceful_shutdown=3, lifespan="off",
-    )  # fmt: skip
+        study_app(study, store, token=token, most=most),
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=3,
+        lifespan="off",
+    )
     # uvicorn ends in good order on Ctrl-C and then passes it on.
     with suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])

@@ -22,7 +22,9 @@ def scipy_stats() -> Any:
     try:
         from scipy import stats
     except ImportError as error:
-        raise MissingExtraError('the report of a study needs scipy: pip install "jambatalk[study]"') from error
+        raise MissingExtraError(
+            'the report of a study needs scipy: pip install "jambatalk[study]"'
+        ) from error
     return stats
 
 
@@ -46,7 +48,14 @@ def preference(wins: int, losses: int, ties: int = 0) -> Preference:
         return Preference(0, 0, ties, None, None, 1.0)
     test = scipy_stats().binomtest(wins, n, 0.5)
     interval = test.proportion_ci(CONFIDENCE, method="wilson")
-    return Preference(wins, losses, ties, wins / n, (float(interval.low), float(interval.high)), float(test.pvalue))
+    return Preference(
+        wins,
+        losses,
+        ties,
+        wins / n,
+        (float(interval.low), float(interval.high)),
+        float(test.pvalue),
+    )
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -120,7 +129,11 @@ def mean_over_raters(means: Sequence[float]) -> tuple[float, Interval | None]:
     mean = float(values.mean())
     if len(values) < 2:
         return mean, None
-    half = float(scipy_stats().t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    half = float(
+        scipy_stats().t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+        * values.std(ddof=1)
+        / math.sqrt(len(values))
+    )
     return mean, (mean - half, mean + half)
 
 
@@ -142,7 +155,9 @@ def krippendorff_alpha(units: Iterable[Mapping[Any, Any]], ordered: bool = False
         for i, first in enumerate(values):
             for j, second in enumerate(values):
                 if i != j:
-                    coincidences[first, second] = coincidences.get((first, second), 0.0) + 1 / (len(values) - 1)
+                    coincidences[first, second] = coincidences.get((first, second), 0.0) + 1 / (
+                        len(values) - 1
+                    )
     totals: dict[Any, float] = {}
     for (first, _), count in coincidences.items():
         totals[first] = totals.get(first, 0.0) + count

@@ -59,19 +59,30 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=20.0)
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+            self._db = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, timeout=20.0
+            )
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                "secure_delete=ON",
+            ):
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(SCHEMA)
         except sqlite3.Error as error:
-            raise InputError(f"{path} cannot be used as the database of answers ({error})") from error
+            raise InputError(
+                f"{path} cannot be used as the database of answers ({error})"
+            ) from error
 
     def close(self) -> None:
         """Close the file; the log is folded into it."""
         with self._lock:
             self._db.close()
 
-    def join(self, rater: str, consent: str, most: int, plan: Callable[[int], list[Trial]]) -> Rater:
+    def join(
+        self, rater: str, consent: str, most: int, plan: Callable[[int], list[Trial]]
+    ) -> Rater:
         """The rater with this id, made known with the lowest free number if new. Full when ``most`` are already there."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
@@ -81,7 +92,9 @@ class Store:
                     if len(taken) >= most:
                         raise Full
                     number = next(n for n in range(len(taken) + 1) if n not in taken)
-                    trials = json.dumps([trial.as_json() for trial in plan(number)], ensure_ascii=False)
+                    trials = json.dumps(
+                        [trial.as_json() for trial in plan(number)], ensure_ascii=False
+                    )
                     row = (rater, number, int(time.time()), consent, trials)
                     self._db.execute("INSERT INTO raters VALUES (?, ?, ?, ?, ?)", row)
                 self._db.execute("COMMIT")
@@ -99,10 +112,19 @@ class Store:
 
     def add(self, rater: str, answer: Answer) -> bool:
         """Store an answer durably; False if the rater is not known. The first one to a trial stays: a second changes nothing."""
-        row = (rater, answer.trial, json.dumps(answer.values), answer.took_ms, answer.plays, int(time.time()))
+        row = (
+            rater,
+            answer.trial,
+            json.dumps(answer.values),
+            answer.took_ms,
+            answer.plays,
+            int(time.time()),
+        )
         with self._lock:
             try:
-                self._db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
+                self._db.execute(
+                    "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row
+                )
             except sqlite3.IntegrityError:  # the rater has withdrawn in the meantime
                 return False
         return True
@@ -116,13 +138,19 @@ class Store:
     def counts(self) -> tuple[int, int]:
         """How many raters and answers there are."""
         with self._lock:
-            return tuple(self._db.execute("SELECT (SELECT count(*) FROM raters), (SELECT count(*) FROM answers)").fetchone())
+            return tuple(
+                self._db.execute(
+                    "SELECT (SELECT count(*) FROM raters), (SELECT count(*) FROM answers)"
+                ).fetchone()
+            )
 
 
 def read_raters(path: Path) -> list[Rater]:
     """All raters with their answers, in order of joining; also while a server writes. InputError when there are none."""
     if not path.is_file():
-        raise InputError(f"{path} does not exist: nobody has answered yet (jambatalk study serve collects answers)")
+        raise InputError(
+            f"{path} does not exist: nobody has answered yet (jambatalk study serve collects answers)"
+        )
     try:
         # Not mode=ro: a log left by a killed server must be folded in first, which needs write access.
         db = sqlite3.connect(path, timeout=20.0)
@@ -137,11 +165,19 @@ def read_raters(path: Path) -> list[Rater]:
 def _raters(db: sqlite3.Connection, only: str | None = None) -> list[Rater]:
     answers: dict[str, dict[str, Answer]] = {}
     for rater, trial, answer, took, plays in db.execute(
-        "SELECT rater, trial, answer, took_ms, plays FROM answers WHERE ?1 IS NULL OR rater = ?1", (only,)
+        "SELECT rater, trial, answer, took_ms, plays FROM answers WHERE ?1 IS NULL OR rater = ?1",
+        (only,),
     ):
         answers.setdefault(rater, {})[trial] = Answer(trial, json.loads(answer), took, plays)
-    rows = db.execute("SELECT id, number, trials FROM raters WHERE ?1 IS NULL OR id = ?1 ORDER BY number", (only,))
+    rows = db.execute(
+        "SELECT id, number, trials FROM raters WHERE ?1 IS NULL OR id = ?1 ORDER BY number", (only,)
+    )
     return [
-        Rater(rater, number, tuple(trial_from(one) for one in json.loads(trials)), answers.get(rater, {}))
+        Rater(
+            rater,
+            number,
+            tuple(trial_from(one) for one in json.loads(trials)),
+            answers.get(rater, {}),
+        )
         for rater, number, trials in rows
     ]

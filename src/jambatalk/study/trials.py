@@ -40,7 +40,12 @@ class Trial:
     def public(self) -> dict[str, Any]:
         """What the page may know: no system, no clip, and a check looks like any other trial."""
         kind = RATING if self.kind == CHECK else self.kind
-        return {"id": self.id, "kind": kind, "media": list(self.media), "instruction": self.instruction}
+        return {
+            "id": self.id,
+            "kind": kind,
+            "media": list(self.media),
+            "instruction": self.instruction,
+        }
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for the record."""
@@ -57,7 +62,9 @@ Item = tuple[str, tuple[str, ...]]
 
 
 @lru_cache(maxsize=8)
-def _ring(seed: int, clips: tuple[str, ...], groups: tuple[tuple[str, ...], ...]) -> tuple[list[Item], list[int]]:
+def _ring(
+    seed: int, clips: tuple[str, ...], groups: tuple[tuple[str, ...], ...]
+) -> tuple[list[Item], list[int]]:
     """The items, neighbours from different pairs, and for each the side that its first system starts on."""
     rng = Random(f"{seed}/ring")
     order = rng.sample(clips, len(clips))
@@ -70,7 +77,9 @@ def _ring(seed: int, clips: tuple[str, ...], groups: tuple[tuple[str, ...], ...]
 
 
 def _groups(study: Study) -> tuple[tuple[str, ...], ...]:
-    return study.pairs if study.settings.kind == AB else tuple((system,) for system in study.systems)
+    return (
+        study.pairs if study.settings.kind == AB else tuple((system,) for system in study.systems)
+    )
 
 
 def trials_per_rater(study: Study) -> int:
@@ -78,7 +87,9 @@ def trials_per_rater(study: Study) -> int:
     there = len(_groups(study)) * len(study.clips)
     wanted = study.settings.trials
     if wanted is not None and wanted > there:
-        raise InputError(f"{wanted} trials per rater are wanted, but there are {there} (pairs or systems times clips)")
+        raise InputError(
+            f"{wanted} trials per rater are wanted, but there are {there} (pairs or systems times clips)"
+        )
     return min(there, MOST_BY_DEFAULT) if wanted is None else wanted
 
 
@@ -92,14 +103,18 @@ def trials_for(study: Study, number: int) -> list[Trial]:
 
     def trial(kind: str, item: Item, swapped: bool, **more: Any) -> Trial:
         clip, systems = item[0], item[1][::-1] if swapped else item[1]
-        return Trial(_token(rng), kind, tuple(files[s, clip] for s in systems), systems, clip, **more)
+        return Trial(
+            _token(rng), kind, tuple(files[s, clip] for s in systems), systems, clip, **more
+        )
 
     ratings = []
     for i in range(number * count, (number + 1) * count):
         showing, place = divmod(i, len(items))
         ratings.append(trial(RATING, items[place], bool((sides[place] + showing) % 2)))
     rng.shuffle(ratings)
-    checks = _checks(study, rng, lambda **more: trial(CHECK, rng.choice(items), rng.random() < 0.5, **more))
+    checks = _checks(
+        study, rng, lambda **more: trial(CHECK, rng.choice(items), rng.random() < 0.5, **more)
+    )
     first = [*_tones(study, rng), trial(PRACTICE, rng.choice(items), rng.random() < 0.5)]
     return first + _spread(ratings, checks, rng)
 
@@ -113,7 +128,10 @@ def _tones(study: Study, rng: Random) -> list[Trial]:
     found: list[Tones] = []
     while len(found) < wanted:
         found += rng.sample(study.tones, len(study.tones))
-    return [Trial(_token(rng), HEADPHONES, (one.file,), expected={"tone": one.quiet}) for one in found[:wanted]]
+    return [
+        Trial(_token(rng), HEADPHONES, (one.file,), expected={"tone": one.quiet})
+        for one in found[:wanted]
+    ]
 
 
 def _checks(study: Study, rng: Random, pick: Any) -> list[Trial]:
@@ -130,11 +148,21 @@ def _checks(study: Study, rng: Random, pick: Any) -> list[Trial]:
             media, systems = media[::-1], systems[::-1]
         # Only the first question, about the lips, has an answer that is clearly right.
         expected = {"q1": "A" if right_is_a else "B"}
-        checks.append(Trial(_token(rng), CHECK, media, systems, one.clip, expected=expected, check="wrong clip"))
+        checks.append(
+            Trial(
+                _token(rng), CHECK, media, systems, one.clip, expected=expected, check="wrong clip"
+            )
+        )
     for _ in range(settings.checks - wrong):
         choice = rng.choice([c for c in settings.choices if c != "tie"])
         text = f"This one is different: whatever you see, please answer {choice} to every question."
-        checks.append(pick(instruction=text, expected=dict.fromkeys(settings.question_ids, choice), check="instruction"))
+        checks.append(
+            pick(
+                instruction=text,
+                expected=dict.fromkeys(settings.question_ids, choice),
+                check="instruction",
+            )
+        )
     rng.shuffle(checks)
     return checks
 

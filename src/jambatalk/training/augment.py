@@ -17,8 +17,10 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from jambatalk.audio import SAMPLE_RATE
+from jambatalk.audio.noise import coloured_noise, fast_length
+
 Array = NDArray[Any]
-RATE = 16_000
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,9 @@ class VoiceAugment:
     """
 
     voice: float = 0.9  # chance of another pitch and vocal tract
-    pitch: list[float] = field(default_factory=lambda: [0.75, 2.1])  # fundamental frequency times this, logarithmically even
+    pitch: list[float] = field(
+        default_factory=lambda: [0.75, 2.1]
+    )  # fundamental frequency times this, logarithmically even
     formants: list[float] = field(
         default_factory=lambda: [0.82, 1.3]
     )  # vocal tract: formant frequencies times this; leans to high with the pitch
@@ -41,23 +45,53 @@ class VoiceAugment:
     noise: float = 0.5  # chance of steady noise: white to brown
     noise_snr_db: list[float] = field(default_factory=lambda: [5.0, 40.0])  # speech over noise
     babble: float = 0.15  # chance of 1 to 4 other voices in the background
-    babble_snr_db: list[float] = field(default_factory=lambda: [8.0, 25.0])  # speech over the other voices together
+    babble_snr_db: list[float] = field(
+        default_factory=lambda: [8.0, 25.0]
+    )  # speech over the other voices together
     room: float = 0.35  # chance of a room
-    room_seconds: list[float] = field(default_factory=lambda: [0.12, 0.7])  # its reverberation time (60 dB)
-    room_db: list[float] = field(default_factory=lambda: [-18.0, 0.0])  # its tail's power against the direct sound
+    room_seconds: list[float] = field(
+        default_factory=lambda: [0.12, 0.7]
+    )  # its reverberation time (60 dB)
+    room_db: list[float] = field(
+        default_factory=lambda: [-18.0, 0.0]
+    )  # its tail's power against the direct sound
     equaliser: float = 0.7  # chance of a microphone's own sound: tilt and smooth bumps
     tilt_db: float = 5.0  # spectral tilt in dB per octave-and-a-half, standard deviation
     bump_db: float = 3.0  # bumps, standard deviation
     band: float = 0.2  # chance of a limited band: telephone, old recording, dull microphone
-    level_db: list[float] = field(default_factory=lambda: [-30.0, 6.0])  # loudness; what exceeds full scale is clipped
+    level_db: list[float] = field(
+        default_factory=lambda: [-30.0, 6.0]
+    )  # loudness; what exceeds full scale is clipped
     clip: float = 0.07  # chance of an overdriven input
     quantise: float = 0.07  # chance of coarse 8-bit mu-law steps, as in telephone and old codecs
 
     def __post_init__(self) -> None:
-        for name in ("voice", "pace_chance", "whisper", "noise", "babble", "room", "equaliser", "band", "clip", "quantise"):
+        for name in (
+            "voice",
+            "pace_chance",
+            "whisper",
+            "noise",
+            "babble",
+            "room",
+            "equaliser",
+            "band",
+            "clip",
+            "quantise",
+        ):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a chance between 0 and 1")
-        ranges = ("pitch", "formants", "pace", "noise_snr_db", "babble_snr_db", "room_seconds", "room_db", "level_db")
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, expected a chance between 0 and 1"
+                )
+        ranges = (
+            "pitch",
+            "formants",
+            "pace",
+            "noise_snr_db",
+            "babble_snr_db",
+            "room_seconds",
+            "room_db",
+            "level_db",
+        )
         for name in ranges:
             values = getattr(self, name)
             if len(values) != 2 or values[0] > values[1]:
@@ -91,10 +125,16 @@ def augment_voice(
     hoarse = rng if rng.random() < s.whisper else None
     sound = change_voice(sound, pitch, formants, round(len(sound) * scale), hoarse)
     if others and rng.random() < s.babble:
-        crowd = babble([others[i] for i in rng.integers(len(others), size=rng.integers(1, 5))], len(sound), rng)
+        crowd = babble(
+            [others[i] for i in rng.integers(len(others), size=rng.integers(1, 5))], len(sound), rng
+        )
         sound = mixed(sound, crowd, uniform(rng, s.babble_snr_db))
     if rng.random() < s.noise:
-        sound = mixed(sound, coloured_noise(len(sound), rng.uniform(0.0, 2.0), rng), uniform(rng, s.noise_snr_db))
+        sound = mixed(
+            sound,
+            coloured_noise(len(sound), rng.uniform(0.0, 2.0), rng),
+            uniform(rng, s.noise_snr_db),
+        )
     sound = _filtered(sound, s, rng)
     sound = at_level(sound, uniform(rng, s.level_db))
     if rng.random() < s.clip:
@@ -119,13 +159,15 @@ def log_uniform(rng: np.random.Generator, limits: Sequence[float]) -> float:
 def change_pitch(sound: Array, pitch: float, length: int) -> Array:
     """Fundamental and formants times ``pitch``, the whole stretched or squeezed to ``length`` samples."""
     if pitch != 1.0:
-        sound = soxr.resample(sound, RATE * pitch, RATE, quality="LQ")
+        sound = soxr.resample(sound, SAMPLE_RATE * pitch, SAMPLE_RATE, quality="LQ")
     return stretch(sound, length)
 
 
 FRAME = 512  # samples, 32 ms: two to six pitch periods
 WINDOW = np.sqrt(np.hanning(FRAME + 1)[:-1]).astype(np.float32)
-SEARCH = 128  # samples, 8 ms either way: at least one period of voices above 125 Hz, most of one below
+SEARCH = (
+    128  # samples, 8 ms either way: at least one period of voices above 125 Hz, most of one below
+)
 
 
 def stretch(sound: Array, length: int) -> Array:
@@ -140,9 +182,13 @@ def stretch(sound: Array, length: int) -> Array:
     ratio = len(sound) / length
     last = 0
     for i in range(count):
-        place = min(round(i * hop * ratio), len(sound))  # where the frame's first sample lies in ``padded``, less SEARCH
+        place = min(
+            round(i * hop * ratio), len(sound)
+        )  # where the frame's first sample lies in ``padded``, less SEARCH
         if i:
-            wanted = padded[last + hop : last + FRAME : 2]  # how the last frame goes on; every second sample suffices
+            wanted = padded[
+                last + hop : last + FRAME : 2
+            ]  # how the last frame goes on; every second sample suffices
             area = padded[place : place + hop + 2 * SEARCH]
             shift = 2 * int(np.argmax(np.correlate(area[::2], wanted, "valid")))
             last = place + shift
@@ -152,7 +198,13 @@ def stretch(sound: Array, length: int) -> Array:
     return out[hop : hop + length]
 
 
-def change_voice(sound: Array, pitch: float, formants: float, length: int, whisper: np.random.Generator | None = None) -> Array:
+def change_voice(
+    sound: Array,
+    pitch: float,
+    formants: float,
+    length: int,
+    whisper: np.random.Generator | None = None,
+) -> Array:
     """The sound (n,) as (length,) with its fundamental times ``pitch`` and its spectral envelope moved by ``formants``.
 
     The voice's source comes from the sound played faster or slower, its vocal tract from the sound at its own pitch: each
@@ -168,7 +220,9 @@ def change_voice(sound: Array, pitch: float, formants: float, length: int, whisp
     source = spectrum / np.exp(tract)
     if pitch != 1.0:
         played = spectra(change_pitch(sound, pitch, length))
-        filled = min(spectrum.shape[1], round(spectrum.shape[1] * pitch * 0.97))  # played slower, the top stays empty
+        filled = min(
+            spectrum.shape[1], round(spectrum.shape[1] * pitch * 0.97)
+        )  # played slower, the top stays empty
         source[:, :filled] = (played / np.exp(envelopes(played)))[:, :filled]
     if whisper is not None:
         source = np.exp(2j * np.pi * whisper.random(spectrum.shape))
@@ -176,7 +230,9 @@ def change_voice(sound: Array, pitch: float, formants: float, length: int, whisp
     place = np.minimum(bins / formants, bins[-1])
     left = np.minimum(place.astype(np.int64), bins[-1] - 1)
     share = place - left
-    return overlapped(source * np.exp(tract[:, left] * (1 - share) + tract[:, left + 1] * share), length)
+    return overlapped(
+        source * np.exp(tract[:, left] * (1 - share) + tract[:, left + 1] * share), length
+    )
 
 
 def spectra(sound: Array) -> Array:
@@ -184,7 +240,10 @@ def spectra(sound: Array) -> Array:
     hop = FRAME // 2
     count = -(-len(sound) // hop) + 1
     padded = np.pad(sound, (hop, count * hop + FRAME - hop - len(sound)))
-    return np.fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, FRAME)[: count * hop : hop] * WINDOW, axis=1)
+    return np.fft.rfft(
+        np.lib.stride_tricks.sliding_window_view(padded, FRAME)[: count * hop : hop] * WINDOW,
+        axis=1,
+    )
 
 
 def overlapped(spectrum: Array, length: int) -> Array:
@@ -212,7 +271,11 @@ def power(sound: Array) -> float:
     """Mean square of the louder half of 20 ms frames, so that pauses do not count."""
     frames = sound[: len(sound) // 320 * 320].reshape(-1, 320)
     energies = np.sort(np.einsum("ij,ij->i", frames, frames))
-    return float(energies[len(energies) // 2 :].mean()) / 320 if len(energies) else float(np.mean(sound**2))
+    return (
+        float(energies[len(energies) // 2 :].mean()) / 320
+        if len(energies)
+        else float(np.mean(sound**2))
+    )
 
 
 def mixed(sound: Array, added: Array, snr_db: float) -> Array:
@@ -221,14 +284,6 @@ def mixed(sound: Array, added: Array, snr_db: float) -> Array:
     if level == 0.0:
         return sound
     return sound + added * np.float32(np.sqrt(power(sound) / level) * 10 ** (-snr_db / 20))
-
-
-def coloured_noise(length: int, exponent: float, rng: np.random.Generator) -> Array:
-    """(length,) noise whose power falls as 1 / f ** exponent: 0 white, 1 pink, 2 brown; flat below 50 Hz."""
-    size = fast_length(length)
-    spectrum = np.fft.rfft(rng.standard_normal(size, np.float32))
-    frequency = np.maximum(np.fft.rfftfreq(size, 1 / RATE), 50.0)
-    return np.fft.irfft(spectrum * (frequency / 50.0) ** (-exponent / 2), size)[:length].astype(np.float32)
 
 
 def babble(voices: Sequence[Array], length: int, rng: np.random.Generator) -> Array:
@@ -246,10 +301,14 @@ def _filtered(sound: Array, s: VoiceAugment, rng: np.random.Generator) -> Array:
     room, equaliser, band = rng.random() < s.room, rng.random() < s.equaliser, rng.random() < s.band
     if not (room or equaliser or band):
         return sound
-    tail = room_response(log_uniform(rng, s.room_seconds), uniform(rng, s.room_db), rng) if room else np.ones(1, np.float32)
+    tail = (
+        room_response(log_uniform(rng, s.room_seconds), uniform(rng, s.room_db), rng)
+        if room
+        else np.ones(1, np.float32)
+    )
     size = fast_length(len(sound) + len(tail))
     spectrum = np.fft.rfft(sound, size)
-    frequency = np.fft.rfftfreq(size, 1 / RATE)
+    frequency = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
     if room:
         spectrum *= np.fft.rfft(tail, size)
     octaves = np.log2(np.maximum(frequency, 40.0) / 1000.0)
@@ -270,9 +329,11 @@ def _filtered(sound: Array, s: VoiceAugment, rng: np.random.Generator) -> Array:
 
 def room_response(seconds: float, tail_db: float, rng: np.random.Generator) -> Array:
     """A room's impulse response: the direct sound at once, then noise that decays by 60 dB in ``seconds``."""
-    count = int(min(seconds, 0.8) * RATE)
-    tail = rng.standard_normal(count, np.float32) * 10.0 ** (-3.0 * np.arange(count) / (seconds * RATE)).astype(np.float32)
-    tail[: int(rng.uniform(0.002, 0.012) * RATE)] = 0.0
+    count = int(min(seconds, 0.8) * SAMPLE_RATE)
+    tail = rng.standard_normal(count, np.float32) * 10.0 ** (
+        -3.0 * np.arange(count) / (seconds * SAMPLE_RATE)
+    ).astype(np.float32)
+    tail[: int(rng.uniform(0.002, 0.012) * SAMPLE_RATE)] = 0.0
     tail *= np.float32(10 ** (tail_db / 20) / np.sqrt(max(float(tail @ tail), 1e-20)))
     tail[0] = 1.0
     return tail
@@ -291,8 +352,3 @@ def mu_law(sound: Array) -> Array:
     squeezed = np.sign(sound) * np.log1p(255.0 * np.abs(sound)) / np.log(256.0)
     stepped = np.round(squeezed * 127.0) / 127.0
     return (np.sign(stepped) * (256.0 ** np.abs(stepped) - 1.0) / 255.0).astype(np.float32)
-
-
-def fast_length(count: int) -> int:
-    """The smallest length of at least ``count`` that is 2 ** k times 1, 3, 5, 7, 9 or 15: quick to transform."""
-    return min(part << max(0, (-(-count // part) - 1).bit_length()) for part in (1, 3, 5, 7, 9, 15))

@@ -1,4 +1,4 @@
-// From linear light to the bytes of a picture (jambatalk/render/tone.py): straight, then an exponential roll-off; dithered.
+// From linear light to the bytes of a picture (jambatalk/render/lighting.py): straight, then an exponential roll-off; dithered.
 export const FILM = /* glsl */ `
 vec3 film(vec3 light) {
   const float shoulder = 0.60;

@@ -30,7 +30,7 @@ class Head {
     root.updateMatrixWorld(true);
     this.mesh.bind(first.skeleton, first.bindMatrix);
     this.joint = root.getObjectByName("head");
-    this.joint.rotation.order = "YXZ"; // yaw, then pitch, then roll, as in render/head_turn.py
+    this.joint.rotation.order = "YXZ"; // yaw, then pitch, then roll, as in face/deform.py
     this.#follow(shade);
   }
 

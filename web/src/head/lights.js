@@ -1,4 +1,4 @@
-// The studio of jambatalk/render/lights.py: three soft lights and the light of the room, fixed to the camera.
+// The studio of jambatalk/render/lighting.py: three soft lights and the light of the room, fixed to the camera.
 import { Vector3 } from "three";
 
 const light = (towards, colour) => ({ towards: new Vector3(...towards).normalize(), colour: new Vector3(...colour) });

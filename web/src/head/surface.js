@@ -41,7 +41,7 @@ void main() {
   vAmbient = mix(shade.x, shade.y, opening);
   vDirect = 1.0;
   if (shade.z > 0.5) {
-    // Light falls off behind the lips, less so the wider they open (jambatalk/render/mouth_light.py).
+    // Light falls off behind the lips, less so the wider they open (jambatalk/render/occlusion.py).
     float depth = max(lipPlane - 0.006 - z, 0.0);
     vDirect = 0.20 + 0.80 * exp(-depth / mix(0.010, 0.034, opening));
     vAmbient = max(vAmbient, 0.45);

@@ -17,27 +17,61 @@ class Term:
 
 TERMS: dict[str, Term] = {
     "LVE2": Term(
-        "LVE, squared", "Lip vertex error: the largest squared distance of a lip vertex in a frame, mean over frames.", True
+        "LVE, squared",
+        "Lip vertex error: the largest squared distance of a lip vertex in a frame, mean over frames.",
+        True,
     ),
     "LVE": Term("LVE", "The largest distance of a lip vertex in a frame, mean over frames.", True),
-    "opening_correlation": Term("opening r", "Correlation of the lip opening over time with the true one, mean over clips."),
-    "MVE": Term("MVE", "Distance of a vertex from its true place, mean over all vertices and frames.", True),
+    "opening_correlation": Term(
+        "opening r", "Correlation of the lip opening over time with the true one, mean over clips."
+    ),
+    "MVE": Term(
+        "MVE", "Distance of a vertex from its true place, mean over all vertices and frames.", True
+    ),
     "FDD": Term(
-        "FDD", "Upper-face dynamics deviation: how much less than the true one the upper face moves; below 0 it moves more."
+        "FDD",
+        "Upper-face dynamics deviation: how much less than the true one the upper face moves; below 0 it moves more.",
     ),
     "absFDD": Term("|FDD|", "The same without its sign in each clip, mean over clips."),
     "MOD": Term("MOD", "Distance of the lip opening from the true one, mean over frames.", True),
-    "LDTW": Term("LDTW", "Distance of the lips from the true ones after both are warped onto each other in time."),
-    "MTM": Term("MTM", "How far openings and closings of the mouth are in time from the true ones they match."),
-    "MTM_matched": Term("matched", "Share of the true openings and closings that have such a partner."),
-    "closure": Term("closes at p b m", "Share of /p b m/ at which the lips close, by the system's own range of opening."),
-    "closure_false": Term("closes in vowels", "Share of open vowels in which they do: should be low."),
+    "LDTW": Term(
+        "LDTW",
+        "Distance of the lips from the true ones after both are warped onto each other in time.",
+    ),
+    "MTM": Term(
+        "MTM",
+        "How far openings and closings of the mouth are in time from the true ones they match.",
+    ),
+    "MTM_matched": Term(
+        "matched", "Share of the true openings and closings that have such a partner."
+    ),
+    "closure": Term(
+        "closes at p b m",
+        "Share of /p b m/ at which the lips close, by the system's own range of opening.",
+    ),
+    "closure_false": Term(
+        "closes in vowels", "Share of open vowels in which they do: should be low."
+    ),
     "lag": Term("lag", "How late the opening comes after the true one."),
-    "sound_lag": Term("lag to sound", "How late the opening comes after the loudness of the sound; compare it with the truth's."),
-    "jitter": Term("jitter", "Mean length of the third difference of positions: roughness; compare it with the truth's.", True),
-    "lip_spread_ratio": Term("lip motion", "How much the lips move, as a share of the truth; 1 is right."),
-    "FFE": Term("FFE", "Squared difference of the Fourier transforms over time: the squared error times the frames of a clip."),
-    "FFE_amplitude": Term("FFE, amplitudes", "The same of the amplitudes alone, whatever the timing."),
+    "sound_lag": Term(
+        "lag to sound",
+        "How late the opening comes after the loudness of the sound; compare it with the truth's.",
+    ),
+    "jitter": Term(
+        "jitter",
+        "Mean length of the third difference of positions: roughness; compare it with the truth's.",
+        True,
+    ),
+    "lip_spread_ratio": Term(
+        "lip motion", "How much the lips move, as a share of the truth; 1 is right."
+    ),
+    "FFE": Term(
+        "FFE",
+        "Squared difference of the Fourier transforms over time: the squared error times the frames of a clip.",
+    ),
+    "FFE_amplitude": Term(
+        "FFE, amplitudes", "The same of the amplitudes alone, whatever the timing."
+    ),
     "MEE": Term("MEE", "LVE of the mean of several random answers.", True),
     "CE": Term("CE", "LVE of the best of several random answers in each clip.", True),
     "diversity": Term("diversity", "How far several random answers are apart."),
@@ -64,4 +98,7 @@ def term(metric: str) -> Term:
 def ordered(metrics: list[str]) -> list[str]:
     """In the order of TERMS, unknown ones last."""
     keys = list(TERMS)
-    return sorted(metrics, key=lambda name: keys.index(key) if (key := split_name(name)[0]) in TERMS else len(keys))
+    return sorted(
+        metrics,
+        key=lambda name: keys.index(key) if (key := split_name(name)[0]) in TERMS else len(keys),
+    )

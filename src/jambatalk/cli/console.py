@@ -1,0 +1,131 @@
+"""What a person sees while waiting: progress bars and lines, all on standard error."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from jambatalk.errors import BAD_INPUT, EXPECTED, InputError, one_line
+
+
+class ProgressConsole:
+    """Progress bars that vanish when done, and lines that stay."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+
+    def line(self, text: str) -> None:
+        """Print one line as it is, whatever the width of the terminal."""
+        self._bars.console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar while the block runs; gives a function to call with (done, in all)."""
+        task = self._bars.add_task(name, total=None)
+        try:
+            yield lambda done, total: self._bars.update(task, completed=done, total=total)
+        finally:
+            self._bars.remove_task(task)
+
+
+@contextmanager
+def screen() -> Iterator[ProgressConsole]:
+    """The screen of one command."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        yield ProgressConsole(bars)
+
+
+def counted(
+    blocks: Iterable[NDArray[np.float32]], total: int, report: Callable[[int, int], None]
+) -> Iterator[NDArray[np.float32]]:
+    """The blocks unchanged, reporting how many of ``total`` samples have been taken."""
+    done = 0
+    for block in blocks:
+        yield block
+        done += len(block)
+        report(done, total)
+
+
+# Errors as a user wants them: one line, a status, no traceback.
+
+
+INTERRUPTED = 130
+
+
+def handle_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a command: expected errors become ``error: ...`` and status 2, Ctrl-C becomes status 130."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except BrokenPipeError:
+            raise
+        except EXPECTED as error:
+            typer.echo(f"error: {one_line(error)}", err=True)
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted; nothing half-written", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
+# Option values as text, checked.
+
+
+LARGEST_SIDE = 8192
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``512`` or ``512x640`` -> (width, height) in pixels."""
+    match = re.fullmatch(r"(\d{1,5})(?:[x×X](\d{1,5}))?", text.strip())
+    if match is None:
+        raise InputError(
+            f"--size is {text!r}, expected one number such as 512, or width x height such as 512x640"
+        )
+    width = int(match[1])
+    height = int(match[2] or width)
+    if not (16 <= width <= LARGEST_SIDE and 16 <= height <= LARGEST_SIDE):
+        raise InputError(f"--size is {text!r}, expected 16 to {LARGEST_SIDE} pixels each way")
+    return width, height
+
+
+def parse_fps(text: str | None) -> float | None:
+    """``25`` or ``29.97`` -> frames per second; None stays None (the network's own rate)."""
+    if text is None:
+        return None
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = math.nan
+    if not 1 <= fps <= 240:
+        raise InputError(f"--fps is {text!r}, expected a number from 1 to 240")
+    return fps
+
+
+def check_identity(name: str | None) -> None:
+    """InputError, naming the choices, unless the default head has this identity."""
+    if name is not None:
+        from jambatalk.face.head import default_head
+
+        default_head(name)

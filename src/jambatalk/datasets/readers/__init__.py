@@ -1,0 +1,1 @@
+"""One file per corpus: how its owner ships it, read as source clips."""

@@ -1,0 +1,1 @@
+"""Recordings of a face become clips: tracking, decoding, an even timeline, quality."""

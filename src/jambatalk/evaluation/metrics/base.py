@@ -1,0 +1,131 @@
+"""One clip's truth and prediction side by side: what every metric is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.datasets.source import CENTIMETRES, METRES
+from jambatalk.errors import InputError
+from jambatalk.evaluation.regions import Regions
+from jambatalk.text.phones import Timed
+
+# The units of a corpus in the names of its numbers.
+
+
+_METRES = {METRES: ("m", 1.0), CENTIMETRES: ("cm", 0.01), "millimetres": ("mm", 0.001)}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The unit of a corpus by its name, such as "metres"; anything that is no known length is the corpus' own.
+
+    short: m, cm, mm or own, as in ``LVE_cm2``. to_mm: millimetres per unit, 1 when unknown. length: mm or own, as in ``MVE_mm``.
+    """
+
+    name: str
+
+    @property
+    def known(self) -> bool:
+        return self.name in _METRES
+
+    @property
+    def short(self) -> str:
+        return _METRES[self.name][0] if self.known else "own"
+
+    @property
+    def length(self) -> str:
+        return "mm" if self.known else "own"
+
+    @property
+    def to_mm(self) -> float:
+        return _METRES[self.name][1] * 1000 if self.known else 1.0
+
+
+Array = NDArray[Any]
+BLOCK = (
+    512  # vertices at a time, so that a long clip of a fine mesh needs no copies of its whole size
+)
+
+
+class Ratio(NamedTuple):
+    """A metric of one clip as a fraction; over several clips the totals and the numbers are added."""
+
+    total: float
+    number: float
+
+    @property
+    def value(self) -> float:
+        """nan where nothing was counted."""
+        return self.total / self.number if self.number else float("nan")
+
+
+@dataclass(frozen=True)
+class ClipPair:
+    """truth, predicted: (T, V, 3) offsets from ``template`` (V, 3), all in ``unit``. fps: frames per second. samples: (n,) at
+    16 kHz. phones, words: with times in seconds, None when unknown. InputError when the shapes or regions do not fit."""
+
+    name: str
+    truth: Array
+    predicted: Array
+    template: Array
+    fps: float
+    regions: Regions
+    unit: Unit
+    subject: str = ""
+    samples: Array | None = None
+    phones: tuple[Timed, ...] | None = None
+    words: tuple[Timed, ...] | None = None
+
+    def __post_init__(self) -> None:
+        shape = self.truth.shape
+        if (
+            shape != self.predicted.shape
+            or shape[1:] != self.template.shape
+            or len(shape) != 3
+            or not len(self.truth)
+        ):
+            raise InputError(
+                f"clip {self.name}: shapes {shape} of truth, {self.predicted.shape} of prediction and {self.template.shape} of "
+                "template do not fit each other"
+            )
+        self.regions.check(shape[1])
+
+    @property
+    def frames(self) -> int:
+        return len(self.truth)
+
+    @cached_property
+    def lip_distances(self) -> Array:
+        """(T, L) float64 distances of the lip vertices from the truth, in the unit."""
+        lips = self.regions.lips
+        apart = self.predicted[:, lips].astype(np.float64) - self.truth[:, lips]
+        return np.linalg.norm(apart, axis=2)
+
+    @cached_property
+    def true_opening(self) -> Array:
+        """(T,) float64, how far the two middle inner-lip vertices are apart, in the unit."""
+        return self._opening(self.truth)
+
+    @cached_property
+    def predicted_opening(self) -> Array:
+        return self._opening(self.predicted)
+
+    def _opening(self, offsets: Array) -> Array:
+        upper, lower = self.regions.opening
+        rest = self.template[upper].astype(np.float64) - self.template[lower]
+        apart: Array = np.linalg.norm(
+            rest + offsets[:, upper].astype(np.float64) - offsets[:, lower], axis=1
+        )
+        return apart
+
+    def blocks(self) -> Iterator[tuple[Array, Array]]:
+        """(truth, prediction) of some vertices after the other, (T, at most BLOCK, 3) float64."""
+        for first in range(0, len(self.template), BLOCK):
+            part = slice(first, first + BLOCK)
+            yield self.truth[:, part].astype(np.float64), self.predicted[:, part].astype(np.float64)

@@ -1,0 +1,288 @@
+"""Runs a suite: every (variant, seed) once, several side by side, resumed where they were stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from jambatalk.atomic import atomic_write
+from jambatalk.experiments.suite import Run, Suite, data_hash
+from jambatalk.file_lock import is_locked, locked
+
+# One training of a suite in a process of its own: ``python -m jambatalk.ablation.worker RUN CACHE DATA...``
+#
+# RUN holds settings.yaml; when the training has ended it gets done.json. The process ends when its standard input does: a runner
+# that is killed leaves no training behind.
+
+
+DONE, SETTINGS, LOCK = "done.json", "settings.yaml", ".lock"
+GONE = 3  # status when the runner is gone
+
+
+def work(run: Path, cache: Path, data: list[Path]) -> None:
+    """Train in the folder ``run``, or go on with what is there."""
+    from jambatalk.file_lock import locked
+    from jambatalk.models.speech_to_motion import parameter_count
+    from jambatalk.training import build_task
+    from jambatalk.training.config import load_train_config
+    from jambatalk.training.trainer import Trainer
+
+    # The lock of a worker whose runner was killed is free within moments.
+    with locked(run / LOCK, str(run), wait=20):
+        config = load_train_config(run / SETTINGS)
+        task = build_task(config, data, cache)
+        trainer = Trainer(config, task, run)
+        if trainer.resume():
+            print(f"resumed at step {trainer.step}", flush=True)
+        trainer.run()
+        if not (run / "best.safetensors").exists():
+            trainer.export(run / "best.safetensors")
+        facts = {
+            "steps": trainer.step,
+            "score": trainer.best.score,
+            "parameters": parameter_count(task.network),
+            "data_hash": task.data_hash,
+        }
+        with atomic_write(run / DONE) as temporary:
+            temporary.write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _end_with_the_runner() -> None:
+    # Below Python's buffers, whose locks a waiting thread would keep when the process ends by itself.
+    while os.read(0, 1):
+        pass
+    os._exit(GONE)
+
+
+def main(arguments: list[str]) -> int:
+    """Status 0, or 2 with one line on standard error for bad input."""
+    from jambatalk.errors import BAD_INPUT, EXPECTED, one_line
+
+    threading.Thread(target=_end_with_the_runner, daemon=True).start()
+    run, cache, *data = map(Path, arguments)
+    try:
+        work(run, cache, data)
+    except EXPECTED as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+
+RUN_LOCK, LOG, PLAN = ".lock", "ablate.log", "plan.json"
+OUTPUT, FAILED = "worker.log", "failed.json"
+POLL = 0.1  # seconds
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where one run stands. state: done, failed, stopped (it can be resumed) or waiting. reason: of a failure."""
+
+    variant: str
+    seed: int
+    folder: Path
+    state: str
+    step: int
+    steps: int
+    reason: str = ""
+
+
+class Runner:
+    """A suite, its data and the folder it lives in.
+
+    names, seeds: which variants are trained from which seeds. Two runners never work in one folder at once.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        data: Sequence[Path],
+        out: Path,
+        seeds: Sequence[int],
+        names: Sequence[str] = (),
+    ) -> None:
+        self.suite, self.out = suite, out
+        self.data = [Path(os.path.abspath(folder)) for folder in data]
+        self.data_hash = data_hash(self.data)
+        # Seed by seed, so that a suite that is stopped early has every row once rather than one row three times.
+        self.runs = [suite.run(name, seed) for seed in seeds for name in suite.chosen(names)]
+
+    def folder(self, run: Run) -> Path:
+        """The run's folder."""
+        return self.out / run.folder(self.data_hash)
+
+    def states(self) -> list[State]:
+        """Where every run stands, as the folder tells."""
+        return [self._state(run) for run in self.runs]
+
+    def _state(self, run: Run) -> State:
+        folder = self.folder(run)
+        failed, step = read_json(folder / FAILED), last_step(folder)
+        state = (
+            "done"
+            if (folder / DONE).exists()
+            else "failed"
+            if failed
+            else "stopped"
+            if step
+            else "waiting"
+        )
+        reason = "" if state != "failed" or failed is None else str(failed["reason"])
+        return State(run.variant, run.seed, folder, state, step, run.config.steps, reason)
+
+    def working(self) -> bool:
+        """Whether a runner is at work in the folder."""
+        return is_locked(self.out / RUN_LOCK)
+
+    def run(self, jobs: int = 1, say: Say = print) -> list[State]:
+        """Do all that is not done, ``jobs`` at a time; failed runs are tried again. Raises InputError when the folder is in use.
+
+        The trainings end with this process, and the next call goes on with them.
+        """
+        with locked(self.out / RUN_LOCK, str(self.out)):
+            self._write_plan()
+            todo = [run for run in self.runs if not (self.folder(run) / DONE).exists()]
+            say(
+                f"{len(self.runs) - len(todo)} of {len(self.runs)} trainings are done, {jobs} at a time"
+            )
+            active: list[tuple[Run, subprocess.Popen[bytes], float]] = []
+            try:
+                while todo or active:
+                    while todo and len(active) < jobs:
+                        run = todo.pop(0)
+                        active.append((run, self._start(run, jobs), time.monotonic()))
+                    for item in [item for item in active if item[1].poll() is not None]:
+                        active.remove(item)
+                        left = len(todo) + len(active)
+                        say(f"{self._ended(*item)} ({len(self.runs) - left} of {len(self.runs)})")
+                    time.sleep(POLL)
+            finally:
+                for _, process, _ in active:
+                    process.kill()
+                    process.wait()
+            return self.states()
+
+    def _start(self, run: Run, jobs: int) -> subprocess.Popen[bytes]:
+        folder = self.folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FAILED).unlink(missing_ok=True)
+        with atomic_write(folder / SETTINGS) as temporary:
+            temporary.write_text(
+                yaml.safe_dump(dict(run.values), sort_keys=False), encoding="utf-8"
+            )
+        threads = str(max(1, (os.cpu_count() or 1) // jobs))
+        environment = os.environ | {
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "NUMBA_NUM_THREADS": threads,
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "jambatalk.experiments.runner",
+            str(folder),
+            str(self.out / "cache"),
+            *map(str, self.data),
+        ]
+        with open(folder / OUTPUT, "ab") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=sys.platform != "win32",
+            )
+
+    def _ended(self, run: Run, process: subprocess.Popen[bytes], started: float) -> str:
+        folder, what = self.folder(run), f"{run.variant}, seed {run.seed}"
+        if process.stdin is not None:
+            process.stdin.close()
+        if (folder / DONE).exists():
+            score = (read_json(folder / DONE) or {}).get("score", float("nan"))
+            return (
+                f"{what}: done in {time.monotonic() - started:.0f} s, validation score {score:.4g}"
+            )
+        reason = last_line(folder / OUTPUT) or f"ended with status {process.returncode}"
+        with atomic_write(folder / FAILED) as temporary:
+            temporary.write_text(
+                json.dumps({"reason": reason, "status": process.returncode}), encoding="utf-8"
+            )
+        return f"{what}: failed, {reason}"
+
+    def _write_plan(self) -> None:
+        """What this folder is about, for readers."""
+        runs = [
+            {"variant": run.variant, "seed": run.seed, "folder": run.folder(self.data_hash)}
+            for run in self.runs
+        ]
+        plan = {
+            "suite": self.suite.name,
+            "data": [folder.name for folder in self.data],
+            "data_hash": self.data_hash,
+            "runs": runs,
+        }
+        with atomic_write(self.out / PLAN) as temporary:
+            temporary.write_text(json.dumps(plan, indent=1), encoding="utf-8")
+
+
+def detach(arguments: Sequence[str], log: Path) -> int:
+    """Start ``python -m jambatalk`` with these arguments so that it outlives this process; its id. Output goes to ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "jambatalk", *arguments]
+    with open(log, "ab") as file:
+        if sys.platform == "win32":
+            flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, creationflags=flags
+            )
+        else:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+            )
+    return process.pid
+
+
+def logged(folder: Path) -> list[dict[str, float]]:
+    """The lines of a run's log; one that was cut short by a kill is left out."""
+    rows = []
+    path = folder / "log.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def last_step(folder: Path) -> int:
+    """The last step that a run has logged; 0 before the first."""
+    rows = logged(folder)
+    return int(rows[-1]["step"]) if rows else 0
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log that says something."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def read_json(path: Path) -> dict[str, object] | None:
+    """What a JSON file holds; None where there is none or half of one."""
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""Motions as files: one module for each format; jambatalk.motion holds their registry."""

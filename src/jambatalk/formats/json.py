@@ -1,0 +1,98 @@
+"""Motion as JSON: the form that web pages and language-model agents read without a library.
+
+``{"format": "jambatalk-motion", "version": 1, "fps": 25.0, "seconds": 2.0, "names": [...],
+"frames": [{"time": 0.0, "weights": [...], "head_pose": [pitch, yaw, roll]}, ...]}``; weights follow the order of ``names``,
+``head_pose`` (radians) is there only when known.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jambatalk.atomic import atomic_write
+from jambatalk.errors import InputError
+from jambatalk.formats.common import check_names, weights_of
+from jambatalk.motion import Motion
+
+FORMAT = "jambatalk-motion"
+VERSION = 1
+
+
+def save(motion: Motion, path: Path) -> None:
+    """Write one frame per line, so that long files stay readable and are written in bounded memory."""
+    weights = weights_of(motion, ".json")
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "fps": motion.fps,
+        "seconds": motion.seconds,
+        "names": list(motion.names),
+    }
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as file,
+    ):
+        file.write(json.dumps(head)[:-1] + ', "frames": [')
+        for t, row in enumerate(weights):
+            frame: dict[str, Any] = {"time": round(t / motion.fps, 6), "weights": _rounded(row)}
+            if motion.head_pose is not None:
+                frame["head_pose"] = _rounded(motion.head_pose[t])
+            file.write(("," if t else "") + "\n" + json.dumps(frame))
+        file.write("\n]}\n")
+
+
+def load(path: Path) -> Motion:
+    """Read what ``save`` wrote."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} is damaged or no JSON file") from error
+    if (
+        not isinstance(found, dict)
+        or found.get("format") != FORMAT
+        or found.get("version") != VERSION
+    ):
+        raise InputError(
+            f'{path} is no motion: expected "format": "{FORMAT}" and "version": {VERSION}'
+        )
+    names, frames, fps = found.get("names"), found.get("frames"), found.get("fps")
+    if (
+        not isinstance(names, list)
+        or not isinstance(frames, list)
+        or not isinstance(fps, (int, float))
+        or not math.isfinite(fps)
+    ):
+        raise InputError(f"{path}: expected a list of names, a list of frames and fps as a number")
+    check_names([str(name) for name in names], str(path), None)
+    try:
+        weights = np.array([frame["weights"] for frame in frames], np.float32).reshape(
+            len(frames), len(names)
+        )
+        posed = bool(frames) and all("head_pose" in frame for frame in frames)
+        head_pose = (
+            np.array([frame["head_pose"] for frame in frames], np.float32).reshape(len(frames), 3)
+            if posed
+            else None
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: every frame holds {len(names)} weights (and 3 angles of head_pose, if any)"
+        ) from error
+    if not np.isfinite(weights).all() or (
+        head_pose is not None and not np.isfinite(head_pose).all()
+    ):
+        raise InputError(f"{path}: a frame holds values that are not finite")
+    return Motion(
+        float(fps), weights=weights, names=tuple(str(name) for name in names), head_pose=head_pose
+    )
+
+
+def _rounded(row: Any) -> list[float]:
+    """Six decimals: a thousandth of what an eye could see, and a third of the size."""
+    values: list[float] = np.round(row.astype(np.float64), 6).tolist()
+    return values

@@ -1,0 +1,183 @@
+"""Motion as the CSV that Epic's Live Link Face app records: what Unreal, Blender and Maya importers read.
+
+Checked against recordings of the app: columns ``Timecode, BlendShapeCount``, the 52 ARKit shapes with a capital first letter,
+then nine angles in radians; ten decimals; ``HH:MM:SS:FF.fff`` where FF counts frames within the second. In those recordings a
+positive pitch looks down and a positive yaw turns to the face's own right, so yaw is our yaw negated.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.atomic import atomic_write
+from jambatalk.errors import InputError
+from jambatalk.face.head import ARKIT_NAMES
+from jambatalk.formats.common import check_names, weights_of
+from jambatalk.motion import Motion
+
+# The nine angles that Live Link Face has beside the shapes.
+
+
+EYE_RADIANS = 0.6
+"""How far an eye turns at weight 1 of a look shape; recordings of the app lie between 0.46 (up) and 0.72 (out)."""
+
+_LOOK = {name: i for i, name in enumerate(ARKIT_NAMES) if name.startswith("eyeLook")}
+
+
+def head_and_eyes(weights: NDArray[Any], pose: NDArray[Any] | None) -> NDArray[Any]:
+    """(T, 9) radians: yaw, pitch and roll of the head, of the left eye and of the right eye.
+
+    weights: (T, 52) in 0..1, in ``ARKIT_NAMES``' order; an eye turns by ``EYE_RADIANS`` at weight 1 of a look shape. pose: (T, 3)
+    radians (pitch, yaw, roll), None for a head at rest.
+
+    Order and names are those of Unreal's enumeration EARFaceBlendShape from its place 52 on (HeadYaw ... RightEyeRoll), the signs
+    those of the Live Link Face app's recordings: a positive pitch looks down, a positive yaw turns to the face's own right.
+    """
+    angles = np.zeros((len(weights), 9))
+    if pose is not None:
+        pitch, yaw, roll = pose.T
+        angles[:, :3] = np.stack([-yaw, pitch, roll], axis=1)
+    # Outwards is the left eye's own left (negative yaw) and the right eye's own right.
+    for first, side, inwards in ((3, "Left", 1.0), (6, "Right", -1.0)):
+        into, out, down, up = (
+            weights[:, _LOOK[f"eyeLook{way}{side}"]] for way in ("In", "Out", "Down", "Up")
+        )
+        angles[:, first], angles[:, first + 1] = (
+            EYE_RADIANS * inwards * (into - out),
+            EYE_RADIANS * (down - up),
+        )
+    return angles
+
+
+HEAD = ("HeadYaw", "HeadPitch", "HeadRoll")
+EYES = ("LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw", "RightEyePitch", "RightEyeRoll")
+ANGLES = HEAD + EYES
+SHAPES = tuple(name[0].upper() + name[1:] for name in ARKIT_NAMES)
+COLUMNS = ("Timecode", "BlendShapeCount", *SHAPES, *ANGLES)
+BLEND_SHAPE_COUNT = len(SHAPES) + len(ANGLES)
+NUMBERS = ",%.10f" * BLEND_SHAPE_COUNT
+
+
+SHORT_FPS = 30.0
+"""Frame rate assumed for a file shorter than a second, whose time codes do not tell it."""
+
+TIMECODE = re.compile(r"(\d+):(\d+):(\d+):(\d+(?:\.\d+)?)")
+
+
+def save(motion: Motion, path: Path) -> None:
+    """Write all 52 shapes (0 for those that the motion does not have) and the angles, one row per frame.
+
+    InputError for vertex offsets and for shape names outside ARKit's, which the format cannot hold.
+    """
+    weights = weights_of(motion, ".csv")
+    check_names(motion.names, f"cannot write {path}")
+    table = np.zeros((len(motion), len(SHAPES)), np.float64)
+    table[:, [ARKIT_NAMES.index(name) for name in motion.names]] = weights
+    angles = head_and_eyes(table, motion.head_pose)
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(COLUMNS) + "\r\n")
+        for t in range(len(motion)):
+            file.write(
+                f"{timecode(t, motion.fps)},{BLEND_SHAPE_COUNT}{NUMBERS % (*table[t], *angles[t])}\r\n"
+            )
+
+
+def load(path: Path) -> Motion:
+    """Read a recording of the app or what ``save`` wrote; gives all 52 shapes, and the head pose unless it is all zero.
+
+    The frame rate comes from the time codes. Rows that the app dropped are filled in by linear interpolation.
+    """
+    codes, numbers, names = _rows(path)
+    seconds, fps = _times(codes, path)
+    shapes = [names.index(name) for name in SHAPES if name in names]
+    present = [ARKIT_NAMES[SHAPES.index(names[i])] for i in shapes]
+    yaw, pitch, roll = (
+        numbers[:, names.index(name)] if name in names else np.zeros(len(numbers)) for name in HEAD
+    )
+    pose = np.stack([pitch, -yaw, roll], axis=1)
+    count = round((seconds[-1] - seconds[0]) * fps) + 1
+    if count != len(numbers) or np.abs(np.diff(seconds) * fps - 1).max(initial=0.0) > 0.5:
+        grid = seconds[0] + np.arange(count) / fps
+        numbers = np.stack([np.interp(grid, seconds, column) for column in numbers.T], axis=1)
+        pose = np.stack([np.interp(grid, seconds, column) for column in pose.T], axis=1)
+    return Motion(
+        fps,
+        weights=numbers[:, shapes].astype(np.float32),
+        names=tuple(present),
+        head_pose=pose.astype(np.float32) if pose.any() else None,
+    )
+
+
+def timecode(frame: int, fps: float) -> str:
+    """``HH:MM:SS:FF.fff`` of a frame: whole seconds, then frames (with thousandths for odd rates) within the second."""
+    second = math.floor(frame / fps + 1e-9)
+    thousandths = max(0, round((frame - second * fps) * 1000))
+    return f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}:{thousandths // 1000:02d}.{thousandths % 1000:03d}"
+
+
+def _rows(path: Path) -> tuple[list[str], NDArray[Any], list[str]]:
+    """(time codes, (T, columns) numbers, column names) of a file, checked."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is damaged or no CSV file") from error
+    if not rows or rows[0][:1] != ["Timecode"]:
+        raise InputError(
+            f"{path} is no Live Link Face CSV: expected a header that starts with Timecode,BlendShapeCount"
+        )
+    # Some versions of the app and some exporters write ARKit's own small first letter.
+    header = [name[:1].upper() + name[1:] for name in (column.strip() for column in rows[0][1:])]
+    check_names(header, str(path), COLUMNS)
+    if len(rows) == 1:
+        raise InputError(f"{path} holds no frames, only a header")
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(header) + 1:
+            raise InputError(
+                f"{path}, line {number}: {len(row)} columns, expected {len(header) + 1}"
+            )
+    try:
+        numbers = np.array([row[1:] for row in rows[1:]], np.float64)
+    except ValueError as error:
+        raise InputError(f"{path} holds a value that is no number ({error})") from error
+    if not np.isfinite(numbers).all():
+        raise InputError(f"{path} holds values that are not finite")
+    return [row[0] for row in rows[1:]], numbers, header
+
+
+def _times(codes: list[str], path: Path) -> tuple[NDArray[Any], float]:
+    """((T,) seconds, frames per second) from time codes whose last field counts at an unknown rate."""
+    whole, part = np.zeros(len(codes)), np.zeros(len(codes))
+    for i, code in enumerate(codes):
+        match = TIMECODE.fullmatch(code.strip())
+        if match is None:
+            raise InputError(f"{path}, line {i + 2}: time code {code!r}, expected HH:MM:SS:FF.fff")
+        hours, minutes, seconds, part[i] = (float(group) for group in match.groups())
+        whole[i] = 3600 * hours + 60 * minutes + seconds
+    within = np.diff(part)[np.diff(whole) == 0]
+    step = float(np.median(within)) if len(within) else 1.0
+    turns = np.flatnonzero(np.diff(whole) == 1)
+    # Across a full second the count falls back by one second's worth of frames, less one step.
+    per_second = (
+        float(np.median(part[turns] + step - part[turns + 1])) if len(turns) else SHORT_FPS * step
+    )
+    if step <= 0 or per_second <= 0:
+        raise InputError(f"{path}: the time codes do not advance")
+    if abs(per_second - round(per_second)) < 0.02:
+        per_second = float(round(per_second))
+    fps = per_second / step
+    if abs(fps - round(fps)) < 0.02:
+        fps = float(round(fps))
+    times = whole + part / per_second
+    if (np.diff(times) <= 0).any():
+        raise InputError(
+            f"{path}, line {int(np.argmax(np.diff(times) <= 0)) + 3}: the time code goes back"
+        )
+    return times, fps

@@ -1,0 +1,7 @@
+"""Life over the speech: blinks, gaze, head motion and breath, drawn from a seed and from the sound's prosody."""
+
+from __future__ import annotations
+
+from jambatalk.idle.idle import IdleMotion, IdleSettings, add_idle_motion
+
+__all__ = ["IdleMotion", "IdleSettings", "add_idle_motion"]

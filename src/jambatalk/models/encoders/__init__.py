@@ -1,0 +1,1 @@
+"""Speech encoders: the built-in streaming one and pretrained ones."""

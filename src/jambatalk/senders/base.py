@@ -1,0 +1,198 @@
+"""What every link has in common: where it sends to, what was sent, and frames that are safe to send."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.errors import InputError
+
+if TYPE_CHECKING:
+    from jambatalk.session import Frame
+
+LOG = logging.getLogger(__name__)
+
+
+class Sender(ABC):
+    """One receiver of frames. ``send`` never waits for it and never raises because of it.
+
+    sent, failed: frames that left, and frames (or parts of one) that the receiver's machine refused or that found no room.
+    """
+
+    def __init__(self, target: Target, names: Sequence[str], fps: float) -> None:
+        if not names:
+            raise InputError(
+                f"{target.url} takes shape weights, but this network moves the vertices of a mesh"
+            )
+        if not 1 <= fps <= 240:
+            raise InputError(f"frames come at {fps} per second, expected 1 to 240")
+        self.target, self.names, self.fps = target, tuple(names), float(fps)
+        self.sent = self.failed = 0
+        self._warned = False
+
+    @abstractmethod
+    def send(self, frame: Frame) -> None:
+        """Send one frame now; a receiver that is not there is counted in ``failed``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the socket; may be called twice."""
+
+    def trouble(self, reason: object) -> None:
+        """Count a failure; only the first one is said, a missing receiver would say it at every frame."""
+        self.failed += 1
+        if not self._warned:
+            self._warned = True
+            LOG.warning(
+                "%s: %s; frames go on being sent, in case a receiver comes", self.target.url, reason
+            )
+
+
+def safe_weights(frame: Frame) -> NDArray[np.float32]:
+    """(K,) float32 in 0..1: an engine may keep a NaN for ever, so it becomes 0."""
+    weights = np.nan_to_num(np.asarray(frame.weights, np.float32), nan=0.0, posinf=1.0, neginf=0.0)
+    return np.clip(weights, 0.0, 1.0)
+
+
+def safe_pose(frame: Frame) -> NDArray[np.float32] | None:
+    """(3,) radians (pitch, yaw, roll), or None without a head pose or with one that is not finite."""
+    pose = getattr(frame, "head_pose", None)
+    if pose is None or not np.isfinite(pose).all():
+        return None
+    return np.asarray(pose, np.float32)
+
+
+# A receiver's address as text, such as ``vmc://192.168.1.7?shapes=vrm``, taken apart and checked.
+
+
+@dataclass(frozen=True)
+class Target:
+    """url: as typed. port: 1..65535. path: with its leading slash, or empty. options: what follows ``?``, decoded."""
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    options: dict[str, str]
+
+    def option(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        """An option's value; InputError unless it is one of ``choices``."""
+        value = self.options.get(name, default)
+        if value not in choices:
+            raise InputError(f"{self.url}: {name} is {value!r}, expected {' or '.join(choices)}")
+        return value
+
+
+def parse(url: str, default_port: int | None, options: tuple[str, ...], path: bool) -> Target:
+    """InputError for a host, port, path or option that cannot be. default_port None: the port must be given."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise InputError(
+            f"{url}: the port or the address cannot be read ({error}), expected host:port"
+        ) from error
+    if not host:
+        raise InputError(
+            f"{url} names no host, expected {parts.scheme}://host{'' if default_port else ':port'}"
+        )
+    port = default_port if port is None else port
+    if port is None:
+        raise InputError(f"{url} names no port, expected {parts.scheme}://{host}:port")
+    if port == 0:
+        raise InputError(f"{url}: port 0 cannot be sent to, expected 1 to 65535")
+    if not path and parts.path not in ("", "/"):
+        raise InputError(f"{url} has a path {parts.path!r}, but {parts.scheme} takes none")
+    return Target(
+        url,
+        parts.scheme,
+        host,
+        port,
+        unquote(parts.path).rstrip("/"),
+        _options(url, parts, options),
+    )
+
+
+def _options(url: str, parts: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in given:
+        if name not in known:
+            raise InputError(
+                f"{url}: unknown option {name!r}, expected {', '.join(known) or 'none'}"
+            )
+    return given
+
+
+def resolve(target: Target) -> tuple[socket.AddressFamily, tuple[object, ...]]:
+    """The host's address for UDP; InputError when its name is not known."""
+    try:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"{target.url}: the host {target.host!r} was not found ({error})"
+        ) from error
+    # Receivers on "localhost" nearly always listen on IPv4 only.
+    family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+    return family, address
+
+
+# Links over UDP: each frame becomes one or a few datagrams, sent without waiting.
+
+
+LARGEST = 1400
+"""Bytes in a datagram: with its headers within an Ethernet frame, so that it is never cut into pieces on the way."""
+
+
+class DatagramLink(Sender):
+    """Sends what ``packets`` makes of a frame."""
+
+    def __init__(self, target: Target, names: Sequence[str], fps: float) -> None:
+        super().__init__(target, names, fps)
+        family, address = resolve(target)
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        try:
+            # A connected socket hears that nobody listens; it sends nothing yet.
+            self._socket.connect(address)
+        except OSError as error:
+            self._socket.close()
+            raise InputError(
+                f"{target.url} cannot be sent to: {error.strerror or error}"
+            ) from error
+
+    @abstractmethod
+    def packets(self, frame: Frame) -> list[bytes]:
+        """The datagrams of one frame, in order."""
+
+    def send(self, frame: Frame) -> None:
+        """Send one frame now."""
+        try:
+            for packet in self.packets(frame):
+                self._send(packet)
+        except ConnectionRefusedError:
+            self.trouble("nobody listens there")
+        except OSError as error:
+            self.trouble(error.strerror or error)
+        else:
+            self.sent += 1
+
+    def _send(self, packet: bytes) -> None:
+        try:
+            self._socket.send(packet)
+        except ConnectionRefusedError:
+            # That was said of an earlier packet, and this one was not sent: a receiver may have come since.
+            self._socket.send(packet)
+            raise
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()

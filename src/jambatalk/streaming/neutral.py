@@ -1,0 +1,50 @@
+"""The way to rest: when sound stays away, and when a speaker is interrupted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+PATIENCE = 0.3
+"""Seconds without sound for which the network alone moves the face."""
+
+FALL, RISE = 0.3, 0.1
+"""Seconds from there to the neutral face, and back once there is sound."""
+
+INTERRUPTED = 0.16
+"""Seconds in which an interrupted face comes to rest: faster than a jaw closes in speech would look like a snap."""
+
+
+class NeutralFade:
+    """A gain per frame, 1 while there is sound; 0, the neutral face, once it has stayed away for PATIENCE + FALL."""
+
+    def __init__(self, fps: float) -> None:
+        self.fps = fps
+        self.reset()
+
+    def reset(self) -> None:
+        """There is sound."""
+        self.gain, self.missing = 1.0, 0.0
+
+    def step(self, missing: bool) -> float:
+        """The next frame's gain; ``missing``: whether its sound was concealed to the end."""
+        self.missing = self.missing + 1.0 / self.fps if missing else 0.0
+        if self.missing > PATIENCE:
+            self.gain = max(self.gain - 1.0 / (FALL * self.fps), 0.0)
+        else:
+            self.gain = min(self.gain + 1.0 / (RISE * self.fps), 1.0)
+        return self.gain
+
+
+def eased(gain: float) -> float:
+    """0..1 -> 0..1 with soft ends."""
+    return gain * gain * (3.0 - 2.0 * gain)
+
+
+def fade_to_neutral(last: Array, fps: float) -> Array:
+    """(K,) the weights of the last frame -> (n, K) frames from there to the neutral face."""
+    count = max(round(INTERRUPTED * fps), 1)
+    share = 1.0 - np.arange(1, count + 1) / count
+    return (eased(share)[:, None] * last).astype(np.float32)  # type: ignore[arg-type, index]

@@ -1,0 +1,131 @@
+"""Fits the phone model: clips with timed phones and motion in, ``PhoneMotion`` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jambatalk.datasets.clip import Clip
+from jambatalk.errors import InputError
+from jambatalk.face.face import Face
+from jambatalk.motion import resample_frames
+from jambatalk.text.phone_motion import RATE, PhoneMotion, PhoneNet, pausing
+from jambatalk.text.phones import BILABIALS, Timed, feature_track
+from jambatalk.training.config import LossConfig
+from jambatalk.training.losses import MotionLoss
+
+Array = NDArray[Any]
+
+RESTING_GAP = 0.0005
+"""Metres; lips that are farther apart in a pause are about to speak, or breathing."""
+
+
+@dataclass(frozen=True)
+class PhoneFitConfig:
+    """How the phone model is fitted; everything random follows from ``seed``."""
+
+    seed: int = 0
+    steps: int = 1500
+    batch: int = 32  # clips
+    seconds: float = 2.56  # of each clip, cut at a random place
+    width: int = 64
+    dropout: float = 0.15
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    pace: float = 0.15  # clips are spoken up to this share slower or faster
+    loss: LossConfig = field(default_factory=LossConfig)
+
+
+def fit_phone_motion(
+    clips: Sequence[Clip],
+    face: Face,
+    config: PhoneFitConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> PhoneMotion:
+    """Fit on ``clips``, whose motion is weights of ``face``'s shapes and whose phones are known (IPA).
+
+    InputError when a clip has no phones or none of them has a bilabial.
+    """
+    c = config or PhoneFitConfig()
+    for clip in clips:
+        if not clip.phones:
+            raise InputError(f"clip {clip.id} has no timed phones: align its text first")
+    torch.manual_seed(c.seed)
+    net = PhoneNet(len(face.names), c.width, dropout=c.dropout)
+    every = np.concatenate([clip.weights for clip in clips])
+    net.mean.copy_(torch.from_numpy(every.mean(0)))
+    net.scale.copy_(torch.from_numpy(every.std(0)))
+    net.closed.copy_(torch.from_numpy(closed_pose(clips, face)))
+    net.rest.copy_(torch.from_numpy(resting_pose(clips, face)))
+    loss = MotionLoss(face, c.loss)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=c.learning_rate, weight_decay=c.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, c.learning_rate, total_steps=c.steps)
+    rng = np.random.default_rng(c.seed)
+    steps = round(c.seconds * RATE)
+    net.train()
+    for step in range(c.steps):
+        pairs = [
+            _piece(clips[int(i)], rng, steps, c.pace)
+            for i in rng.integers(len(clips), size=c.batch)
+        ]
+        features, true = (torch.from_numpy(np.stack(values)) for values in zip(*pairs))
+        total, _ = loss(net(features), true, [])
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        schedule.step()
+        if progress is not None:
+            progress(step + 1, c.steps)
+    corpora = sorted({clip.corpus for clip in clips})
+    return PhoneMotion(
+        net, face.names, {"clips": len(clips), "corpora": corpora, "seed": c.seed, "steps": c.steps}
+    )
+
+
+def closed_pose(clips: Sequence[Clip], face: Face) -> Array:
+    """(K,) the mean of the poses at bilabials, each the frame with the smallest inner-lip gap while the bilabial lasts."""
+    poses = []
+    for clip in clips:
+        gap = face.lip_gap(clip.weights)
+        for phone, start, end in clip.phones:
+            first, last = int(np.ceil(start * clip.fps)), int(np.floor(end * clip.fps))
+            last = min(last, clip.frames - 1)
+            if phone in BILABIALS and first <= last:
+                poses.append(clip.weights[first + int(np.argmin(gap[first : last + 1]))])
+    if not poses:
+        raise InputError("no clip has a /p/, /b/ or /m/, expected some to learn closed lips from")
+    pose: Array = np.mean(poses, axis=0).astype(np.float32)
+    return pose
+
+
+def resting_pose(clips: Sequence[Clip], face: Face) -> Array:
+    """(K,) the mean of the poses in pauses in which the lips are closed; InputError when there are none."""
+    poses = []
+    for clip in clips:
+        quiet = (pausing(clip.phones, clip.frames, clip.fps) == 1) & (
+            face.lip_gap(clip.weights) < RESTING_GAP
+        )
+        poses.append(clip.weights[quiet])
+    if not sum(map(len, poses)):
+        raise InputError(
+            "no clip has a pause with closed lips, expected some to learn from how the mouth rests"
+        )
+    pose: Array = np.concatenate(poses).mean(axis=0).astype(np.float32)
+    return pose
+
+
+def _piece(clip: Clip, rng: np.random.Generator, steps: int, pace: float) -> tuple[Array, Array]:
+    """(features (steps, F), weights (steps, K)) of a random stretch at a random pace, held at its ends when it is too short."""
+    scale = 1.0 + pace * rng.uniform(-1.0, 1.0)
+    phones = [Timed(p, a * scale, b * scale) for p, a, b in clip.phones]
+    weights = resample_frames(clip.weights, clip.fps / scale, RATE)
+    count = max(len(weights), steps)
+    features = feature_track(phones, count, RATE)
+    weights = weights[np.minimum(np.arange(count), len(weights) - 1)]
+    start = int(rng.integers(count - steps + 1))
+    return features[start : start + steps], weights[start : start + steps]

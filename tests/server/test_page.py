@@ -1,0 +1,400 @@
+"""The page in a real browser against a real server: what it shows is what the network says, when the sound says it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+import jambatalk
+from jambatalk.audio import Speech
+from jambatalk.motion import Motion
+
+CHROMIUM = shutil.which("chromium")
+if CHROMIUM is None:
+    pytest.skip("no chromium is installed", allow_module_level=True)
+sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("fastapi")
+websockets = pytest.importorskip("websockets.sync.client")
+
+TOKEN = "a-token-for-tests"
+DEMO = files("jambatalk") / "assets" / "demo.flac"
+STEP = 0.02  # seconds of the page's own loudness curve
+Array = Any
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """HOST:PORT of the real command, for one session at a time."""
+    options = [
+        "--port",
+        "0",
+        "--token",
+        TOKEN,
+        "--max-sessions",
+        "1",
+        "--jobs",
+        str(tmp_path_factory.mktemp("jobs")),
+    ]
+    command = [sys.executable, "-m", "jambatalk", "serve", *options]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if found := re.search(r"ws://([^/\s]+)/v1/stream", line):
+                yield found[1]
+                break
+        else:
+            raise AssertionError("".join(said))
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def offline() -> Motion:
+    return jambatalk.load().animate(Speech.load(DEMO.read_bytes()))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Its microphone hears the demo recording once, from the moment it is opened."""
+    samples, rate = soundfile.read(str(DEMO), dtype="float32")
+    heard = tmp_path_factory.mktemp("microphone") / "demo.wav"
+    soundfile.write(heard, soxr.resample(samples, rate, 48000), 48000, "PCM_16")
+    arguments = [
+        "--no-sandbox",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--use-angle=swiftshader",
+        "--enable-unsafe-swiftshader",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={heard}%noloop",
+        "--autoplay-policy=no-user-gesture-required",
+    ]
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield started
+        started.close()
+
+
+class _Visit:
+    """The page, open, with all that went wrong in it."""
+
+    def __init__(
+        self,
+        browser: Any,
+        server: str,
+        token: str = TOKEN,
+        permissions: tuple[str, ...] = ("microphone",),
+    ) -> None:
+        # Few pixels: they are drawn without a GPU here.
+        self.context = browser.new_context(
+            viewport={"width": 240, "height": 320}, permissions=list(permissions)
+        )
+        self.page = self.context.new_page()
+        self.server, self.wrong, self.hosts = server, [], set()
+        self.page.on(
+            "console",
+            lambda one: self.wrong.append(one.text) if one.type in ("error", "warning") else None,
+        )
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on(
+            "request",
+            lambda request: self.hosts.add(re.sub(r"^\w+:(//)?([^/]*).*", r"\2", request.url)),
+        )
+        self.sent = bytearray()  # sound
+        self.page.on("websocket", self._connected)
+        plain = (
+            '{"life": false, "echoCancellation": false, "noiseSuppression": false, "curves": false}'
+        )
+        self.page.add_init_script(f"localStorage.setItem('jambatalk', '{plain}')")
+        self.page.goto(f"http://{server}/#token={token}")
+
+    def _connected(self, socket: Any) -> None:
+        self.hosts.add(re.sub(r"^\w+://([^/]*).*", r"\1", socket.url))
+        socket.on(
+            "framesent",
+            lambda message: self.sent.extend(message) if isinstance(message, bytes) else None,
+        )
+
+    def until(self, condition: str, seconds: float = 60.0) -> Any:
+        # Asked again and again: the page's Content-Security-Policy forbids what wait_for_function does.
+        for _ in range(int(seconds / 0.05)):
+            found = self.page.evaluate(condition)
+            if found:
+                return found
+            self.page.wait_for_timeout(50)
+        raise AssertionError(
+            f"never came true: {condition}; the page says {self.page.inner_text('body')!r}; {self.wrong}"
+        )
+
+    def ready(self) -> _Visit:
+        self.until("document.documentElement.dataset.ready !== undefined")
+        return self
+
+    def shown(self, name: str) -> Array:
+        """(n,) what was on the screen while nothing but the take was."""
+        return np.array(
+            self.page.evaluate(
+                f"jambatalk.shown.filter((row) => row.share === 1).map((row) => row.{name})"
+            )
+        )
+
+    def trouble(self) -> str:
+        self.until("!document.getElementById('trouble').hidden")
+        return str(self.page.inner_text("#trouble-words"))
+
+    def leave(self) -> None:
+        """All was well: nothing was said on the console, nobody else was asked for anything."""
+        assert self.wrong == []
+        assert self.hosts == {self.server}
+        self.context.close()
+
+
+def _column(motion: Motion, name: str, times: Array) -> Array:
+    """(n,) weights at times in seconds, straight lines between frames."""
+    assert motion.weights is not None
+    return np.interp(
+        times, np.arange(len(motion)) / motion.fps, motion.weights[:, motion.names.index(name)]
+    )
+
+
+def _best_lag(curve: Any, reference: Array) -> tuple[float, float]:
+    """Seconds by which the reference has to be late to be most like the curve, and their correlation then."""
+    lags = np.arange(-0.4, 0.4001, 0.005)
+    alike = [np.corrcoef(curve(lag), reference)[0, 1] for lag in lags]
+    return float(lags[int(np.argmax(alike))]), float(max(alike))
+
+
+def test_the_sample_shows_the_offline_result_on_the_clock_of_the_sound(
+    browser: Any, server: str, offline: Motion
+) -> None:
+    visit = _Visit(browser, server).ready()
+    visit.page.click("#sample")
+    visit.until("jambatalk.shown.at(-1)?.t > 5 && jambatalk.take.complete")
+    visit.page.keyboard.press("Escape")
+    times, jaw, sound = (visit.shown(name) for name in ("t", "jawOpen", "sound"))
+    assert len(times) > 20
+    assert np.ptp(times) > 4
+    wrong = np.abs(jaw - _column(offline, "jawOpen", times))
+    behind = sound - times
+    print(
+        f"\nsample: {len(times)} pictures, jawOpen off by at most {wrong.max():.5f}, media time behind the AudioContext's clock "
+        f"by {1000 * np.median(behind):.0f} ms, {1000 * behind.min():.0f} to {1000 * behind.max():.0f} ms"
+    )
+    assert wrong.max() < 2e-3
+    # The face goes with what is heard, which the context made a moment (its output latency) before.
+    assert np.all(behind > -0.03)
+    assert np.all(behind < 0.3)
+    # Again, without the server.
+    before = visit.page.evaluate("performance.getEntriesByType('resource').length")
+    visit.page.click("#again")
+    visit.until(
+        "jambatalk.take.kind === 'clip' && jambatalk.take.earlier && jambatalk.take.soundTime > 0.5"
+    )
+    visit.page.click("#microphone")
+    visit.until("jambatalk.take.over")
+    assert visit.page.evaluate("performance.getEntriesByType('resource').length") == before
+    visit.leave()
+
+
+def test_the_microphone_moves_the_mouth_as_offline(
+    browser: Any, server: str, offline: Motion
+) -> None:
+    visit = _Visit(browser, server).ready()
+    visit.page.click("#microphone")
+    visit.until("jambatalk.take?.sent > 7")
+    visit.page.keyboard.press("Escape")
+    visit.until("jambatalk.take.over")
+    level = np.array(visit.page.evaluate("jambatalk.take.levels"))
+    times, jaw, sound = (visit.shown(name) for name in ("t", "jawOpen", "sound"))
+    beyond = visit.page.evaluate("jambatalk.take.latency.quantile(0.5)")
+
+    # Against the offline result of the very samples that left the page.
+    left = np.frombuffer(bytes(visit.sent), "<i2").astype(np.float32) / 32767
+    rate = visit.page.evaluate("jambatalk.take.context.sampleRate")
+    own = jambatalk.load().animate(Speech.load(left, rate))
+    wrong = np.abs(jaw - _column(own, "jawOpen", times))
+    print(
+        f"\nmicrophone: {len(left) / rate:.2f} s at {rate:.0f} Hz, {len(times)} pictures, "
+        f"jawOpen off by at most {wrong.max():.5f} from that of the sound sent"
+    )
+    # Sixteen bits and another path through the resampler.
+    # Two pictures a second under load: a single one may fall into a gap.
+    assert np.quantile(wrong, 0.9) < 0.03
+    assert wrong.max() < 0.1
+
+    # Where the recording lies in what the page sent: by its loudness, not by the mouth.
+    samples, rate = soundfile.read(str(DEMO), dtype="float32")
+    step = round(STEP * rate)
+    loud = np.sqrt(np.mean(samples[: len(samples) // step * step].reshape(-1, step) ** 2, axis=1))
+    grid = np.arange(len(level)) * STEP
+
+    def heard(late: float) -> Array:
+        return np.interp(grid - late, np.arange(len(loud)) * STEP, loud, 0.0, 0.0)
+
+    offsets = np.arange(-0.5, 2.0, 0.0025)
+    alike = [np.corrcoef(heard(offset), level)[0, 1] for offset in offsets]
+    offset = float(offsets[int(np.argmax(alike))])
+
+    inside = (
+        (times > offset + 0.2) & (times < offset + len(offline) / offline.fps - 0.2) & (sound < 7)
+    )
+    times, jaw, sound = times[inside], jaw[inside], sound[inside]
+    lag, likeness = _best_lag(lambda late: _column(offline, "jawOpen", times - offset - late), jaw)
+    print(
+        f"the recording begins {offset:.3f} s into the sound sent "
+        f"(loudness r {max(alike):.3f}); jawOpen r {likeness:.3f} at a lag of {1000 * lag:.0f} ms of media time; shown "
+        f"{1000 * np.median(sound - times):.0f} ms after the sound left the page; frames came {1000 * beyond:.0f} ms beyond the "
+        "look-ahead"
+    )
+    assert max(alike) > 0.95
+    assert len(times) > 20
+    # The browser's echo cancellation and gain change the sound a little, and a software WebGL shows few pictures.
+    assert likeness > 0.85
+    assert abs(lag) <= 0.04
+    visit.leave()
+
+
+def test_a_refused_microphone_is_said_in_words(browser: Any, server: str) -> None:
+    visit = _Visit(browser, server, permissions=()).ready()
+    visit.page.click("#microphone")
+    assert "microphone is not allowed" in visit.trouble()
+    for name, words in (
+        ("NotFoundError", "No microphone was found"),
+        ("NotReadableError", "another program may be using it"),
+    ):
+        visit.page.evaluate(
+            "(name) => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', name)) }",
+            name,
+        )
+        visit.page.click("#retry")
+        visit.until(f"document.getElementById('trouble-words').textContent.includes({words!r})")
+    assert visit.page.inner_text("#microphone") == "Talk"
+    visit.leave()
+
+
+def test_a_wrong_token_and_a_busy_server_are_said_in_words(browser: Any, server: str) -> None:
+    visit = _Visit(browser, server, token="not-the-token")
+    assert "wants its token" in visit.trouble()
+    visit.context.close()
+
+    visit = _Visit(browser, server).ready()
+    assert "token" not in visit.page.url
+    assert TOKEN not in visit.page.evaluate("JSON.stringify(localStorage)")
+    with websockets.connect(f"ws://{server}/v1/stream", proxy=None) as other:
+        other.send(f'{{"type": "start", "token": "{TOKEN}"}}')
+        assert '"ready"' in other.recv()
+        visit.page.click("#sample")
+        assert "busy" in visit.trouble()
+    # The other has left: trying again works.
+    for _ in range(40):
+        visit.page.click("#retry")
+        visit.page.wait_for_timeout(300)
+        if visit.page.is_hidden("#trouble"):
+            break
+    visit.until("jambatalk.shown.length > 0")
+    visit.leave()
+
+
+def test_a_file_of_ones_own_and_the_saved_motion(
+    browser: Any, server: str, offline: Motion, tmp_path: Path
+) -> None:
+    samples, rate = soundfile.read(str(DEMO), dtype="float32")
+    own = tmp_path / "own.wav"
+    soundfile.write(own, np.stack([samples[: 2 * rate]] * 2, axis=1), rate)
+    visit = _Visit(browser, server).ready()
+    visit.page.set_input_files("#file", own)
+    visit.until("jambatalk.take?.over")
+    visit.page.click("#settings-open")
+    with visit.page.expect_download() as download:
+        visit.page.click("#save-motion")
+    found = json.loads(Path(download.value.path()).read_text())
+    rows = np.array([frame["weights"] for frame in found["frames"]])
+    assert tuple(found["names"]) == offline.names
+    # Frames whose look-ahead lies within the two seconds are those of the whole recording.
+    assert offline.weights is not None
+    np.testing.assert_allclose(rows[:44], offline.weights[:44], atol=2e-3)
+    visit.page.set_input_files(
+        "#file", {"name": "text.wav", "mimeType": "audio/wav", "buffer": b"no sound at all"}
+    )
+    assert "cannot read that file" in visit.trouble()
+    visit.leave()
+
+
+def test_a_dropped_file_plays(browser: Any, server: str, offline: Motion) -> None:
+    visit = _Visit(browser, server).ready()
+    visit.page.evaluate(
+        """async (token) => {
+          const reply = await fetch("v1/demo.flac", { headers: { Authorization: `Bearer ${token}` } });
+          const data = new DataTransfer();
+          data.items.add(new File([await reply.blob()], "mine.flac", { type: "audio/flac" }));
+          for (const kind of ["dragenter", "dragover"])
+            dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+          window.dropping = !document.getElementById("drop").hidden;
+          dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+        }""",
+        TOKEN,
+    )
+    assert visit.page.evaluate("dropping")
+    assert visit.page.is_hidden("#drop")
+    visit.until("jambatalk.take?.kind === 'clip' && jambatalk.shown.at(-1)?.t > 1.5")
+    visit.page.keyboard.press("Escape")
+    times, jaw = visit.shown("t"), visit.shown("jawOpen")
+    assert np.abs(jaw - _column(offline, "jawOpen", times)).max() < 2e-3
+    visit.leave()
+
+
+def test_a_recording_is_a_video_with_sound(browser: Any, server: str, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    visit = _Visit(browser, server).ready()
+    visit.page.click("#record")
+    visit.page.click("#sample")
+    visit.until("jambatalk.shown.at(-1)?.t > 2")
+    with visit.page.expect_download() as download:
+        visit.page.click("#record")
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.suffix in (".mp4", ".webm")
+    with av.open(str(path)) as found:
+        video, sound = found.streams.video[0], found.streams.audio[0]
+        pictures, blocks = [], []
+        for packet in found.demux(video, sound):
+            for frame in packet.decode():
+                (pictures if packet.stream is video else blocks).append(frame)
+    seconds = sum(block.samples / block.sample_rate for block in blocks)
+    loud = max(float(np.abs(block.to_ndarray().astype(np.float32)).max()) for block in blocks)
+    seen = np.stack(
+        [
+            picture.to_ndarray(format="rgb24")[::8, ::8].astype(np.float32)
+            for picture in (pictures[0], pictures[-1])
+        ]
+    )
+    print(
+        f"\nrecording: {path.suffix}, {len(pictures)} pictures of {video.width}x{video.height}, {seconds:.2f} s of sound"
+    )
+    assert len(pictures) > 2
+    assert (video.width, video.height) == (240, 320)
+    assert 2 < seconds < 60
+    assert loud > 0.01
+    assert seen.std() > 20  # a head, not an empty canvas
+    visit.leave()
