@@ -1,11 +1,14 @@
-"""Typed configurations from YAML or JSON mappings; an unknown key is an error that names it."""
+"""Typed settings from YAML or JSON mappings, and settings files that extend each other.
+
+An unknown key is an error that names it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +17,7 @@ import yaml
 from jambatalk.errors import InputError
 
 T = TypeVar("T")
+Upgrade = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -73,6 +77,85 @@ def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     if kind not in kinds:
         raise InputError(f"{where} is {value!r}, expected settings with kind: {' or '.join(kinds)}")
     return _converted(kinds[kind], value, where)
+
+
+def read_settings(
+    path: str | Path, library: Path | None = None, upgrade: Upgrade = dict
+) -> dict[str, Any]:
+    """Read a YAML file and merge it over the file that its key ``extends`` names, if it has one.
+
+    Mappings are merged key by key; lists and plain values of the base are replaced.
+
+    Args:
+        path: The file. ``extends`` is a path relative to it (``.yaml`` may be left out).
+        library: A folder whose files may be extended by their names from everywhere.
+        upgrade: Applied to each file's own mapping before it is merged, e.g. to rename old keys.
+
+    Raises:
+        InputError: A file is missing or not YAML, or files extend each other in a circle.
+    """
+    path = Path(path)
+    return extended(read_yaml(path), str(path), path.parent, library, upgrade, (path.resolve(),))
+
+
+def extended(
+    values: Mapping[str, Any],
+    where: str,
+    folder: Path,
+    library: Path | None = None,
+    upgrade: Upgrade = dict,
+    seen: tuple[Path, ...] = (),
+) -> dict[str, Any]:
+    """Merge a mapping over the file that its key ``extends`` names; see ``read_settings``.
+
+    Args:
+        values: The mapping, with or without ``extends``.
+        where: The source of ``values`` in error messages.
+        folder: Where relative paths begin.
+        library: See ``read_settings``.
+        upgrade: See ``read_settings``.
+        seen: The files that led here.
+    """
+    own = dict(upgrade(values))
+    if "extends" not in own:
+        return own
+    base = own.pop("extends")
+    path = _base_path(base, where, folder, library)
+    files = (*seen, path.resolve())
+    if files[-1] in seen:
+        circle = " -> ".join(file.name for file in files)
+        raise InputError(f"{where}: settings extend each other in a circle: {circle}")
+    below = extended(read_yaml(path), str(path), path.parent, library, upgrade, files)
+    return overlay(below, own)
+
+
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge ``above`` over ``below``, nested mappings key by key. Neither is changed."""
+    merged = {k: overlay(v, {}) if isinstance(v, Mapping) else v for k, v in below.items()}
+    for key, value in above.items():
+        if isinstance(value, Mapping):
+            old = merged.get(key)
+            merged[key] = overlay(old if isinstance(old, Mapping) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _base_path(base: Any, where: str, folder: Path, library: Path | None) -> Path:
+    if not isinstance(base, str) or not base:
+        raise InputError(f"{where}: extends is {base!r:.80}, expected the path of one YAML file")
+    name = base if base.endswith((".yaml", ".yml")) else f"{base}.yaml"
+    if library is not None and (library / Path(name).name).is_file() and Path(name).name == name:
+        return library / name
+    if (folder / name).is_file():
+        return folder / name
+    known = "" if library is None else f" or one of {', '.join(names_in(library))}"
+    raise InputError(f"{where}: extends {base!r}, expected an existing YAML file{known}")
+
+
+def names_in(library: Path) -> tuple[str, ...]:
+    """List the names of the settings files in a folder, in alphabetical order."""
+    return tuple(sorted(path.stem for path in library.glob("*.yaml")))
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from jambatalk.config import from_mapping, read_yaml
+from jambatalk.config import extended, from_mapping, read_settings
 from jambatalk.datasets.lip_mask import LipsConfig
 from jambatalk.errors import InputError
-from jambatalk.models.presets import merged_preset
+from jambatalk.models.presets import FOLDER as PRESETS
 from jambatalk.models.speech_to_motion import ModelConfig
 from jambatalk.training.augment import VoiceAugment
 from jambatalk.training.distillation import TeacherConfig
@@ -245,22 +245,38 @@ class TrainConfig:
 
 
 def load_train_config(path: str | Path, changes: Sequence[str] = ()) -> TrainConfig:
-    """A TrainConfig from YAML, its network laid over the preset that ``model: extends:`` names; unknown keys are errors.
+    """Load training settings from YAML, merged over the file that ``extends:`` names.
 
-    changes: ``key=value`` each, with dots in the keys of nested settings (``shapes.loss.gap=0.7``) and YAML values.
+    ``model: extends:`` names a preset or a file of network settings in the same way.
+
+    Args:
+        path: The YAML file.
+        changes: ``key=value`` each, with dots in the keys of nested settings
+            (``shapes.loss.gap=0.7``) and YAML values.
+
+    Raises:
+        InputError: A file or base is missing, a key is unknown or a value is out of range.
     """
-    values = read_yaml(path)
+    values = read_settings(path)
     if not values:
         raise InputError(f"{path} is empty, expected training settings")
     for change in changes:
         change_setting(values, change)
-    return train_config(values, f"{path} with {', '.join(changes)}" if changes else str(path))
+    where = f"{path} with {', '.join(changes)}" if changes else str(path)
+    return train_config(values, where, Path(path).parent)
 
 
-def train_config(values: dict[str, Any], where: str) -> TrainConfig:
-    """A TrainConfig from the mapping that a YAML file holds; ``where`` names the source in errors."""
-    if isinstance(values.get("model"), dict):
-        values = values | {"model": merged_preset(values["model"], where)}
+def train_config(values: Mapping[str, Any], where: str, folder: Path = Path()) -> TrainConfig:
+    """Build training settings from a mapping.
+
+    Args:
+        values: What a YAML file holds; ``extends`` and ``model: extends`` are merged.
+        where: The source in error messages.
+        folder: Where relative paths in ``extends`` begin.
+    """
+    values = extended(values, where, folder)
+    if isinstance(values.get("model"), Mapping):
+        values["model"] = extended(values["model"], f"{where}: model", folder, PRESETS)
     return from_mapping(TrainConfig, values, where)
 
 
