@@ -3,7 +3,7 @@
     python benchmarks/busy_cores.py [--hops 100] [--json out/busy_cores.json]
 
 The other programs are endless loops, one a core, or as many programs that multiply matrices with torch. torch's threads wait for
-each other, and each for a core: that is why a session runs its hops on one thread (``jambatalk.nn.threads``).
+each other, and each for a core: that is why a session runs its hops on one thread (``jambatalk.ops.backend``).
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ SERVER = """
 import sys, torch
 torch.set_num_threads(1)
 from jambatalk.cli.ready import Network, ready_talker
-from jambatalk.live.server import run
-from jambatalk.live.settings import ServerSettings
+from jambatalk.server.run import run
+from jambatalk.server.settings import ServerSettings
 from jambatalk.study.server import listen
 talker = ready_talker(Network())
 with listen("127.0.0.1", 0) as listening:

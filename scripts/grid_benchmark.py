@@ -58,8 +58,8 @@ COLUMNS = (
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from jambatalk.evaluation.entries import open_entry
-from jambatalk.evaluation.test_set import load_test_set
+from jambatalk.evaluation.systems import open_entry
+from jambatalk.evaluation.dataset import load_test_set
 from jambatalk.evaluation.speed import timing_clip
 tests = load_test_set(sys.argv[1], ["test_seen"])
 entry = open_entry(sys.argv[2], tests)

@@ -151,7 +151,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     def full(path):
         yield Path("/dev/full")
 
-    monkeypatch.setattr(live_link_csv, "replacing", full)
+    monkeypatch.setattr(live_link_csv, "atomic_write", full)
     Motion(25.0, weights=np.zeros((300, 1), np.float32), names=("jawOpen",)).save("m.npz")
     assert "No space left on device" in run("animate", "m.npz", "-o", "talk.csv").error
 

@@ -42,7 +42,9 @@ def samples() -> np.ndarray:
 
 def test_shipped_weights_move_as_before(talker: Talker, before: dict, samples: np.ndarray) -> None:
     assert talker.weights_sha256 == str(before["sha"])
-    np.testing.assert_allclose(talker.animate(Speech(samples)).weights, before["weights"], atol=1e-4)
+    np.testing.assert_allclose(
+        talker.animate(Speech(samples)).weights, before["weights"], atol=1e-4
+    )
 
 
 def test_a_session_stored_before_goes_on(talker: Talker, before: dict, samples: np.ndarray) -> None:

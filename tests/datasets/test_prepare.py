@@ -230,7 +230,7 @@ def test_a_second_run_keeps_what_is_whole(vocaset: Path, tmp_path: Path) -> None
 KILLED = """
 import os, sys
 from pathlib import Path
-from jambatalk.data.prepare import prepare
+from jambatalk.datasets.prepare import prepare
 count, replace = 0, os.replace
 def dying(source, target):
     global count

@@ -196,7 +196,7 @@ def test_a_damaged_recording_leaves_the_others(facegood: Path, tmp_path: Path) -
 def test_going_on_after_a_kill(facegood: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     slow = (
-        "import sys, time, jambatalk.data.prepare as p\n"
+        "import sys, time, jambatalk.datasets.prepare as p\n"
         "write = p.write_clip\n"
         "def slowly(*a, **k):\n    time.sleep(0.4)\n    return write(*a, **k)\n"
         "p.write_clip = slowly\n"

@@ -434,7 +434,7 @@ def test_damaged_jobs_are_left_alone(tmp_path: Path) -> None:
 )
 def test_workers_give_way_to_sessions() -> None:
     program = (
-        "import os; from jambatalk.live.jobs.worker import _give_way; _give_way();"
+        "import os; from jambatalk.server.jobs.runner import _give_way; _give_way();"
         "group = open('/proc/self/autogroup').read().split()[-1] if os.path.exists('/proc/self/autogroup') else '19';"
         "print(os.sched_getscheduler(0) == os.SCHED_IDLE, os.nice(0) >= 10, group)"
     )

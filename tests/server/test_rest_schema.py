@@ -91,7 +91,7 @@ def test_every_text_message_is_described(app: Any) -> None:
 def test_the_description_follows_the_code(app: Any) -> None:
     assert set(messages()["start"]["properties"]) == {"type", *KNOWN}
     source = Path(socket_module.__file__).read_text("utf-8")
-    assert set(re.findall(r'Refused\(\s*\w+, "(\w+)"', source)) == set(ERRORS)
+    assert set(re.findall(r'Refused\(\s*\w+,\s*"(\w+)"', source)) == set(ERRORS)
     with TestClient(app) as client:
         told = client.get("/asyncapi.json").json()
     assert told == json.loads(json.dumps(document()))

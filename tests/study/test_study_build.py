@@ -96,16 +96,16 @@ def test_what_is_served_holds_no_key_and_checks_look_like_trials(study: Study) -
 
 def test_the_tones_are_quiet_and_in_antiphase_where_they_should_be() -> None:
     sound = checks.three_tones(("antiphase", "quiet", "plain"))
-    assert sound.shape == (4 * checks.RATE, 2)  # three of 1 s and two gaps of 0.5 s
-    starts = [0, round(1.5 * checks.RATE), 3 * checks.RATE]
-    tones = [sound[start : start + checks.RATE] for start in starts]
+    assert sound.shape == (4 * checks.SAMPLE_RATE, 2)  # three of 1 s and two gaps of 0.5 s
+    starts = [0, round(1.5 * checks.SAMPLE_RATE), 3 * checks.SAMPLE_RATE]
+    tones = [sound[start : start + checks.SAMPLE_RATE] for start in starts]
     rms = [float(np.sqrt((tone[:, 0] ** 2).mean())) for tone in tones]
     assert 20 * np.log10(rms[1] / rms[2]) == pytest.approx(-6, abs=1e-3)
     assert rms[0] == pytest.approx(rms[2])
     np.testing.assert_array_equal(tones[0][:, 0], -tones[0][:, 1])
     np.testing.assert_array_equal(tones[2][:, 0], tones[2][:, 1])
     assert np.abs(tones[0].sum(1)).max() == 0  # what a loudspeaker in the middle would play
-    peak = np.fft.rfftfreq(checks.RATE, 1 / checks.RATE)[
+    peak = np.fft.rfftfreq(checks.SAMPLE_RATE, 1 / checks.SAMPLE_RATE)[
         np.abs(np.fft.rfft(tones[2][:, 0])).argmax()
     ]
     assert peak == 200

@@ -18,7 +18,7 @@ from jambatalk.atomic import atomic_write
 from jambatalk.experiments.suite import Run, Suite, data_hash
 from jambatalk.file_lock import is_locked, locked
 
-# One training of a suite in a process of its own: ``python -m jambatalk.ablation.worker RUN CACHE DATA...``
+# One training of a suite in a process of its own: ``python -m jambatalk.experiments.runner RUN CACHE DATA...``
 #
 # RUN holds settings.yaml; when the training has ended it gets done.json. The process ends when its standard input does: a runner
 # that is killed leaves no training behind.

@@ -239,7 +239,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
             process.kill()
 
 
-# One job in a process of its own: ``python -m jambatalk.live.jobs.worker FOLDER WEIGHTS LONGEST``.
+# One job in a process of its own: ``python -m jambatalk.server.jobs.runner FOLDER WEIGHTS LONGEST``.
 #
 # Says how it goes in lines of JSON on standard output, and ends when standard input does: its server is gone then, and another
 # may begin the job anew.
