@@ -22,14 +22,14 @@ test: $(DEV_STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 lint: $(DEV_STAMP)
-	$(BIN)/python -m ruff check src tests scripts benchmarks
-	$(BIN)/python -m ruff format --check src tests scripts benchmarks
+	$(BIN)/python -m ruff check src tests tools benchmarks
+	$(BIN)/python -m ruff format --check src tests tools benchmarks
 
 types: $(DEV_STAMP)
 	$(BIN)/python -m mypy
 
 bench: $(DEV_STAMP)
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/speed/speed.py
 
 $(BIN)/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed, this is ' + sys.version)"

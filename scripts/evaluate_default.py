@@ -5,7 +5,7 @@
 
 MODEL is a weights file, or "default" for the weights that ship, with @STYLE behind it for another style than the default.
 Columns: the models; the first weights (--first); the first model given another clip's sound; a BiGRU baseline (--bigru, from
-scripts/train_bigru.py); a static face; the speakers' own motion as the head wears it. LibriVox: a folder of .wav files with
+tools/train_bigru.py); a static face; the speakers' own motion as the head wears it. LibriVox: a folder of .wav files with
 "transcription", as in Debian's pocketsphinx-testdata (usr/share/pocketsphinx/test/data/librivox). Voice: a folder written by
 jambatalk data prepare tts. Opening is the inner-lip gap on the default head throughout. A figure that breaks its promise is
 marked !.
@@ -259,7 +259,7 @@ def main() -> int:
         help="prepared folder of synthetic voices; its split test_voice is scored",
     )
     parser.add_argument("--first", help="the first weights, for comparison")
-    parser.add_argument("--bigru", type=Path, help="weights written by scripts/train_bigru.py")
+    parser.add_argument("--bigru", type=Path, help="weights written by tools/train_bigru.py")
     parser.add_argument("--json", type=Path, help="write every number here")
     parser.add_argument("--cache", type=Path, help="folder in which GRID's carried motion is kept")
     options = parser.parse_args()

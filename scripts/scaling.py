@@ -4,7 +4,7 @@ Trains small networks on a prepared corpus of vertices through the runner of ``j
 
 context: the window of sliding attention, with sequences long enough to fill it. As GRID's clips are 3 s, training can show
 windows up to 75 frames there; cost is measured far beyond, one decoder call in a process of its own, as
-benchmarks/long_context.py does.
+benchmarks/speed/long_context.py does.
 size: the decoder's width, everything else in proportion.
 
     python scripts/scaling.py DATA [--seeds 3] [--steps 500] [--jobs 1] [--longest 262144] [-o runs/scaling]
@@ -98,7 +98,7 @@ def measure(settings: Path, length: int) -> dict[str, float]:
 
     import torch
 
-    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+    sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "speed"))
     from jambatalk.models.jamba import JambaDecoder
     from jambatalk.training.config import load_train_config
     from long_context import peak_mb

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from jambatalk.errors import InputError
 
@@ -41,3 +43,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write ``value`` as JSON, whole or not at all; errors as ``atomic_write``."""
+    with atomic_write(path) as temporary:
+        text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+        temporary.write_text(text, encoding="utf-8")

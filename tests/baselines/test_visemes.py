@@ -42,7 +42,7 @@ from jambatalk.datasets.dataset import (
 from jambatalk.errors import InputError
 from jambatalk.text.phones import BILABIALS, OPEN_VOWELS, SILENCE, Timed
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "fit_visemes.py"
+SCRIPT = Path(__file__).parents[2] / "tools" / "fit_visemes.py"
 UPPER, LOWER = 1, 4
 """Where y of the upper and of the lower lip is among a frame's six values."""
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_training import losses, tiny_clips, tiny_config, tiny_trainer
 
 import jambatalk
 from jambatalk.audio import Speech
 from jambatalk.talker import Talker
+from tiny_training import losses, tiny_clips, tiny_config, tiny_trainer
 
 HERE = Path(__file__).parent
 CUT = 16000 * 3 + 333  # samples after which the session was stored

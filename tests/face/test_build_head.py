@@ -1,4 +1,4 @@
-"""The mesh tools of ``scripts/head``: subdivision, cutting, thinning, sealing, binding. The wheel itself is not needed."""
+"""The mesh tools of ``tools/head``: subdivision, cutting, thinning, sealing, binding. The wheel itself is not needed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 pytest.importorskip("scipy", reason="the build script needs scipy (pip install 'jambatalk[dev]')")
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from head.bind import cast, rounding
-from head.bust import border, clipped
-from head.lips import MouthLine, Spread, sealed
-from head.part import Part
-from head.rigid import fit_rigid, fit_scale
-from head.teeth import LOWER_ARCH, UPPER_ARCH, crown_mesh, row_of_teeth
-from head.thin import thinned
-from head.topology import edge_loop, subdivide, triangulate
+from tools.head.bind import cast, rounding
+from tools.head.bust import border, clipped
+from tools.head.lips import MouthLine, Spread, sealed
+from tools.head.part import Part
+from tools.head.rigid import fit_rigid, fit_scale
+from tools.head.teeth import LOWER_ARCH, UPPER_ARCH, crown_mesh, row_of_teeth
+from tools.head.thin import thinned
+from tools.head.topology import edge_loop, subdivide, triangulate
+
 from jambatalk.face.head import ARKIT_NAMES
 
 

@@ -242,7 +242,7 @@ def load_bigru(path: str | Path) -> tuple[BiGRU, tuple[str, ...]]:
     """(network in evaluation mode, output names). InputError when the file is missing, damaged or of another kind."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"no weights at {path}: expected a file written by scripts/train_bigru.py")
+        raise InputError(f"no weights at {path}: expected a file written by tools/train_bigru.py")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -221,7 +221,7 @@ def load_visemes(path: str | Path) -> Visemes:
     """The visemes in a file. InputError when it is missing, damaged or of another kind."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"no visemes at {path}: expected a file written by scripts/fit_visemes.py")
+        raise InputError(f"no visemes at {path}: expected a file written by tools/fit_visemes.py")
     try:
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.atomic import atomic_write
+from jambatalk.atomic import atomic_write, write_json
 from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.datasets.clip import Clip
 from jambatalk.datasets.source import IN_METRES
@@ -421,14 +421,6 @@ def write_array(path: Path, array: Array) -> None:
     """Write a .npy file, whole or not at all."""
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(
-            json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
 
 
 def read_flac(path: Path) -> Array:

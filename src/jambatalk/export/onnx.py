@@ -83,7 +83,7 @@ def _quantise(source: Path, target: Path) -> None:
     """Weights of the large linear layers as int8, one scale per output; their inputs are quantised as they come.
 
     It pays: of the shipped network the file shrinks from 16.3 to 4.6 MB, a hop takes 0.55 to 0.65 of float32's time, and
-    shape weights are off by 0.0001 on average and 0.01 at most over a minute of speech (benchmarks/onnx_step.py). torch's
+    shape weights are off by 0.0001 on average and 0.01 at most over a minute of speech (benchmarks/speed/onnx_step.py). torch's
     own dynamic int8 layers gain no time over its float32.
 
     The mel filters stay as they are, since band powers span ten orders of magnitude, and so do products that are too small

@@ -91,7 +91,7 @@ class Face:
 
     @classmethod
     def load(cls, path: str | Path) -> Face:
-        """Read a face written by ``scripts/build_head.py`` (see ``face/face.py`` for the layout)."""
+        """Read a face written by ``tools/head`` (see ``face/face.py`` for the layout)."""
 
         return read_face(path)
 

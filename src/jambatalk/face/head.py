@@ -1,4 +1,4 @@
-"""The default head: built by ``scripts/build_head.py`` from CC0 data, see ``assets/HEAD.md``.
+"""The default head: built by ``tools/head`` from CC0 data, see ``assets/HEAD.md``.
 
 Metres; x to the head's own left, y up, z out of the face. The origin lies midway between the centres of the two eyes.
 """

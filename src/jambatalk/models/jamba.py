@@ -227,7 +227,7 @@ def release_freed_memory() -> None:
 
     torch's allocations are aligned, and glibc (at least to 2.36) seldom fits an aligned block into the hole that an equal one
     left: over the pieces of one long clip the heap grows by several kB a frame though nothing is kept
-    (benchmarks/long_context.py shows the peaks).
+    (benchmarks/speed/long_context.py shows the peaks).
     """
     trim = _libc()
     if trim is not None:

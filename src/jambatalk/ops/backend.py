@@ -138,7 +138,7 @@ def _refuse_unfit(name: str, source: str, kind: str, dtype: torch.dtype) -> None
 #
 # OpenMP's threads wait for each other in a loop. Where another program has their core they wait long: beside torch programs on both
 # of two cores one hop of 40 ms took 980 ms with two threads, 14 ms with one. On idle cores two threads gain 5 to 15 %.
-# ``benchmarks/busy_cores.py`` measures it.
+# ``benchmarks/speed/busy_cores.py`` measures it.
 
 
 _lock = threading.Lock()

@@ -100,7 +100,7 @@ class StatePool:
 LARGEST_BATCH, HOPS_ALONE = 64, 8
 # Seconds, for each open session, from one batch's beginning to the next one's at least, and the most that they add up to: hops
 # that come at odd moments share a batch. A few sessions have hardly any hops to share, and waiting only delays their frames; the
-# more there are, the more one wait brings together. ``benchmarks/live_latency.py --gather 0 0.1 0.2 0.4`` compares: what a wait
+# more there are, the more one wait brings together. ``benchmarks/speed/live_latency.py --gather 0 0.1 0.2 0.4`` compares: what a wait
 # costs few sessions is plain, while with many the values differ by little more than chance.
 GATHER, LONGEST_GATHER = 0.0002, 0.008
 # Seconds of sound beyond real time from which on a session counts as one that brings a recording, and seconds without sound after

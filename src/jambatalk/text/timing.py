@@ -39,7 +39,7 @@ LETTERS = {
 }
 """How letters are called."""
 
-# Means over the voices of the corpus `tts`; scripts/measure_spoken.py prints them.
+# Means over the voices of the corpus `tts`; benchmarks/quality/text_to_motion.py prints them.
 SECONDS = {
     "i": 0.106,
     "ɪ": 0.074,

@@ -482,7 +482,7 @@ class PretrainedEncoder(nn.Module):
     what differs is what attention would have heard beyond the context, and the positional convolution, which reaches 64
     frames to each side (2.6 s at 25 fps, with align "features"): the context should not be shorter than that.
 
-    Measured (``benchmarks/encoder_seams.py``; wav2vec2-base's size with random weights, whose attention is even; 90 s of
+    Measured (``benchmarks/quality/encoder_seams.py``; wav2vec2-base's size with random weights, whose attention is even; 90 s of
     speech, windows of 30 s): rms error within 0.2 s of a seam, relative to how much features vary over time, 24 % without
     context, 29 % with 1 s, 4.6 % with 2 s, 2.3 % with 3 s (the default). The rest of the clip differs by 2.5 % there and
     by no less with 5 s: that is what even attention takes from the sound outside the window, and no seam. Where attention
