@@ -14,14 +14,16 @@ from typing import Any, TypeVar
 
 import yaml
 
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading, shown
 
 T = TypeVar("T")
 Upgrade = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Build the dataclass ``kind`` (nested dataclasses too) from ``values``; ``where`` names the source in errors."""
+    """Build the dataclass ``kind`` (nested dataclasses too) from ``values``; ``where`` names the
+    source in errors.
+    """
     if not isinstance(values, Mapping):
         raise InputError(
             f"{where}: {values!r} found where settings of {kind.__name__} were expected"
@@ -32,7 +34,8 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     for key, value in values.items():
         if key not in fields:
             raise InputError(
-                f"{where}: unknown setting {key!r}; {kind.__name__} has {', '.join(sorted(fields))}"
+                f"{where}: unknown setting {shown(key)}; {kind.__name__} has "
+                f"{', '.join(sorted(fields))}"
             )
         arguments[key] = _converted(hints[key], value, f"{where}: {key}")
     try:
@@ -49,7 +52,7 @@ def _converted(wanted: Any, value: Any, where: str) -> Any:
     if wanted is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 1e-4 as a string
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     if wanted is str and isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # YAML reads names that are digits, such as precision: 16, as numbers
@@ -59,23 +62,27 @@ def _converted(wanted: Any, value: Any, where: str) -> Any:
     if origin in (list, tuple):
         element = typing.get_args(wanted)[0]
         if not isinstance(value, (list, tuple)):
-            raise InputError(f"{where} is {value!r}, expected a list")
+            raise InputError(f"{where} is {shown(value)}, expected a list")
         return origin(_converted(element, v, where) for v in value)
     if isinstance(wanted, type) and (
         not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)
     ):
-        raise InputError(f"{where} is {value!r}, expected {wanted.__name__}")
+        raise InputError(f"{where} is {shown(value)}, expected {wanted.__name__}")
     return value
 
 
 def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
-    """A value for one of several dataclasses, told apart by their field ``kind``; without one, the first."""
+    """A value for one of several dataclasses, told apart by their field ``kind``; without one, the
+    first.
+    """
     kinds = {
         choice.kind: choice for choice in choices
     }  # a dataclass keeps a field's default as its attribute
     kind = value.get("kind", choices[0].kind) if isinstance(value, Mapping) else None
-    if kind not in kinds:
-        raise InputError(f"{where} is {value!r}, expected settings with kind: {' or '.join(kinds)}")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise InputError(
+            f"{where} is {shown(value)}, expected settings with kind: {' or '.join(kinds)}"
+        )
     return _converted(kinds[kind], value, where)
 
 
@@ -158,16 +165,51 @@ def names_in(library: Path) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in library.glob("*.yaml")))
 
 
+MOST_SETTINGS_BYTES = 1_000_000
+DEEPEST = 50
+"""Levels of nesting in a settings file; real ones have five."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain YAML without aliases, whose repetition grows without bound (322 bytes can fill a
+    machine's memory).
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise InputError(
+                "it repeats a part by an alias (*name), expected every setting written out"
+            )
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise InputError(f"it is nested more than {DEEPEST} levels deep")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file. InputError when the file is missing or holds no mapping."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    """Read the mapping in a YAML file.
+
+    Raises:
+        InputError: the file is missing, is not YAML, holds another thing than a mapping, repeats
+            parts by aliases, is nested more than ``DEEPEST`` levels deep, or larger than
+            ``MOST_SETTINGS_BYTES``.
+    """
+    with reading(path, "YAML with settings"):
+        with open(path, "rb") as file:
+            content = file.read(MOST_SETTINGS_BYTES + 1)
+        if len(content) > MOST_SETTINGS_BYTES:
+            raise InputError(
+                f"{path} holds more than {MOST_SETTINGS_BYTES:,} bytes, expected settings"
+            )
+        try:
+            values = yaml.load(content.decode("utf-8"), _Loader)
+        except InputError as error:
+            raise InputError(f"{path} is refused: {error}") from None
     if not isinstance(values, dict):
         raise InputError(f"{path} holds {type(values).__name__}, expected settings (a mapping)")
     return values

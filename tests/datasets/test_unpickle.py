@@ -7,6 +7,7 @@ import datetime
 import os
 import pickle
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,32 @@ def test_a_large_pickle_is_in_memory_once(tmp_path: Path) -> None:
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read"):
         read_pickle(tmp_path / "none.pkl")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Nr\xff\xff\xff\x0e.",  # a memo of 250 million places
+        b"\x80\x05\x96" + (250_000_000).to_bytes(8, "little") + b".",  # a byte array as long
+        b"\x80\x04\x8e" + (1 << 60).to_bytes(8, "little") + b".",
+        b"\x80\x04\x95" + (1 << 40).to_bytes(8, "little") + b"N.",
+        b"}("
+        + b"K\x01\x85"
+        + b"2\x86" * 59
+        + b"NsN.",  # tuples nested 59 deep, each twice, as a key
+        b"c__builtin__\nset\n(]" + b"K\x01\x85" + b"2\x86" * 59 + b"atR.",
+        b"(" * 100_000 + b"t" * 100_000 + b".",
+    ],
+    ids=["memo", "bytearray", "bytes", "frame", "key", "set", "depth"],
+)
+def test_little_that_announces_much(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with suppress(InputError):
+            read_pickle(path)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 50e6

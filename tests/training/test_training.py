@@ -193,7 +193,7 @@ def test_shipped_settings_load_and_keep_their_promises() -> None:
         ("model: {fps: 26}", "fps 26"),
         ("[1, 2]", "expected settings"),
         ("", "expected settings"),
-        ("a: [", "no valid YAML"),
+        ("a: [", "not YAML with settings"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, text: str, message: str) -> None:
