@@ -19,7 +19,7 @@ from typing import IO, Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.errors import InputError, reading, shown
+from jambatalk.errors import InputError, reading, shortened, shown
 
 PLAIN_TYPE = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248]|\?)")
 """Booleans, integers and floats. Objects, records, strings and dates stay out: no corpus needs
@@ -117,7 +117,7 @@ class _Unpickler(_PythonUnpickler):
         stand_in = _STAND_INS.get((module.replace("numpy._core", "numpy.core"), name))
         if stand_in is None:
             raise InputError(
-                f"{self.path} is refused: it asks for {module}.{name}, which plain arrays and "
+                f"{self.path} is refused: it asks for {shortened(f'{module}.{name}')}, which plain arrays and "
                 "numbers never need"
             )
         return stand_in()
