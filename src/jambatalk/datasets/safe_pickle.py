@@ -117,8 +117,8 @@ class _Unpickler(_PythonUnpickler):
         stand_in = _STAND_INS.get((module.replace("numpy._core", "numpy.core"), name))
         if stand_in is None:
             raise InputError(
-                f"{self.path} is refused: it asks for {shortened(f'{module}.{name}')}, which plain arrays and "
-                "numbers never need"
+                f"{self.path} is refused: it asks for {shortened(f'{module}.{name}')}, "
+                "which plain arrays and numbers never need"
             )
         return stand_in()
 
