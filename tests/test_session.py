@@ -153,7 +153,7 @@ def test_memory_does_not_grow_over_an_hour(talker: Talker) -> None:
     for _ in range(180):
         assert np.isfinite([f.weights for f in session.push(piece)]).all()
         gc.collect(0)
-        sizes.append(held(session.state) + held(session._turn) + held(session._packets))
+        sizes.append(held(session.core))
     assert sizes[-1] == sizes[3]
 
 

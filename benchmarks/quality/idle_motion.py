@@ -28,11 +28,11 @@ def measure(samples: np.ndarray, seeds: int) -> dict[str, float]:
         life = IdleMotion(IdleSettings(seed=seed), ARKIT_NAMES, FPS)
         began = time.perf_counter()
         for k in range(len(rest)):  # frame by frame, as a session does
-            life.hear(sound[640 * k : 640 * (k + 1)])
+            life.feed(sound[640 * k : 640 * (k + 1)])
             life.apply(rest[k : k + 1])
         cost = time.perf_counter() - began
         again = IdleMotion(IdleSettings(seed=seed), ARKIT_NAMES, FPS)
-        again.hear(sound)
+        again.feed(sound)
         weights, pose = again.apply(rest)
         if pose is None:
             raise RuntimeError("life is on, so there is a pose")

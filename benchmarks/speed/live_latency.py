@@ -1,7 +1,7 @@
 """Latency of the live server: from the last sound that a frame needs to the frame in the client's hands, on one core.
 
     python benchmarks/speed/live_latency.py [--sessions 1 5 20 40] [--seconds 30] [--cores 1] [--json out/live_latency.json]
-    python benchmarks/speed/live_latency.py --gather 0 0.1 0.2 0.4 [--rounds 3] ...
+    python benchmarks/speed/live_latency.py --batch-window 0 0.1 0.2 0.4 [--rounds 3] ...
 
 A server process bound to one core, clients in this process on another (--cores 2: both wherever the system puts them): each
 sends the demo clip again and again in packets of 20 ms at their time, clients at odd moments to each other. Latency counts from
@@ -10,7 +10,7 @@ batch, the message and both ends of the socket in it; the look-ahead itself come
 40 ms (one frame). The alternative in the same run: the same server without batches, every session alone. "server" is the share
 of a core that the server used.
 
---gather compares values, in ms for each open session, of how long a batch waits for more (``Engine``'s ``gather``) instead: a
+--batch-window compares values, in ms for each open session, of how long a batch waits for more (``Engine``'s ``batch_window``) instead: a
 server for each, measured in turns, --rounds times over in changing order, so that other work on the machine falls on all alike.
 """
 
@@ -31,7 +31,7 @@ import jambatalk
 from jambatalk.atomic import write_json
 from jambatalk.audio import Speech
 from jambatalk.client import LiveClient, TurnEnd
-from jambatalk.server.engine import GATHER, LARGEST_BATCH
+from jambatalk.server.engine import BATCH_WINDOW, MAX_BATCH
 
 PACKET = 320  # samples at 16 kHz: 20 ms
 DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
@@ -45,7 +45,7 @@ from jambatalk.study.server import listen
 talker = ready_talker(Network())
 with listen("127.0.0.1", 0) as listening:
     print(listening.getsockname()[1], flush=True)
-    run(talker, ServerSettings(max_sessions=1000), listening, largest=int(sys.argv[1]), gather=float(sys.argv[2]))
+    run(talker, ServerSettings(max_sessions=1000), listening, max_batch=int(sys.argv[1]), batch_window=float(sys.argv[2]))
 """
 
 
@@ -117,11 +117,11 @@ class Server:
     """A server process, on the second core where it has but one."""
 
     def __init__(
-        self, name: str, cores: int, largest: int = LARGEST_BATCH, gather: float = GATHER
+        self, name: str, cores: int, max_batch: int = MAX_BATCH, batch_window: float = BATCH_WINDOW
     ) -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(largest), str(gather)],
+            [sys.executable, "-c", SERVER, str(max_batch), str(batch_window)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -179,8 +179,8 @@ def with_and_without_batches(
     """One server after the other."""
     rows = []
     print(HEADER)
-    for name, largest in (("in batches", LARGEST_BATCH), ("every session alone", 1)):
-        server = Server(name, cores, largest)
+    for name, max_batch in (("in batches", MAX_BATCH), ("every session alone", 1)):
+        server = Server(name, cores, max_batch)
         try:
             for count in sessions:
                 server.measure(sound, count, seconds)
@@ -203,14 +203,14 @@ def waits(
     sessions: list[int],
     seconds: float,
     cores: int,
-    gathers: list[float],
+    windows: list[float],
     rounds: int,
 ) -> list[dict[str, Any]]:
     """A server for each wait, all at once, measured in turns."""
     servers: list[Server] = []
     try:
-        for gather in gathers:
-            servers.append(Server(f"gather {gather:g} ms", cores, gather=gather / 1000))
+        for batch_window in windows:
+            servers.append(Server(f"batch_window {batch_window:g} ms", cores, batch_window=batch_window / 1000))
         for k in range(rounds):
             for count in sessions:
                 for i in range(len(servers)):
@@ -230,16 +230,16 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, nargs="*", default=[1, 5, 20, 40])
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--cores", type=int, choices=(1, 2), default=1)
-    parser.add_argument("--gather", type=float, nargs="*", default=[])
+    parser.add_argument("--batch-window", type=float, nargs="*", default=[])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("out/live_latency.json"))
     options = parser.parse_args()
     sound = Speech.load(DEMO).samples
     if options.cores == 1:
         pin(0, 0)
-    if options.gather:
+    if options.batch_window:
         rows = waits(
-            sound, options.sessions, options.seconds, options.cores, options.gather, options.rounds
+            sound, options.sessions, options.seconds, options.cores, options.batch_window, options.rounds
         )
     else:
         rows = with_and_without_batches(sound, options.sessions, options.seconds, options.cores)

@@ -84,6 +84,22 @@ class Talker:
         face.columns(self.names)
         return face
 
+    def style_index(self, style: str | None) -> int | None:
+        """The number of a speaking style; None for the talker's own.
+
+        Raises:
+            InputError: there is no such style, or it was fixed when the network was exported.
+        """
+        if style is None:
+            return None
+        if style not in self.styles:
+            names = ", ".join(self.styles)
+            known = f"choose from {names}" if names else "this network has one way of speaking"
+            raise InputError(f"no style {style!r}: {known}")
+        if not isinstance(self.model, SpeechToMotion):
+            raise InputError(f"{self.path} speaks in the style that it was exported with")
+        return self.styles.index(style)
+
     def stream(
         self,
         rate: int = SAMPLE_RATE,

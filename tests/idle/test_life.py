@@ -27,7 +27,7 @@ def whole(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weights and pose over a face at rest, with everything at once."""
     life = IdleMotion(settings, ARKIT_NAMES, fps)
-    life.hear(sound)
+    life.feed(sound)
     weights, pose = life.apply(np.zeros((int(len(sound) / 16000 * fps), 52), np.float32))
     return weights, pose if pose is not None else np.zeros((len(weights), 3), np.float32)
 
@@ -35,7 +35,7 @@ def whole(
 def test_off_leaves_the_frames_untouched() -> None:
     life = IdleMotion(IdleSettings.parse("off"), ARKIT_NAMES, 25.0)
     frames = np.random.default_rng(0).random((40, 52), np.float32)
-    life.hear(SOUND)
+    life.feed(SOUND)
     out, pose = life.apply(frames)
     assert out is frames
     assert pose is None
@@ -58,7 +58,7 @@ def test_cuts_do_not_matter(cuts: list[int], seed: int, fps: float) -> None:
     parts = []
     for k in range(len(sound)):
         piece = sound[heard : heard + cuts[k % len(cuts)]]
-        life.hear(piece)
+        life.feed(piece)
         heard += len(piece)
         ready = int(heard / 16000 * fps)
         parts.append(life.apply(np.zeros((ready - made, 52), np.float32)))
@@ -78,7 +78,7 @@ def test_cuts_do_not_matter(cuts: list[int], seed: int, fps: float) -> None:
 def test_only_eyes_and_brows_move() -> None:
     frames = np.random.default_rng(1).random((500, 52), np.float32)
     life = IdleMotion(IdleSettings(2, 2, 2, 2), ARKIT_NAMES, 25.0)
-    life.hear(SOUND)
+    life.feed(SOUND)
     out, _ = life.apply(frames.copy())
     for column, name in enumerate(ARKIT_NAMES):
         if name.startswith(
@@ -121,7 +121,7 @@ def test_blinks_come_at_peoples_rates_and_more_at_speech() -> None:
         only = IdleSettings(1, 0, 0, 0, seed)
         for sound, counts in ((silence, rest), (speech, talk)):
             life = IdleMotion(only, ARKIT_NAMES, 25.0)
-            life.hear(sound)
+            life.feed(sound)
             counts.append(
                 len(blinks_of(life.apply(np.zeros((minutes * 1500, 52), np.float32))[0], 25.0))
                 / minutes
@@ -194,7 +194,7 @@ def test_shapes_that_are_missing_are_added() -> None:
     life = IdleMotion(ON, ("jawOpen",), 25.0)
     assert life.names[0] == "jawOpen"
     assert {"eyeBlinkLeft", "eyeLookUpRight", "browInnerUp"} <= set(life.names)
-    life.hear(SOUND)
+    life.feed(SOUND)
     out, pose = life.apply(np.full((100, 1), 0.25, np.float32))
     assert out.shape == (100, len(life.names))
     assert pose is not None
@@ -206,7 +206,7 @@ def test_memory_does_not_grow() -> None:
     sizes = []
     for _ in range(6):
         for _ in range(100):
-            life.hear(SOUND[:640])
+            life.feed(SOUND[:640])
             life.apply(np.zeros((1, 52), np.float32))
         sizes.append(len(serialize({"life": life.state()})))
     assert max(sizes[1:]) < sizes[0] + 200  # digits of counters

@@ -16,7 +16,7 @@ from jambatalk.audio import Speech
 from jambatalk.errors import InputError
 from jambatalk.models.state import rebuilt_state
 from jambatalk.server.engine import (
-    UNREAD,
+    MAX_UNREAD,
     Engine,
     Event,
     FramesReady,
@@ -133,7 +133,7 @@ def test_who_does_not_read_stands_still_and_others_go_on(talker: Talker) -> None
             for event in list(deaf_ear.events.queue)
             if isinstance(event, FramesReady)
         )
-        assert count <= UNREAD + 8
+        assert count <= MAX_UNREAD + 8
         deaf.read(count)
         deaf_ear.reads = True
         deaf.end()
@@ -155,7 +155,7 @@ def test_one_sessions_trouble_is_its_own(talker: Talker) -> None:
 
 
 def test_too_many_are_turned_away(talker: Talker) -> None:
-    with Engine(talker, most=2) as engine:
+    with Engine(talker, max_sessions=2) as engine:
         first, _ = opened(engine)
         opened(engine)
         with pytest.raises(Overloaded, match="all 2 sessions"):
@@ -211,7 +211,7 @@ def test_states_join_and_part_to_the_bit(talker: Talker) -> None:
             )
     # Other streams come, in another order; what the network made of them is kept, and the others are left alone.
     batch, moved = pool.join([held[2], states[4], held[0]])
-    pool.keep(moved, rebuilt_state(batch, [2 * tensor for tensor in tensors_of(batch).values()]))
+    pool.store(moved, rebuilt_state(batch, [2 * tensor for tensor in tensors_of(batch).values()]))
     assert moved[0] is held[2]
     for one, wanted, factor in zip((*held, moved[1]), states, (2, 1, 2, 1, 2), strict=True):
         same(
@@ -232,7 +232,7 @@ def test_rows_are_used_again(talker: Talker) -> None:
 def test_a_session_in_the_engine_can_be_saved(talker: Talker) -> None:
     """Its state lies among the others' and comes out whole."""
     sounds = [speechlike(1.2, seed=seed) for seed in range(2)]
-    with Engine(talker, gather=0.05) as engine:
+    with Engine(talker, batch_window=0.05) as engine:
         lines = [opened(engine) for _ in sounds]
         for part in range(2):
             for (line, _), sound in zip(lines, sounds, strict=True):
@@ -278,15 +278,17 @@ def test_recordings_are_told_from_speech(talker: Talker, monkeypatch: pytest.Mon
     monkeypatch.setattr("jambatalk.server.engine.time.perf_counter", lambda: now[0])
     with Engine(talker) as engine:
         speaker, reader = (opened(engine, reads=False)[0] for _ in range(2))
-        assert not any((speaker.live, speaker.ahead, reader.live, reader.ahead))
+        assert not any(
+            (speaker.live, speaker.faster_than_realtime, reader.live, reader.faster_than_realtime)
+        )
         for _ in range(100):
             now[0] += 0.02
             speaker.push(np.zeros(320, np.float32))
             assert speaker.live
         reader.push(np.zeros(16000 * 5, np.float32))
-        assert (reader.ahead, reader.live) == (True, False)
+        assert (reader.faster_than_realtime, reader.live) == (True, False)
         now[0] += 0.9
-        assert (speaker.live, speaker.ahead) == (True, False)
+        assert (speaker.live, speaker.faster_than_realtime) == (True, False)
         now[0] += 0.2
         assert not speaker.live  # silent for more than a second
         speaker.push(
@@ -294,7 +296,7 @@ def test_recordings_are_told_from_speech(talker: Talker, monkeypatch: pytest.Mon
         )  # after a pause of the network, all that it held back
         assert speaker.live
         now[0] += 3.0
-        assert not reader.ahead  # played by now
+        assert not reader.faster_than_realtime  # played by now
 
 
 def test_recordings_leave_half_of_the_time_to_who_speaks(
@@ -353,7 +355,7 @@ def test_one_poisoned_session_among_twenty_ends_alone(
 
     monkeypatch.setattr(talker.model, "forward", network)
     sounds = [speechlike(0.6, seed=seed) for seed in range(19)]
-    with Engine(talker, gather=0.002) as engine:
+    with Engine(talker, batch_window=0.002) as engine:
         lines = [opened(engine) for _ in sounds]
         bad, bad_ear = opened(engine)
         for start in range(0, 9600, 640):

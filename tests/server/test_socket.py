@@ -37,7 +37,7 @@ def talker(small_weights: Path) -> Talker:
 
 @pytest.fixture(scope="module")
 def client(talker: Talker) -> Iterator[TestClient]:
-    with Engine(talker, most=4) as engine:
+    with Engine(talker, max_sessions=4) as engine:
         limits = {
             "/": SocketLimits(message_bytes=20_000, start_timeout=0.5),
             "/secret": SocketLimits(token="a-long-token"),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jambatalk.errors import InputError
-from jambatalk.streaming.jitter_buffer import MOST_WAITING, JitterBuffer, concealed
+from jambatalk.streaming.jitter_buffer import MAX_WAITING, JitterBuffer, concealed
 from small_network import speechlike
 
 SIZE = 320  # 20 ms at 16 kHz
@@ -40,7 +40,7 @@ def test_shuffled_within_the_patience_nothing_is_lost(seed: int) -> None:
     sound, missing = played(order, [sent[i] for i in np.argsort(keys)])
     np.testing.assert_array_equal(sound, np.concatenate([samples for _, samples in sent]))
     assert not missing.any()
-    assert (order.losses.lost, order.losses.late) == (0, 0)
+    assert (order.stats.lost, order.stats.late) == (0, 0)
 
 
 def test_lost_packets_are_concealed_and_time_goes_on() -> None:
@@ -55,8 +55,8 @@ def test_lost_packets_are_concealed_and_time_goes_on() -> None:
         wanted[i * SIZE : (i + 1) * SIZE] = True
     np.testing.assert_array_equal(missing, wanted)
     np.testing.assert_array_equal(sound[~wanted], whole[~wanted])
-    assert order.losses.lost == 4 * SIZE
-    assert order.losses.late == 0
+    assert order.stats.lost == 4 * SIZE
+    assert order.stats.late == 0
 
 
 def test_too_late_is_counted_and_dropped() -> None:
@@ -65,7 +65,7 @@ def test_too_late_is_counted_and_dropped() -> None:
     sound, missing = played(order, [*sent[:5], *sent[6:15], sent[5], *sent[15:], sent[3]])
     assert len(sound) == 20 * SIZE
     assert missing.sum() == SIZE
-    assert (order.losses.lost, order.losses.late, order.losses.repeated) == (SIZE, SIZE, SIZE)
+    assert (order.stats.lost, order.stats.late, order.stats.repeated) == (SIZE, SIZE, SIZE)
 
 
 def test_overlapping_packets_are_cut() -> None:
@@ -87,15 +87,15 @@ def test_time_is_advanced_without_packets() -> None:
     assert sum(len(p) for p, _ in pieces) == 3 * SIZE
     assert all(missing for _, missing in pieces)
     assert order.push(sent[2][1], sent[2][0]) == []
-    assert order.losses.late == SIZE
+    assert order.stats.late == SIZE
 
 
 def test_waiting_is_bounded() -> None:
     order = JitterBuffer(16000, 2.0)
     order.push(np.ones(1, np.float32), 0)
-    for i in range(3 * MOST_WAITING):
+    for i in range(3 * MAX_WAITING):
         order.push(np.ones(1, np.float32), 10 + 2 * i)
-        assert len(order.state()["waiting"]) <= MOST_WAITING + 1
+        assert len(order.state()["waiting"]) <= MAX_WAITING + 1
 
 
 def test_an_impossible_index_is_named() -> None:

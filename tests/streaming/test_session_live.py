@@ -10,7 +10,7 @@ import pytest
 import jambatalk
 from jambatalk.audio import Speech
 from jambatalk.errors import InputError
-from jambatalk.session import Frame, Session
+from jambatalk.session import Frame
 from jambatalk.streaming.serialize import deserialize, serialize
 from jambatalk.talker import Talker
 from small_network import speechlike
@@ -91,7 +91,7 @@ class Nods:
     def reset(self) -> None:
         self.frames, self.heard, self.energy = 0, 0, np.zeros(0)
 
-    def hear(self, samples: np.ndarray) -> None:
+    def feed(self, samples: np.ndarray) -> None:
         self.heard += len(samples)
         self.energy = np.concatenate([self.energy, np.asarray(samples, np.float64) ** 2])
 
@@ -142,7 +142,7 @@ def test_a_layer_goes_over_the_frames_through_turns_and_a_stored_session(talker:
     np.testing.assert_array_equal(
         table(frames)[:43, mouth], table(plain.push(sound) + plain.flush())[:, mouth]
     )
-    with pytest.raises(InputError, match="layer"):
+    with pytest.raises(InputError, match="overlay"):
         talker.restore(parts.save())
 
 
@@ -267,10 +267,10 @@ def test_a_wrong_index_is_refused_and_harms_nothing(talker: Talker) -> None:
 
 
 def test_engine_seams_refuse_a_wrong_order(talker: Talker) -> None:
-    session: Session = talker.stream()
-    session.take(speechlike(0.5))
+    core = talker.stream().core
+    core.feed(speechlike(0.5))
     with pytest.raises(RuntimeError, match="end"):
-        session.finish()
-    session.end()
+        core.finish_turn()
+    core.end_turn()
     with pytest.raises(InputError, match="ended"):
-        session.take(speechlike(0.5))
+        core.feed(speechlike(0.5))

@@ -166,7 +166,7 @@ class IdleMotion:
         self._levels: list[float] = []  # of steps that are to come
         self._next = 0  # of them
 
-    def hear(self, samples: Array) -> None:
+    def feed(self, samples: Array) -> None:
         """Sound (n,) float32 at 16 kHz in -1..1, in order, in any pieces."""
         if self.off:
             return
@@ -317,7 +317,7 @@ def add_idle_motion(motion: Motion, settings: IdleSettings | None = None) -> Mot
     weights = np.asarray(motion.weights, np.float32)
     parts, heard, made = [], 0, 0
     for block in motion.speech.blocks() if motion.speech is not None else ():
-        life.hear(block)
+        life.feed(block)
         heard += len(block)
         # Frames whose own time has been heard.
         ready = min(math.floor(heard / SAMPLE_RATE * motion.fps), len(weights))

@@ -412,7 +412,7 @@ def create_app(engine: Engine, settings: ServerSettings, runner: Runner | None =
 
     @app.get("/healthz", summary="Whether the server keeps up")
     async def health() -> JSONResponse:
-        behind = engine.behind
+        behind = engine.queue_delay
         return JSONResponse(
             {"ok": True, "sessions": engine.open_sessions, "behind_ms": round(1000 * behind, 1)},
             headers=HEADERS,

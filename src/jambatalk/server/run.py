@@ -12,7 +12,7 @@ import torch
 
 from jambatalk.errors import MissingExtraError
 from jambatalk.server.connections import ConnectionLimits, allow_connections, cuttable, guarded
-from jambatalk.server.engine import GATHER, LARGEST_BATCH, Engine
+from jambatalk.server.engine import BATCH_WINDOW, MAX_BATCH, Engine
 from jambatalk.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def run(
     talker: Talker,
     settings: ServerSettings,
     listening: socket.socket,
-    largest: int = LARGEST_BATCH,
+    max_batch: int = MAX_BATCH,
     runner: Runner | None = None,
-    gather: float = GATHER,
+    batch_window: float = BATCH_WINDOW,
 ) -> None:
     """Serve until interrupted; connections that are open are told 1001.
 
-    largest, gather: see ``Engine``. runner: of jobs, if any.
+    max_batch, batch_window: see ``Engine``. runner: of jobs, if any.
     """
     import uvicorn
 
@@ -46,7 +46,10 @@ def run(
     before, threads = sys.getswitchinterval(), torch.get_num_threads()
     # A batch of hops is too little to be worth sharing out (``ops.backend``).
     torch.set_num_threads(1)
-    with Engine(talker, settings.max_sessions, gather, largest) as engine, runner or nullcontext():
+    with (
+        Engine(talker, settings.max_sessions, batch_window, max_batch) as engine,
+        runner or nullcontext(),
+    ):
         app = create_app(engine, settings, runner)
         sockets = settings.max_sessions + ON_THEIR_WAY
         limits = ConnectionLimits(sockets=sockets, total=sockets + OTHERS)

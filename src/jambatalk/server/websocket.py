@@ -321,7 +321,7 @@ class _Connection:
                 continue
             assert isinstance(event, FramesReady)
             for frame, arrived in zip(
-                line.session.listed(event.frames), event.arrived, strict=True
+                line.session.to_frames(event.frames), event.arrived, strict=True
             ):
                 await self._timed(write(form(frame)))
                 seconds = time.perf_counter() - arrived

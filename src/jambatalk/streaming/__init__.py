@@ -1,1 +1,1 @@
-"""What a live session is put together from: sound that arrives in packets in, evenly timed frames out."""
+"""The parts of a live session: sound that arrives in packets in, evenly timed frames out."""

@@ -1,4 +1,4 @@
-"""Frames at one rate to frames at another, as they come: what ``motion`` does with a whole motion."""
+"""Resample frames to another rate as they come, as ``motion`` does with a whole motion."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Array = NDArray[np.float32]
 
 
 class FrameRate:
-    """Streams (n, K) at ``fps`` to (m, K) at ``new_fps`` by monotone cubic interpolation, equal to ``resample_frames``.
+    """Resamples (n, K) at ``fps`` to (m, K) at ``new_fps``, equal to ``motion.resample_frames``.
 
-    (At rates below ``fps`` there may be one frame more at the end: a stream cannot take back what is out.)
-
-    A frame between two others depends on the one after both, for its slope: two input frames of delay at most.
+    The interpolation is monotone cubic: a frame between two others depends on the one after both,
+    for its slope, so the delay is two input frames at most. At rates below ``fps`` there may be one
+    frame more at the end: a stream cannot take back what is out.
     """
 
     def __init__(self, fps: float, new_fps: float) -> None:
@@ -30,13 +30,13 @@ class FrameRate:
         return 0.0 if self.fps == self.new_fps else 2.0 / self.fps
 
     def reset(self) -> None:
-        """A new turn."""
-        self._kept: Array | None = None  # the input frames that coming outputs still need
+        """Begin a new turn."""
+        self._kept: Array | None = None  # input frames that later outputs need
         self._start = 0  # index of the first of them
-        self._made = 0
+        self._emitted = 0
 
     def __call__(self, values: Array, last: bool = False) -> Array:
-        """The output frames that became ready; with ``last`` all that are owed for what came."""
+        """Give the output frames that became ready; with ``last`` all the rest."""
         if self.fps == self.new_fps:
             return values
         kept = values if self._kept is None else np.concatenate([self._kept, values])
@@ -45,14 +45,14 @@ class FrameRate:
         count = self._start + len(kept)
         if last:
             # A frame may be out already that rounding the motion's length leaves off.
-            total = max(1, round(count * self.new_fps / self.fps), self._made) if count else 0
+            total = max(1, round(count * self.new_fps / self.fps), self._emitted) if count else 0
         else:
-            total = self._made
+            total = self._emitted
             while self._reach(total) < count:
                 total += 1
-        wanted = np.arange(self._made, total)
+        wanted = np.arange(self._emitted, total)
         out = self._at(kept, wanted) if len(wanted) else kept[:0]
-        self._made = total
+        self._emitted = total
         # Where the next output lies, one frame before it for the slope.
         first = max(int(total * (self.fps / self.new_fps)) - 1, 0)
         keep = min(max(first - self._start, 0), len(kept))
@@ -65,17 +65,19 @@ class FrameRate:
         return int(time) + 2 if time > int(time) else int(time)
 
     def _at(self, kept: Array, wanted: NDArray[np.int64]) -> Array:
-        # The interpolation is local: on the kept frames it gives what it gives on all of them. Their first lies one frame
-        # before the first output (or is the motion's first), so that no slope at their edge is used.
+        # The interpolation is local: on the kept frames it gives what it gives on all of them.
+        # Their first lies one frame before the first output (or is the motion's first), so that no
+        # slope at their edge is used.
         return interpolated(kept, wanted * (self.fps / self.new_fps) - self._start)
 
     def state(self) -> dict[str, Any]:
-        """What it remembers."""
-        return {"start": self._start, "made": self._made} | (
-            {} if self._kept is None else {"kept": self._kept.copy()}
-        )
+        """All that it remembers."""
+        kept = {} if self._kept is None else {"kept": self._kept.copy()}
+        return {"start": self._start, "made": self._emitted} | kept
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``."""
-        self._start, self._made = int(state["start"]), int(state["made"])
+        """Continue from ``state``."""
+        self._start, self._emitted = int(state["start"]), int(state["made"])
         self._kept = np.asarray(state["kept"], np.float32) if "kept" in state else None
+        if self._kept is not None and self._kept.ndim != 2:
+            raise ValueError(f"frames have shape {self._kept.shape}, expected (n, K)")

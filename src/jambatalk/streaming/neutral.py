@@ -1,4 +1,4 @@
-"""The way to rest: when sound stays away, and when a speaker is interrupted."""
+"""Fade the face to neutral: when sound stays away, and when a speaker is interrupted."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ FALL, RISE = 0.3, 0.1
 """Seconds from there to the neutral face, and back once there is sound."""
 
 INTERRUPTED = 0.16
-"""Seconds in which an interrupted face comes to rest: faster than a jaw closes in speech would look like a snap."""
+"""Seconds in which an interrupted face becomes neutral: faster than a jaw closes in speech would
+look like a snap."""
 
 
 class NeutralFade:
-    """A gain per frame, 1 while there is sound; 0, the neutral face, once it has stayed away for PATIENCE + FALL."""
+    """A gain per frame: 1 while there is sound, 0 once it has stayed away for PATIENCE + FALL."""
 
     def __init__(self, fps: float) -> None:
         self.fps = fps
         self.reset()
 
     def reset(self) -> None:
-        """There is sound."""
+        """Start at full gain."""
         self.gain, self.missing = 1.0, 0.0
 
     def step(self, missing: bool) -> float:
-        """The next frame's gain; ``missing``: whether its sound was concealed to the end."""
+        """Give the next frame's gain; ``missing``: whether all its sound was concealed."""
         self.missing = self.missing + 1.0 / self.fps if missing else 0.0
         if self.missing > PATIENCE:
             self.gain = max(self.gain - 1.0 / (FALL * self.fps), 0.0)
@@ -39,12 +40,12 @@ class NeutralFade:
 
 
 def eased(gain: float) -> float:
-    """0..1 -> 0..1 with soft ends."""
+    """Map 0..1 to 0..1 with soft ends."""
     return gain * gain * (3.0 - 2.0 * gain)
 
 
 def fade_to_neutral(last: Array, fps: float) -> Array:
-    """(K,) the weights of the last frame -> (n, K) frames from there to the neutral face."""
+    """Lead from the last frame's weights (K,) to the neutral face: (n, K) frames."""
     count = max(round(INTERRUPTED * fps), 1)
     share = 1.0 - np.arange(1, count + 1) / count
     return (eased(share)[:, None] * last).astype(np.float32)  # type: ignore[arg-type, index]
