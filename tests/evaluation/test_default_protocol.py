@@ -25,7 +25,7 @@ from jambatalk.evaluation.systems import System, static_system
 from jambatalk.evaluation.systems import system_real_time_factor as real_time_factor
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
-from jambatalk.motion import resample_frames
+from jambatalk.streaming.frame_rate import resample_frames
 from jambatalk.text.phones import Timed
 
 RATE = 16000

@@ -15,7 +15,7 @@ from jambatalk.audio import Speech
 from jambatalk.cli.main import app
 from jambatalk.errors import InputError
 from jambatalk.idle import IdleSettings
-from jambatalk.motion import load_motion
+from jambatalk.motion import Motion
 from jambatalk.server.protocol import parse_start
 from jambatalk.session import Frame
 from jambatalk.talker import Talker
@@ -114,7 +114,7 @@ def test_animate_with_life(small_weights: Path, tmp_path: Path) -> None:
     common = ("animate", tmp_path / "a.wav", "--model", small_weights)
     assert run(*common, "-o", tmp_path / "plain.npz").exit_code == 0
     assert run(*common, "-o", tmp_path / "life.npz", "--life", "seed=3").exit_code == 0
-    plain, life = load_motion(tmp_path / "plain.npz"), load_motion(tmp_path / "life.npz")
+    plain, life = Motion.load(tmp_path / "plain.npz"), Motion.load(tmp_path / "life.npz")
     assert plain.head_pose is None
     assert life.head_pose is not None
     np.testing.assert_array_equal(plain.column("jawOpen"), life.column("jawOpen"))

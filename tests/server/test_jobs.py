@@ -21,7 +21,7 @@ import soundfile
 import jambatalk
 from jambatalk.audio import Speech
 from jambatalk.errors import InputError
-from jambatalk.motion import load_motion
+from jambatalk.motion import Motion
 from jambatalk.server.engine import Engine
 from jambatalk.server.jobs import Full, JobOptions, JobStore, Runner
 from jambatalk.server.jobs.store import UPLOAD, label
@@ -97,7 +97,7 @@ def test_speech_becomes_motion(client: TestClient, talker: Talker, tmp_path: Pat
     assert len(result.content) == job["bytes"]
     assert "pass_wd.npz" in result.headers["content-disposition"]
     (tmp_path / "a.npz").write_bytes(result.content)
-    made = load_motion(tmp_path / "a.npz")
+    made = Motion.load(tmp_path / "a.npz")
     whole = talker.animate(Speech.load(io.BytesIO(wav(sound))))
     np.testing.assert_allclose(made.column("jawOpen"), whole.column("jawOpen"), atol=1e-5)
     assert made.head_pose is not None  # life

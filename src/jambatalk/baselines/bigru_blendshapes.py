@@ -27,7 +27,7 @@ from jambatalk.datasets.clip import Clip
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.models.features import LogMel, MelConfig
-from jambatalk.motion import resample_frames
+from jambatalk.streaming.frame_rate import resample_frames
 
 Array = NDArray[Any]
 FORMAT = "jambatalk-bigru-1"

@@ -16,7 +16,14 @@ from typer import Argument, Option
 
 from jambatalk.cli.console import check_identity, parse_fps, parse_size
 from jambatalk.errors import BAD_INPUT, EXPECTED, InputError, one_line
-from jambatalk.motion import FORMATS, READABLE, check_outputs
+from jambatalk.motion import (
+    FORMATS,
+    check_outputs,
+    format_names,
+    format_of,
+    is_motion_file,
+    suffix_of,
+)
 
 if TYPE_CHECKING:
     from jambatalk.cli.console import ProgressConsole
@@ -77,7 +84,7 @@ def animate(
             "-o",
             "--out",
             metavar="FILE",
-            help="File to write (.mp4 .glb .csv .npz .json) or folder/; may be repeated.",
+            help=f"File to write ({' '.join(FORMATS)}) or folder/; may be repeated.",
         ),
     ] = None,
     out_dir: Annotated[
@@ -89,7 +96,10 @@ def animate(
     ] = None,
     format: Annotated[
         str | None,
-        Option(metavar="LIST", help="Formats for those, such as mp4,csv.  [default: mp4]"),
+        Option(
+            metavar="LIST",
+            help=f"Formats for those, such as mp4,csv: {', '.join(format_names())}.  [default: mp4]",
+        ),
     ] = None,
     fps: Annotated[
         str | None, Option(metavar="N", help="Frames per second.  [default: the network's own]")
@@ -238,9 +248,9 @@ class _Worker:
         }
 
     def _loaded(self, job: Job) -> Motion:
-        from jambatalk.motion import load_motion
+        from jambatalk.motion import Motion
 
-        motion = load_motion(job.source)
+        motion = Motion.load(job.source)
         if self.network.face is None:
             return motion
         from jambatalk.face.mesh import load_mesh
@@ -291,12 +301,13 @@ def _check_outputs(talker: Talker, job: Job, life: IdleSettings) -> None:
         )
     count = talker.model.config.outputs // 3
     for output in job.outputs:
-        suffix = output.suffix.lower()
-        if suffix in (".csv", ".json"):
+        format = format_of(output)
+        if not format.takes_offsets:
             raise InputError(
-                f"{output}: {suffix} holds shape weights, but this network moves {count:,} vertices: save it as .npz"
+                f"{output}: {output.suffix.lower()} holds shape weights, "
+                f"but this network moves {count:,} vertices: save it as .npz"
             )
-        if suffix in (".mp4", ".glb") and talker.face is None:
+        if format.needs_face and talker.face is None:
             raise InputError(
                 f"{output}: this network moves the {count:,} vertices of a mesh, say which: --face MESH"
             )
@@ -361,7 +372,7 @@ class Job:
     @property
     def is_motion(self) -> bool:
         """Whether the input is a motion that was saved, rather than sound."""
-        return Path(self.source).suffix.lower() in READABLE
+        return is_motion_file(self.source)
 
     def is_done(self) -> bool:
         """Whether every output exists and is no older than the input."""
@@ -451,14 +462,10 @@ def _sources(inputs: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def _suffixes(formats: str | None) -> list[str]:
-    suffixes = ["." + word.strip().lower().lstrip(".") for word in (formats or "mp4").split(",")]
-    for suffix in suffixes:
-        if suffix not in FORMATS:
-            known = ", ".join(name[1:] for name in FORMATS)
-            raise InputError(
-                f"--format {formats!r}: unknown format {suffix[1:]!r}, expected some of {known}"
-            )
-    return list(dict.fromkeys(suffixes))
+    try:
+        return list(dict.fromkeys(suffix_of(name) for name in (formats or "mp4").split(",")))
+    except InputError as error:
+        raise InputError(f"--format {formats!r}: {error}") from error
 
 
 def _is_folder(name: str) -> bool:

@@ -16,7 +16,7 @@ from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.errors import InputError
 from jambatalk.evaluation.dataset import EvalClip, EvalDataset
 from jambatalk.face.face import Face
-from jambatalk.motion import resample_frames
+from jambatalk.streaming.frame_rate import resample_frames
 
 Array = NDArray[Any]
 TRUTH, STATIC, MEAN, DEFAULT = "truth", "static", "mean", "default"
@@ -233,8 +233,6 @@ def fitted_frames(offsets: Array, clip: EvalClip, what: str) -> Array:
 def _at_rate(frames: Array, fps: float, wanted: float) -> Array:
     if fps == wanted:
         return frames
-    from jambatalk.motion import resample_frames
-
     return resample_frames(frames, fps, wanted)
 
 

@@ -1,4 +1,4 @@
-"""Resample frames to another rate as they come, as ``motion`` does with a whole motion."""
+"""Change the frame rate of a motion without overshoot: as frames come, and of a whole motion."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.motion import interpolated
-
 Array = NDArray[np.float32]
 
 
 class FrameRate:
-    """Resamples (n, K) at ``fps`` to (m, K) at ``new_fps``, equal to ``motion.resample_frames``.
+    """Resamples (n, K) at ``fps`` to (m, K) at ``new_fps``, equal to ``resample_frames``.
 
     The interpolation is monotone cubic: a frame between two others depends on the one after both,
     for its slope, so the delay is two input frames at most. At rates below ``fps`` there may be one
@@ -68,7 +66,7 @@ class FrameRate:
         # The interpolation is local: on the kept frames it gives what it gives on all of them.
         # Their first lies one frame before the first output (or is the motion's first), so that no
         # slope at their edge is used.
-        return interpolated(kept, wanted * (self.fps / self.new_fps) - self._start)
+        return interpolate_frames(kept, wanted * (self.fps / self.new_fps) - self._start)
 
     def state(self) -> dict[str, Any]:
         """All that it remembers."""
@@ -81,3 +79,43 @@ class FrameRate:
         self._kept = np.asarray(state["kept"], np.float32) if "kept" in state else None
         if self._kept is not None and self._kept.ndim != 2:
             raise ValueError(f"frames have shape {self._kept.shape}, expected (n, K)")
+
+
+def resample_frames(values: NDArray[Any], fps: float, new_fps: float) -> Array:
+    """Resample (T, ...) frames at ``fps`` to ``new_fps`` by monotone cubic interpolation.
+
+    Monotone (Fritsch, Carlson 1980): a mouth that is closed in two neighbouring frames stays closed
+    between them, which a plain cubic spline would overshoot. The result has
+    round(T * new_fps / fps) frames (at least 1); its frame i lies at i / new_fps seconds, and times
+    after the last frame hold that frame.
+    """
+    count = len(values)
+    if not count:
+        return np.asarray(values, np.float32)
+    new_count = max(1, round(count * new_fps / fps))
+    return interpolate_frames(values, np.arange(new_count) * (fps / new_fps))
+
+
+def interpolate_frames(values: NDArray[Any], times: NDArray[np.floating[Any]]) -> Array:
+    """(T, ...) frames -> (n, ...) at ``times``.
+
+    times: (n,) in frames from the first; outside, the nearest frame is held.
+    """
+    count = len(values)
+    if count < 2:
+        return np.repeat(np.asarray(values, np.float32), len(times), axis=0)
+    flat = np.asarray(values, np.float64).reshape(count, -1)
+    steps = np.diff(flat, axis=0)
+    slopes = np.zeros_like(flat)
+    # Harmonic mean of neighbouring steps where they agree in sign, zero at extrema: keeps each
+    # piece monotone.
+    left, right = steps[:-1], steps[1:]
+    same = left * right > 0
+    slopes[1:-1][same] = 2.0 * left[same] * right[same] / (left[same] + right[same])
+    times = np.clip(times, 0, count - 1)
+    index = np.minimum(times.astype(np.int64), count - 2)
+    u = (times - index)[:, None]
+    p0, p1, m0, m1 = flat[index], flat[index + 1], slopes[index], slopes[index + 1]
+    h01 = u * u * (3.0 - 2.0 * u)
+    out = p0 + h01 * (p1 - p0) + u * (1.0 - u) ** 2 * m0 - u * u * (1.0 - u) * m1
+    return out.reshape(len(times), *values.shape[1:]).astype(np.float32)

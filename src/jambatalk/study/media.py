@@ -105,10 +105,8 @@ def _motion_source(path: Path, options: Options) -> Callable[[], Motion]:
     def load() -> Motion:
         from jambatalk.audio import Speech
         from jambatalk.face.mesh import load_mesh
-        from jambatalk.motion import load_motion
-
         motion = (
-            _plain_array(path, options.fps) if path.suffix.lower() == ".npy" else load_motion(path)
+            _plain_array(path, options.fps) if path.suffix.lower() == ".npy" else Motion.load(path)
         )
         if options.face is not None:
             motion = replace(motion, face=load_mesh(options.face))

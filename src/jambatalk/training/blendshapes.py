@@ -20,7 +20,8 @@ from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.models.features import LogMel, NormState
 from jambatalk.models.speech_to_motion import ModelConfig, SpeechToMotion
-from jambatalk.motion import Motion, resample_frames
+from jambatalk.motion import Motion
+from jambatalk.streaming.frame_rate import resample_frames
 from jambatalk.text.phones import BILABIALS, PHONE_INDEX, PHONES, SILENCE
 from jambatalk.training.augment import VoiceAugment, augment_voice
 from jambatalk.training.config import CorpusConfig, ShapesConfig, TrainConfig

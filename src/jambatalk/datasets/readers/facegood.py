@@ -31,7 +31,8 @@ from jambatalk.datasets.source import (
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
-from jambatalk.motion import Motion, resample_frames
+from jambatalk.motion import Motion
+from jambatalk.streaming.frame_rate import resample_frames
 
 # From the 116 shapes of FACEGOOD's rig to the 52 ARKit shapes, by what they do to a mouth.
 

@@ -31,7 +31,7 @@ from jambatalk.evaluation.protocols.grid import predict, score_weights, shuffled
 from jambatalk.evaluation.systems import FPS, System
 from jambatalk.evaluation.systems import system_real_time_factor as real_time_factor
 from jambatalk.face.face import Face
-from jambatalk.motion import resample_frames
+from jambatalk.streaming.frame_rate import resample_frames
 from jambatalk.text.phone_motion import PhoneMotion
 from jambatalk.text.phones import BILABIALS, SILENCE, Timed, tidy
 

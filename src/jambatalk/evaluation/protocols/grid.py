@@ -28,7 +28,7 @@ from jambatalk.evaluation.metrics.mouth import (
 from jambatalk.evaluation.metrics.mouth import mean_opening_error as opening_error
 from jambatalk.evaluation.metrics.timing import lag_ms, sound_level
 from jambatalk.face.face import Face
-from jambatalk.motion import resample_frames
+from jambatalk.streaming.frame_rate import resample_frames
 
 Array = NDArray[Any]
 SPLITS = ("val", "test_seen", "test_unseen")

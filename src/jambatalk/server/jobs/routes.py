@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from jambatalk.errors import InputError
+from jambatalk.motion import FORMATS
 from jambatalk.server.jobs.runner import Runner
 from jambatalk.server.jobs.store import (
     DONE,
@@ -28,13 +29,6 @@ from jambatalk.server.jobs.store import (
 )
 from jambatalk.server.settings import ServerSettings
 
-TYPES = {
-    "mp4": "video/mp4",
-    "glb": "model/gltf-binary",
-    "csv": "text/csv; charset=utf-8",
-    "json": "application/json",
-    "npz": "application/zip",
-}
 LONGEST_WAIT = 30.0
 LEAST_PACE = 4096
 """Bytes a second of an upload, on the average."""
@@ -202,7 +196,7 @@ def add_jobs(
         | {
             code: {
                 "description": "The file",
-                "content": {kind.split(";")[0]: {} for kind in TYPES.values()},
+                "content": {known.mime.split(";")[0]: {} for known in FORMATS.values()},
             }
             for code in (200, 206)
         },
@@ -222,7 +216,7 @@ def add_jobs(
             raise HTTPException(404, "the result is no longer there")
         return FileResponse(
             store.path(job) / job.result,
-            media_type=TYPES[job.options.format],
+            media_type=FORMATS[f".{job.options.format}"].mime,
             headers=headers | {"Content-Disposition": disposition},
         )
 

@@ -23,13 +23,13 @@ from typing import Any
 from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError
 from jambatalk.file_lock import FileLock, Held
-from jambatalk.motion import FORMATS
+from jambatalk.motion import format_names
 
 # One job: what is wanted, and how far it is.
 
 
 QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
-KINDS = tuple(suffix[1:] for suffix in FORMATS)
+KINDS = tuple(format_names())
 """What can be made of speech."""
 
 LONGEST_NAME = 120
