@@ -36,7 +36,7 @@ from jambatalk.render.rasterizer import (
     raster_rows,
     sample_offsets,
 )
-from jambatalk.render.threads import processors
+from jambatalk.ops.threads import usable_cores
 
 FPS = 25
 SIZES = ((256, 256), (512, 512), (1080, 1080))
@@ -123,7 +123,7 @@ def main() -> None:
 
     single: dict[tuple[int, int], float] = {}
     for size in SIZES:
-        for threads in sorted({1, min(2, processors())}):
+        for threads in sorted({1, min(2, usable_cores())}):
             renderer = Renderer(face, size, threads=threads)
 
             def draw(frame: int, renderer: Renderer = renderer) -> np.ndarray:
@@ -159,7 +159,7 @@ def main() -> None:
     )
 
     machine = {
-        "processors": processors(),
+        "processors": usable_cores(),
         "machine": platform.machine(),
         "python": platform.python_version(),
         "triangles": len(face.triangles),
@@ -168,7 +168,7 @@ def main() -> None:
         "video_fps": 1000 / took,
     }
     table = Table(
-        title=f"Drawing a head of {len(face.triangles)} triangles on {processors()} processors, load {machine['load']}"
+        title=f"Drawing a head of {len(face.triangles)} triangles on {usable_cores()} processors, load {machine['load']}"
     )
     for name in ("what", "median ms", "P95 ms", "processor ms", "ratio"):
         table.add_column(name, justify="left" if name in ("what", "ratio") else "right")

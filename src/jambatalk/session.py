@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.errors import InputError
-from jambatalk.ops.backend import one_thread
+from jambatalk.ops.threads import free_threads, one_thread
 from jambatalk.streaming.core import Frames, NetworkSpec, StreamCore
 from jambatalk.streaming.jitter_buffer import PacketStats
 from jambatalk.streaming.overlay import MotionOverlay
@@ -238,7 +237,7 @@ class Session:
         while core.pending_hops:
             hops = torch.from_numpy(core.next_chunk(MAX_CHUNK))[None]
             few = hops.shape[1] <= SINGLE_THREAD_HOPS * model.config.hop
-            with torch.inference_mode(), one_thread() if few else nullcontext():
+            with torch.inference_mode(), one_thread() if few else free_threads():
                 y, state = model(hops.to(self.talker.device), self.state, **style)
             parts.append(core.accept(y[0].float().cpu().numpy(), state))
         if len(parts) < 2:

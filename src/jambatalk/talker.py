@@ -19,6 +19,7 @@ from jambatalk.models.checkpoint import file_sha256, load_weights
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import pretranspose_linear_weights
 from jambatalk.motion import Motion
+from jambatalk.ops.threads import free_threads
 from jambatalk.session import Session
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class Talker:
     def _whole(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
         samples = np.concatenate([np.zeros(0, np.float32), *blocks])
         assert isinstance(self.model, SpeechToMotion)  # a network of steps is a streaming one
-        with torch.inference_mode():
+        with torch.inference_mode(), free_threads():
             y, _ = self.model.whole(torch.from_numpy(samples)[None].to(self.device))
         if not y.shape[1]:
             raise InputError(

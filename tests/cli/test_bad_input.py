@@ -193,6 +193,22 @@ def test_ctrl_c_leaves_nothing(small_weights, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_threads(small_weights, tmp_path, monkeypatch):
+    from jambatalk.ops import threads
+
+    seen = []
+    limit = threads.set_thread_limit
+    monkeypatch.setattr(threads, "set_thread_limit", lambda n: (seen.append(n), limit(n)))
+    write_wav(tmp_path / "hello.wav")
+    arguments = ["animate", "hello.wav", "-o", "talk.npz", "--model", small_weights]
+    assert run(*arguments, "--threads", "2").status == 0
+    assert run(*arguments).status == 0
+    assert seen == [2, None]
+    assert "Invalid value for '--threads'" in run(*arguments, "--threads", "0").err
+    monkeypatch.setenv("JAMBATALK_THREADS", "two")
+    assert "JAMBATALK_THREADS is 'two', expected a number from 1 to 1024" in run(*arguments).error
+
+
 def test_version_and_help(tmp_path):
     from jambatalk import __version__
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from jambatalk.cli.console import check_identity, parse_fps, parse_size
+from jambatalk.cli.console import ThreadsOption, check_identity, parse_fps, parse_size
 from jambatalk.errors import BAD_INPUT, EXPECTED, InputError, one_line
 from jambatalk.motion import (
     FORMATS,
@@ -138,6 +138,7 @@ def animate(
     precision: Annotated[
         str, Option(metavar="NAME", help="float32; bfloat16 or float16 on a GPU.")
     ] = "float32",
+    threads: ThreadsOption = None,
     overwrite: Annotated[
         bool, Option("--overwrite", help="Of many inputs, also make those that are done.")
     ] = False,

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -92,6 +92,26 @@ def handle_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 # Option values as text, checked.
 
+
+def _limit_threads(count: int | None) -> int | None:
+    from jambatalk.ops.threads import set_thread_limit
+
+    set_thread_limit(count)
+    return count
+
+
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        max=1024,
+        callback=_limit_threads,
+        help="Threads at most.  [default: the cores that this process may use]",
+        show_default=False,
+    ),
+]
+"""``--threads``, which takes effect as it is parsed."""
 
 LARGEST_SIDE = 8192
 

@@ -52,7 +52,7 @@ def _environment() -> dict[str, Any]:
     import torch
 
     from jambatalk.ops.backend import OPS, chosen_backend
-    from jambatalk.ops.cpu.threads import thread_count
+    from jambatalk.ops.threads import cpu_quota, thread_limit, usable_cores
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     kernels = {op: chosen_backend(op, device) for op in OPS}
@@ -61,13 +61,15 @@ def _environment() -> dict[str, Any]:
         if torch.cuda.is_available()
         else []
     )
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limit, reason = thread_limit()
+    quota = cpu_quota()
     return {
         "jambatalk": __version__,
         "python": f"{platform.python_version()} ({sys.executable})",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cores": usable,
-        "threads": f"torch {torch.get_num_threads()}, kernels {thread_count(work=1, least=0)}",
+        "cores": f"{usable_cores()} of {os.cpu_count()}"
+        + (f", CPU quota {quota:g}" if quota is not None else ""),
+        "threads": f"at most {limit} ({reason}), torch {torch.get_num_threads()}",
         "devices": ", ".join(["cpu", *gpus]),
         "packages": ", ".join(f"{name} {_version_of(name)}" for name in PACKAGES),
         "numba cache": os.environ.get("NUMBA_CACHE_DIR")

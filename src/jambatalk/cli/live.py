@@ -12,7 +12,7 @@ import typer
 from typer import Option
 
 from jambatalk.cli.animate import TalkerOptions, load_warm
-from jambatalk.cli.console import parse_fps
+from jambatalk.cli.console import ThreadsOption, parse_fps
 from jambatalk.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def live(
         Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]"),
     ] = None,
     device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    threads: ThreadsOption = None,
     as_json: Annotated[
         bool, Option("--json", help="Print the result as JSON on standard output.")
     ] = False,

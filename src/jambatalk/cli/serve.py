@@ -9,6 +9,7 @@ from typing import Annotated
 
 from typer import Option
 
+from jambatalk.cli.console import ThreadsOption
 from jambatalk.errors import InputError
 
 
@@ -40,6 +41,7 @@ def serve(
         str | None, Option(metavar="NAME", help="Way of speaking, where a client asks for none.")
     ] = None,
     device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    threads: ThreadsOption = None,
 ) -> None:
     """Serve live sessions over a WebSocket, and jobs (speech file in, video or motion out) over HTTP. Ends with Ctrl-C."""
     import secrets

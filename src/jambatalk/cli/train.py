@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from jambatalk.cli.console import ThreadsOption
+
 
 def train(
     config: Annotated[Path, typer.Argument(help="Training settings, YAML.", show_default=False)],
@@ -41,6 +43,7 @@ def train(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    threads: ThreadsOption = None,
     smoke: Annotated[
         bool,
         typer.Option(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from jambatalk.errors import InputError
 from jambatalk.face.deform import HeadTurn, affine, vertex_normals
 from jambatalk.face.face import Face
+from jambatalk.ops.threads import run_bands, thread_limit
 from jambatalk.render.camera import Camera, frame_face
 from jambatalk.render.geometry import weld
 from jambatalk.render.lighting import LightRig, backdrop, film_table, to_linear
@@ -33,7 +34,6 @@ from jambatalk.render.shading import (
     develop_all,
     shade_bands,
 )
-from jambatalk.render.threads import processors, share
 
 Array = NDArray[Any]
 
@@ -49,7 +49,7 @@ class Renderer:
     size: (width, height) in pixels, each 1 to 8192.
     camera: None frames the head and a little shoulder.
     supersample: 1 (no anti-aliasing) to 4; samples per pixel are its square.
-    studio: the lights. threads: None uses all processors, at most 8; the picture is the same for any number.
+    studio: the lights. threads: None uses all cores, at most 8; the picture is the same for any number.
     One renderer may be used from several Python threads at once.
     """
 
@@ -76,7 +76,7 @@ class Renderer:
         self.face, self.size, self.threads = (
             face,
             (int(width), int(height)),
-            threads or min(8, processors()),
+            threads or min(8, thread_limit()[0]),
         )
         self.camera = camera or frame_face(face, width / height)
         self._offsets = sample_offsets(supersample)
@@ -200,7 +200,7 @@ class Renderer:
                 picture,
             )
 
-        share(draw, min(self.threads, len(starts) - 1))
+        run_bands(draw, min(self.threads, len(starts) - 1))
         return picture
 
     def _shadow_map(self, view: Array, rotation: Array) -> tuple[Array, Array]:
@@ -234,5 +234,5 @@ class Renderer:
                     depths[top : top + rows],
                 )
 
-        share(draw, min(self.threads, len(starts) - 1))
+        run_bands(draw, min(self.threads, len(starts) - 1))
         return to_light, depths[:, :, 0]

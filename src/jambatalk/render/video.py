@@ -21,8 +21,8 @@ from jambatalk.audio import Speech
 from jambatalk.errors import InputError
 from jambatalk.face.deform import AnimatedMesh
 from jambatalk.motion import Motion
+from jambatalk.ops.threads import thread_limit
 from jambatalk.render.renderer import Renderer
-from jambatalk.render.threads import processors
 
 # Speech as the sound of a video: 48 kHz, pulled out piece by piece, exactly as long as the pictures.
 
@@ -90,7 +90,7 @@ def write_video(
 
     size: (width, height) in pixels; an odd number is rounded up to even. fps: None keeps the motion's own.
     identity: one of the face's identities. progress: called with (frames done, frames in all).
-    threads: frames drawn at a time; None uses all processors, at most 8. The pictures do not depend on it.
+    threads: frames drawn at a time; None uses all cores, at most 8. The pictures do not depend on it.
     The sound starts with the first frame and is cut, or filled with silence, to the length of the pictures; without speech
     the video is silent. Frames pass through one by one, so memory does not grow with length. An interrupted or failed run
     leaves nothing behind. InputError for an empty motion, one that does not fit its face, or a bad size, fps, suffix or identity.
@@ -113,7 +113,7 @@ def write_video(
         VideoFile(temporary, size, motion.fps, motion.speech) as video,
     ):
         for done, picture in enumerate(
-            draw_frames(renderer, worn, threads or min(8, processors())), 1
+            draw_frames(renderer, worn, threads or min(8, thread_limit()[0])), 1
         ):
             video.add(picture)
             if progress is not None:

@@ -27,6 +27,7 @@ from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.models.checkpoint import load_weights
 from jambatalk.models.encoders.streaming import EncoderConfig
 from jambatalk.models.speech_to_motion import LipClosureConfig, ModelConfig
+from jambatalk.ops.threads import all_threads, free_threads
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.task import Task, TrainableModel, save_network
 from jambatalk.training.tensorboard import TensorBoardLogger
@@ -415,6 +416,7 @@ class Trainer:
             self.folder.begin(self.step)
         result: dict[str, float] = {}
         with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+            stack.enter_context(all_threads())
             board = self._board(stack)
             upcoming = pool.submit(self._batches, self.step)
             while self.step < c.steps and not self.best.stop:
@@ -507,9 +509,9 @@ class Trainer:
 
     def _validated(self) -> dict[str, float]:
         """The first process validates the averaged network; all take its figures."""
-        figures: Any = self.fabric.broadcast(
-            self.task.validate(self.average.network) if self.first else None
-        )
+        with free_threads():
+            own = self.task.validate(self.average.network) if self.first else None
+        figures: Any = self.fabric.broadcast(own)
         if self.best.better(figures["score"], self.step):
             self.export(self.run_dir / "best.safetensors")
         if self.config.keep:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from jambatalk.ops.cpu.scan import _put_row, _row, rows
 from jambatalk.ops.cpu.simd import LANES, aligned, floats, load, prefetch, sigmoid, splat, store
-from jambatalk.ops.cpu.threads import run_jobs, share_count, thread_count
+from jambatalk.ops.threads import run_jobs, share_count, thread_count
 
 TIME_TILE = 64
 # Below this many multiplications, starting threads costs more than it saves.

@@ -8,7 +8,7 @@ from numba import njit
 from torch import Tensor
 
 from jambatalk.ops.cpu.simd import LANES, at, floats, load, put, splat, store, total
-from jambatalk.ops.cpu.threads import JOBS_PER_THREAD, run_jobs, thread_count
+from jambatalk.ops.threads import JOBS_PER_THREAD, run_jobs, thread_count
 
 # Numbers below which starting threads costs more than it saves.
 SERIAL_WORK = 1 << 16

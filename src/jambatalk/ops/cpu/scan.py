@@ -32,7 +32,7 @@ from jambatalk.ops.cpu.simd import (
     store,
     total,
 )
-from jambatalk.ops.cpu.threads import run_jobs, share_count, thread_count
+from jambatalk.ops.threads import run_jobs, share_count, thread_count
 
 CHUNK = 16
 TIME_TILE = 64
