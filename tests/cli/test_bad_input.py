@@ -206,7 +206,7 @@ def test_threads(small_weights, tmp_path, monkeypatch):
     assert seen == [2, None]
     assert "Invalid value for '--threads'" in run(*arguments, "--threads", "0").err
     monkeypatch.setenv("JAMBATALK_THREADS", "two")
-    assert "JAMBATALK_THREADS is 'two', expected a number from 1 to 1024" in run(*arguments).error
+    assert "JAMBATALK_THREADS is 'two', expected a number from 1 to 1024" in run(*arguments).err
 
 
 def test_version_and_help(tmp_path):

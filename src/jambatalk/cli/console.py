@@ -94,9 +94,13 @@ def handle_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _limit_threads(count: int | None) -> int | None:
-    from jambatalk.ops.threads import set_thread_limit
+    from jambatalk.ops.threads import set_thread_limit, thread_limit
 
     set_thread_limit(count)
+    try:
+        thread_limit()
+    except InputError as error:  # of the environment variable
+        raise typer.BadParameter(str(error)) from error
     return count
 
 
