@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jambatalk.models.jamba import LAYERS
+from jambatalk.models.block import LAYERS, MIXERS
 from jambatalk.models.presets import load_preset
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -35,6 +35,7 @@ def test_python_of_the_network_page_runs(text: str) -> None:
         assert names["y"].shape == (1, 10, 192)
     finally:
         LAYERS.pop("S", None)
+        MIXERS.pop("smooth", None)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,8 @@ import torch
 import jambatalk
 from jambatalk.errors import InputError
 from jambatalk.models.checkpoint import save_weights
-from jambatalk.models.config import DecoderConfig
-from jambatalk.models.encoders.streaming import EncoderConfig
-from jambatalk.models.speech_to_motion import ModelConfig, SpeechToMotion
+from jambatalk.models.config import DecoderConfig, EncoderConfig, ModelConfig
+from jambatalk.models.speech_to_motion import SpeechToMotion
 
 NAMES = ("jawOpen", "mouthClose")
 
@@ -64,8 +63,8 @@ def test_the_chosen_style_is_the_one_that_training_saw(weights: Path) -> None:
     assert isinstance(model, SpeechToMotion)
     normal = torch.randn(2, 20, model.config.mel.bands)
     with torch.inference_mode():
-        chosen = model.understood(normal, model.init_state(2))[0]
-        by_index = model.understood(normal, model.init_state(2), torch.tensor([0, 1]))[0]
+        chosen = model.encode_features(normal, model.init_state(2))[0]
+        by_index = model.encode_features(normal, model.init_state(2), torch.tensor([0, 1]))[0]
     torch.testing.assert_close(by_index[1], chosen[1])
     assert (by_index[0] - chosen[0]).abs().max() > 0.01
 
@@ -76,7 +75,7 @@ def test_streaming_and_whole_clips_speak_in_the_same_style(weights: Path) -> Non
     sound = torch.randn(1, 640 * 30) * 0.1
     with torch.inference_mode():
         y, _ = talker.model(sound, talker.model.init_state())
-        whole, _ = talker.model.whole(sound, 30 - talker.model.config.delay)
+        whole, _ = talker.model.forward_offline(sound, 30 - talker.model.config.delay)
     torch.testing.assert_close(whole, y[:, talker.model.config.delay :], rtol=0, atol=1e-5)
 
 
@@ -93,7 +92,7 @@ def test_a_network_of_one_way_of_speaking_says_so(tmp_path: Path) -> None:
         ModelConfig(outputs=2, encoder=EncoderConfig(widths=[8, 8], blocks=1), decoder=decoder)
     )
     save_weights(tmp_path / "w.safetensors", model, NAMES, {})
-    with pytest.raises(InputError, match="one way of speaking"):
+    with pytest.raises(InputError, match="a single speaking style"):
         jambatalk.load(tmp_path / "w.safetensors", style="calm")
     assert jambatalk.load(tmp_path / "w.safetensors").styles == ()
 

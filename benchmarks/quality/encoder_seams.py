@@ -26,7 +26,8 @@ import torch
 import jambatalk
 from jambatalk.atomic import write_json
 from jambatalk.audio import Speech
-from jambatalk.models.encoders.pretrained import XLSR_53_LARGE, PretrainedConfig, PretrainedEncoder
+from jambatalk.models.config import PretrainedConfig
+from jambatalk.models.encoders.pretrained import XLSR_53_LARGE, PretrainedEncoder
 
 DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
 

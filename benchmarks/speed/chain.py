@@ -85,14 +85,18 @@ def main() -> None:
         windows = 0.0
         for preset in ("released-vocaset", "released-biwi6"):
             model = released(preset)
-            model.whole(window)
+            model.forward_offline(window)
             rows.append(
-                (preset, parameter_count(model), best(lambda model=model: model.whole(sound), 2))
+                (
+                    preset,
+                    parameter_count(model),
+                    best(lambda model=model: model.forward_offline(sound), 2),
+                )
             )
             if preset == "released-vocaset":
                 # Ten windows of one second for every second of sound.
                 name = "released-vocaset, windows"
-                steps[name] = best(lambda model=model: model.whole(window), 3)
+                steps[name] = best(lambda model=model: model.forward_offline(window), 3)
                 windows = steps[name] * 10 * options.seconds
                 rows.append((name, parameter_count(model), windows))
             del model

@@ -6,11 +6,11 @@ An unknown key is an error that names it.
 from __future__ import annotations
 
 import dataclasses
-import types
+import math
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -20,9 +20,34 @@ T = TypeVar("T")
 Upgrade = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
+class Variants:
+    """Base of a family of dataclasses that their field ``kind`` tells apart.
+
+    Each subclass of a family's first class adds itself to ``kinds`` under the default of its
+    ``kind``; ``from_mapping`` chooses among them. Settings without a ``kind`` are of the first.
+    """
+
+    kind: str
+    kinds: ClassVar[dict[str, type]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if Variants in cls.__bases__:
+            cls.kinds = {}
+        else:
+            cls.kinds[cls.kind] = cls
+
+
 def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Build the dataclass ``kind`` (nested dataclasses too) from ``values``; ``where`` names the
-    source in errors.
+    """Build a dataclass, nested dataclasses too, from a mapping.
+
+    Args:
+        kind: The dataclass.
+        values: A value for each field that is to differ from its default.
+        where: What the values were read from, for messages.
+
+    Raises:
+        InputError: for an unknown key, a value of another type or one that the class refuses.
     """
     if not isinstance(values, Mapping):
         raise InputError(
@@ -47,18 +72,21 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def _converted(wanted: Any, value: Any, where: str) -> Any:
+    if isinstance(wanted, type) and issubclass(wanted, Variants):
+        return _variant(wanted, value, where)
     if dataclasses.is_dataclass(wanted):
         return from_mapping(typing.cast(type, wanted), value, where)
     if wanted is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
-            return float(value)  # YAML reads 1e-4 as a string
+            value = float(value)  # YAML reads 1e-4 as a string
         except (ValueError, OverflowError):
             pass
+    if wanted is float and isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{where} is {value}, expected a finite number")
     if wanted is str and isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # YAML reads names that are digits, such as precision: 16, as numbers
     origin = typing.get_origin(wanted)
-    if origin in (typing.Union, types.UnionType):
-        return _one_of(typing.get_args(wanted), value, where)
+    wanted = dict if origin is dict else wanted
     if origin in (list, tuple):
         element = typing.get_args(wanted)[0]
         if not isinstance(value, (list, tuple)):
@@ -71,19 +99,15 @@ def _converted(wanted: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _one_of(choices: tuple[Any, ...], value: Any, where: str) -> Any:
-    """A value for one of several dataclasses, told apart by their field ``kind``; without one, the
-    first.
-    """
-    kinds = {
-        choice.kind: choice for choice in choices
-    }  # a dataclass keeps a field's default as its attribute
-    kind = value.get("kind", choices[0].kind) if isinstance(value, Mapping) else None
-    if not isinstance(kind, str) or kind not in kinds:
+def _variant(family: type[Variants], value: Any, where: str) -> Any:
+    """Settings of the member of a family that their ``kind`` names; without one, the first."""
+    first = next(iter(family.kinds))
+    kind = value.get("kind", first) if isinstance(value, Mapping) else None
+    if not isinstance(kind, str) or kind not in family.kinds:
         raise InputError(
-            f"{where} is {shown(value)}, expected settings with kind: {' or '.join(kinds)}"
+            f"{where} is {shown(value)}, expected settings with kind: {' or '.join(family.kinds)}"
         )
-    return _converted(kinds[kind], value, where)
+    return from_mapping(family.kinds[kind], value, where)
 
 
 def read_settings(

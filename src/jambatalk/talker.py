@@ -171,7 +171,7 @@ class Talker:
         samples = np.concatenate([np.zeros(0, np.float32), *blocks])
         assert isinstance(self.model, SpeechToMotion)  # a network of steps is a streaming one
         with torch.inference_mode(), free_threads():
-            y, _ = self.model.whole(torch.from_numpy(samples)[None].to(self.device))
+            y, _ = self.model.forward_offline(torch.from_numpy(samples)[None].to(self.device))
         if not y.shape[1]:
             raise InputError(
                 f"the sound has {len(samples)} samples at 16 kHz, too few for one frame of this network"

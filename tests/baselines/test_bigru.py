@@ -19,7 +19,7 @@ from jambatalk.baselines.bigru_blendshapes import (
 )
 from jambatalk.errors import InputError
 from jambatalk.evaluation.metrics.mouth import correlation
-from jambatalk.models.features import MelConfig
+from jambatalk.models.config import MelConfig
 from jambatalk.models.speech_to_motion import parameter_count
 from small_network import speechlike
 from tiny_training import NAMES, tiny_clips, tiny_face

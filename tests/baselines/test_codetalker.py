@@ -14,8 +14,7 @@ from jambatalk.baselines import baseline_config
 from jambatalk.baselines.checkpoint import load_baseline, save_baseline
 from jambatalk.baselines.codetalker import CodeTalker, CodeTalkerConfig
 from jambatalk.baselines.motion_prior import Codebook
-from jambatalk.models.encoders.pretrained import PretrainedConfig
-from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.config import EncoderConfig, PretrainedConfig
 from jambatalk.models.speech_to_motion import parameter_count
 from jambatalk.training.config import load_train_config
 from made_talk import HOP, TINY, made_talk

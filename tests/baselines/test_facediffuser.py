@@ -16,8 +16,7 @@ from jambatalk.baselines.checkpoint import load_baseline, save_baseline
 from jambatalk.baselines.diffusion import Diffusion, cosine_signal
 from jambatalk.baselines.facediffuser import FaceDiffuser, FaceDiffuserConfig
 from jambatalk.errors import InputError
-from jambatalk.models.encoders.pretrained import PretrainedConfig
-from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.config import EncoderConfig, PretrainedConfig
 from jambatalk.models.speech_to_motion import parameter_count
 from jambatalk.training.config import load_train_config
 from made_talk import HOP, TINY, made_talk

@@ -20,8 +20,7 @@ from jambatalk.baselines.biased_attention import (
 )
 from jambatalk.baselines.checkpoint import load_baseline, save_baseline
 from jambatalk.baselines.faceformer import FaceFormer, FaceFormerConfig
-from jambatalk.models.encoders.pretrained import PretrainedConfig
-from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.config import EncoderConfig, PretrainedConfig
 from jambatalk.models.speech_to_motion import parameter_count
 from jambatalk.training.config import load_train_config
 from made_talk import HOP, TINY, made_talk

@@ -14,8 +14,7 @@ from jambatalk.baselines import baseline_config
 from jambatalk.baselines.checkpoint import load_baseline, save_baseline
 from jambatalk.baselines.voca import VOCA, VOCAConfig
 from jambatalk.errors import InputError
-from jambatalk.models.encoders.streaming import EncoderConfig
-from jambatalk.models.features import MelConfig
+from jambatalk.models.config import EncoderConfig, MelConfig
 from jambatalk.training.config import load_train_config
 from small_network import speechlike
 

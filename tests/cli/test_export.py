@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from jambatalk.export.export import Parity
-from jambatalk.models.config import DecoderConfig
-from jambatalk.models.speech_to_motion import ModelConfig, SpeechToMotion
+from jambatalk.models.config import DecoderConfig, ModelConfig
+from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.motion import Motion
 from running import run, write_wav
 

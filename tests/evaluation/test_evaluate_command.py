@@ -26,8 +26,7 @@ from jambatalk.evaluation.regions import Regions, find_regions
 from jambatalk.evaluation.systems import Entry, open_entry, timing_clip
 from jambatalk.evaluation.tables import BIWI_TEST_A, PUBLISHED, UNKNOWN, published_beside
 from jambatalk.models.checkpoint import save_weights
-from jambatalk.models.encoders.streaming import EncoderConfig
-from jambatalk.models.features import MelConfig
+from jambatalk.models.config import EncoderConfig, MelConfig
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from small_network import SMALL
 from tiny_corpora import V, write_facegood, write_layout

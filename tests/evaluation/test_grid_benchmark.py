@@ -14,7 +14,7 @@ from jambatalk.baselines.bigru import VertexBiGRU, VertexBiGRUConfig
 from jambatalk.baselines.checkpoint import save_baseline
 from jambatalk.baselines.visemes import VISEMES, Dominance, Visemes, save_visemes
 from jambatalk.datasets.dataset import write_json
-from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.config import EncoderConfig
 from tiny_talk import VERTICES, write_talk
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "grid_benchmark.py"

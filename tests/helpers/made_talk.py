@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jambatalk.models.encoders.streaming import EncoderConfig
-from jambatalk.models.features import MelConfig
+from jambatalk.models.config import EncoderConfig, MelConfig
 
 HOP = 640
 """Samples per motion frame at 25 fps."""

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jambatalk.models.config import DecoderConfig
-from jambatalk.models.encoders.streaming import EncoderConfig
-from jambatalk.models.features import MelConfig
-from jambatalk.models.speech_to_motion import ModelConfig
+from jambatalk.models.config import DecoderConfig, EncoderConfig, MelConfig, ModelConfig
 
 SMALL = ModelConfig(
     mel=MelConfig(bands=24),

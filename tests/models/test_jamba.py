@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from jambatalk.models import jamba
+from jambatalk.models.block import LAYERS, make_layer
 from jambatalk.models.config import DecoderConfig
-from jambatalk.models.jamba import LAYERS, JambaDecoder
+from jambatalk.models.jamba import JambaDecoder
 from jambatalk.models.moe import RouterStats
 
 SMALL = DecoderConfig(
@@ -120,7 +121,7 @@ def test_half_precision_stays_close() -> None:
 
 def test_layer_types_state_their_causality() -> None:
     full = replace(SMALL, attention="full")
-    assert {letter: kind.is_causal(full) for letter, kind in LAYERS.items()} == {
+    assert {code: make_layer(kind, full).causal for code, kind in LAYERS.items()} == {
         "M": True,
         "E": True,
         "T": False,
@@ -132,8 +133,8 @@ def test_layer_types_state_their_causality() -> None:
         "e": True,
         "t": False,
     }
-    assert not full.causal
-    assert SMALL.causal
+    assert not _decoder(full).causal
+    assert _decoder(SMALL).causal
 
 
 def test_dense_twins_have_the_experts_sizes() -> None:

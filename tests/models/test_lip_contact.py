@@ -9,7 +9,8 @@ import torch
 
 import jambatalk
 from jambatalk.face.head import default_head
-from jambatalk.models.speech_to_motion import LipClosureConfig, LipClosureHead, SpeechToMotion
+from jambatalk.models.config import LipClosureConfig
+from jambatalk.models.speech_to_motion import LipClosureHead, SpeechToMotion
 from jambatalk.text.phones import BILABIALS, PHONES
 from small_network import SMALL
 
@@ -47,8 +48,8 @@ def test_training_sees_the_motion_before_it_is_closed() -> None:
     assert model.contact is not None
     model.contact.closed.fill_(0.3)
     x = torch.randn(1, 5, SMALL.decoder.width)
-    assert not torch.equal(model.moved(x), model.unclosed(x))
-    torch.testing.assert_close(model.moved(x), torch.full((1, 5, 52), 0.3))
+    assert not torch.equal(model.decode_motion(x), model.motion_head(x))
+    torch.testing.assert_close(model.decode_motion(x), torch.full((1, 5, 52), 0.3))
 
 
 def test_wrong_settings_are_refused() -> None:

@@ -11,9 +11,8 @@ import jambatalk
 from jambatalk.audio import Speech
 from jambatalk.errors import InputError
 from jambatalk.models import speech_to_motion as model_file
-from jambatalk.models.config import DecoderConfig
-from jambatalk.models.encoders.pretrained import PretrainedConfig
-from jambatalk.models.speech_to_motion import ModelConfig, SpeechToMotion
+from jambatalk.models.config import DecoderConfig, ModelConfig, PretrainedConfig
+from jambatalk.models.speech_to_motion import SpeechToMotion
 from small_network import SMALL, speechlike
 
 TINY_ENCODER = PretrainedConfig(
@@ -64,13 +63,13 @@ def test_shipped_network_is_causal_to_its_look_ahead() -> None:
     frame = 30
     limit = int((frame / config.fps + config.look_ahead_ms / 1000) * 16000)
     with torch.inference_mode():
-        plain, _ = talker.model.whole(samples)
+        plain, _ = talker.model.forward_offline(samples)
         for start, same in ((limit, True), (limit - config.hop, False)):
             changed = samples.clone()
             changed[:, start:] += 0.2 * torch.randn(
                 samples.shape[1] - start, generator=torch.Generator().manual_seed(1)
             )
-            moved, _ = talker.model.whole(changed)
+            moved, _ = talker.model.forward_offline(changed)
             assert torch.equal(moved[:, : frame + 1], plain[:, : frame + 1]) == same
 
 
@@ -79,7 +78,7 @@ def test_whole_equals_the_stream() -> None:
     samples = _sound(2.013)
     session = jambatalk.Talker(model, tuple(map(str, range(52))), path=None).stream()  # type: ignore[arg-type]
     with torch.inference_mode():
-        whole, _ = model.whole(samples)
+        whole, _ = model.forward_offline(samples)
     _, first = session.push_array(samples[0].numpy())
     _, rest = session.flush_array()
     streamed = torch.cat([torch.from_numpy(first), torch.from_numpy(rest)])
@@ -91,11 +90,11 @@ def test_whole_in_pieces_equals_whole_in_training(monkeypatch: pytest.MonkeyPatc
         replace(SMALL, look_ahead="full", decoder=replace(SMALL.decoder, attention="full"))
     )
     samples = _sound(2)
-    wanted, _ = model.whole(samples)
+    wanted, _ = model.forward_offline(samples)
     assert wanted.requires_grad
     monkeypatch.setattr(model_file, "PIECE", 7)
     with torch.inference_mode():
-        got, _ = model.whole(samples)
+        got, _ = model.forward_offline(samples)
     torch.testing.assert_close(got, wanted.detach(), rtol=1e-5, atol=1e-5)
 
 
@@ -137,7 +136,7 @@ def test_vertex_network_on_a_pretrained_encoder_trains_end_to_end() -> None:
     losses = []
     for _ in range(12):
         torch.manual_seed(0)
-        y, router = model.whole(samples, frames=28)
+        y, router = model.forward_offline(samples, frames=28)
         loss = (y - wanted).square().mean()
         optimizer.zero_grad()
         loss.backward()

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from jambatalk.models.attention import GroupedQueryAttention
-from jambatalk.models.config import DecoderConfig
-from jambatalk.models.encoders.streaming import EncoderConfig, StreamingEncoder
-from jambatalk.models.features import LogMel, MelConfig, RunningNorm
+from jambatalk.models.config import DecoderConfig, EncoderConfig, MelConfig
+from jambatalk.models.encoders.streaming import StreamingEncoder
+from jambatalk.models.features import LogMel, RunningNorm
 from jambatalk.models.jamba import JambaDecoder
 from jambatalk.models.layers import CausalDepthwiseConv, CausalStridedConv
 from jambatalk.models.mamba import Mamba
@@ -31,18 +31,28 @@ class _Attention(GroupedQueryAttention):
         nn.init.normal_(self.rope.up, std=0.3)
 
 
+class _Convolutions(nn.Module):
+    """The streaming encoder after its features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        settings = EncoderConfig(widths=[24, 28], kernel=5)
+        self.whole = StreamingEncoder(settings, 25, 32, MelConfig(bands=16))
+
+    def init_state(self, batch: int) -> list[Tensor]:
+        return self.whole.init_state(batch).encoder
+
+    def forward(self, x: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        return self.whole.convolve(x, state)
+
+
 # name -> (module, input steps per chunk unit, input width, outputs per unit)
 MODULES: dict[str, tuple[Any, int, int, int]] = {
     "depthwise": (lambda: CausalDepthwiseConv(32, 5), 1, 32, 1),
     "strided": (lambda: CausalStridedConv(6, 32, kernel=4, stride=2), 2, 6, 1),
     "mamba": (lambda: Mamba(32), 1, 32, 1),
     "attention": (_Attention, 1, 32, 1),
-    "encoder": (
-        lambda: StreamingEncoder(16, 32, EncoderConfig(widths=[24, 28], kernel=5)),
-        4,
-        16,
-        1,
-    ),
+    "encoder": (lambda: _Convolutions(), 4, 16, 1),
     "decoder": (lambda: JambaDecoder(SMALL), 1, 32, 1),
     "causal decoder, post-norm": (
         lambda: JambaDecoder(replace(SMALL, attention="causal", attention_norm="post")),

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 
 from jambatalk.config import from_mapping
 from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.models.config import PretrainedConfig
 from jambatalk.models.encoders.pretrained import (
     XLSR_53_LARGE,
-    PretrainedConfig,
     PretrainedEncoder,
     interpolate,
     unfilled_networks,

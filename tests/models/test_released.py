@@ -10,8 +10,9 @@ from torch import Tensor
 
 from golden import golden, relative_error, state_of
 from jambatalk.models.attention import LowRankRope
+from jambatalk.models.block import LAYERS, make_layer
 from jambatalk.models.config import DecoderConfig
-from jambatalk.models.jamba import LAYERS, JambaDecoder
+from jambatalk.models.jamba import JambaDecoder
 from jambatalk.models.released import converted, decoder_names, shrinking_rms
 
 LIMIT = 1e-5
@@ -39,7 +40,7 @@ def _config(pattern: str) -> DecoderConfig:
 
 
 def _layer_run(letter: str, prefix: str, tensors: dict[str, Tensor]) -> Tensor:
-    layer = LAYERS[letter](_config("m e t")).eval()
+    layer = make_layer(LAYERS[letter], _config("m e t")).eval()
     place = f"decoder.layers.{'met'.index(letter)}."
     state = {f"{prefix}{name}": tensor for name, tensor in state_of(tensors).items()}
     names = {theirs: ours for theirs, ours in decoder_names("m e t").items() if theirs in state}

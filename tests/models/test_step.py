@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from jambatalk.models.checkpoint import load_weights
-from jambatalk.models.config import DecoderConfig
-from jambatalk.models.features import LogMel, MelConfig, RunningNorm, normalise_reference
-from jambatalk.models.speech_to_motion import ModelConfig, SpeechToMotion
+from jambatalk.models.config import DecoderConfig, MelConfig, ModelConfig
+from jambatalk.models.features import LogMel, RunningNorm, normalize_reference
+from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import (
     StreamingStep,
     named_state,
@@ -112,7 +112,7 @@ def test_norm_kernel_equals_its_reference(length: int) -> None:
     torch.nn.init.normal_(norm.start)
     x = torch.randn(3, length, 24) * 4 - 8
     y, after = norm(x, norm.init_state(3))
-    wanted, state = normalise_reference(x, norm.init_state(3), norm.start, config)
+    wanted, state = normalize_reference(x, norm.init_state(3), norm.start, config)
     # Both round in float32 at every frame: 300 frames in a row differ by 3e-5.
     torch.testing.assert_close(y, wanted, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(after.mean, state.mean, rtol=1e-5, atol=1e-4)
@@ -166,5 +166,5 @@ def test_networks_without_a_hop_are_refused() -> None:
         look_ahead="full",
         decoder=DecoderConfig(pattern="T", width=32, heads=2, kv_heads=1, attention="full"),
     )
-    with pytest.raises(ValueError, match="whole recording"):
+    with pytest.raises(ValueError, match="whole clip"):
         StreamingStep(SpeechToMotion(full))

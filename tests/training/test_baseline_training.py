@@ -20,7 +20,7 @@ from jambatalk.errors import InputError
 from jambatalk.face.head import default_head
 from jambatalk.face.landmarks import measured_gap
 from jambatalk.models.asr import ALPHABET, CharTokenizer
-from jambatalk.models.features import MelConfig
+from jambatalk.models.config import MelConfig
 from jambatalk.training import build_task
 from jambatalk.training.config import TrainConfig, train_config
 from jambatalk.training.smoke_test import smoke

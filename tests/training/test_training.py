@@ -12,14 +12,9 @@ import torch
 
 from jambatalk.errors import InputError
 from jambatalk.models.checkpoint import load_weights
-from jambatalk.models.encoders.streaming import EncoderConfig
+from jambatalk.models.config import EncoderConfig, LipClosureConfig, ModelConfig
 from jambatalk.models.presets import load_preset
-from jambatalk.models.speech_to_motion import (
-    LipClosureConfig,
-    ModelConfig,
-    SpeechToMotion,
-    parameter_count,
-)
+from jambatalk.models.speech_to_motion import SpeechToMotion, parameter_count
 from jambatalk.text.phones import BILABIALS, PHONES
 from jambatalk.training.blendshapes import Batch, BlendshapeTask
 from jambatalk.training.config import LossConfig, ShapesConfig, load_train_config

@@ -4,77 +4,35 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jambatalk.audio import SAMPLE_RATE
-from jambatalk.models.encoders.pretrained import PretrainedConfig
-from jambatalk.models.encoders.streaming import EncoderConfig, StreamingEncoder
-from jambatalk.models.features import LogMel, MelConfig, RunningNorm
-from jambatalk.models.speech_to_motion import WHOLE_CLIP_ENCODERS
-
-# The speech encoder that all baselines share, so that a table compares what comes after it.
+from jambatalk.models.config import EncoderConfig, MelConfig, SpeechEncoderConfig, check_encoder
+from jambatalk.models.encoders import EncoderOwner, encode_clip, make_encoder
 
 
-class Hearing(nn.Module):
-    """Speech (B, n) at 16 kHz -> one vector per motion frame (B, T, width).
+class ClipEncoder(EncoderOwner):
+    """The speech encoder that all baselines share, so that a table compares what comes after it.
 
-    encoder: the built-in streaming one (log-mel, running normalisation, causal convolutions; frame t has heard the sound up to
-    frame t + delay), or one of the wav2vec 2.0 family, which hears the whole clip (delay must be 0).
+    Samples (B, n) at 16 kHz -> (B, frames, width). With a streaming encoder, vector t depends on
+    the sound up to frame t + delay.
     """
 
     def __init__(
-        self,
-        encoder: EncoderConfig | PretrainedConfig,
-        mel: MelConfig,
-        fps: int,
-        delay: int,
-        width: int,
+        self, config: SpeechEncoderConfig, mel: MelConfig, fps: int, delay: int, width: int
     ) -> None:
         super().__init__()
-        self.fps, self.delay, self.width = fps, delay, width
-        self.whole_clip = encoder.kind in WHOLE_CLIP_ENCODERS
-        self.disturb: Callable[[Tensor], Tensor] | None = (
-            None  # changes log-mel features (B, F, bands) in training
-        )
-        self.encoder: nn.Module
-        if self.whole_clip:
-            if delay:
-                raise ValueError(
-                    f"delay is {delay}, expected 0 with an encoder that hears the whole clip"
-                )
-            pretrained = WHOLE_CLIP_ENCODERS[encoder.kind](encoder, fps, width)
-            self.encoder, self.config = pretrained, pretrained.filled_config()  # type: ignore[operator]
-            return
-        self.config = encoder = cast(EncoderConfig, encoder)
-        self.hop = SAMPLE_RATE // fps
-        features, reduction = self.hop // mel.hop, 2 ** len(encoder.widths)
-        if SAMPLE_RATE % fps or self.hop % mel.hop or features != reduction:
-            raise ValueError(
-                f"fps {fps}: {len(encoder.widths)} encoder stages reduce {reduction} feature frames of {mel.hop} samples to one, "
-                f"but a motion frame spans {SAMPLE_RATE / fps / mel.hop:g}"
-            )
-        self.mel, self.norm = LogMel(mel), RunningNorm(mel)
-        self.encoder = StreamingEncoder(mel.bands, width, encoder)
+        check_encoder(config, mel, fps, delay)
+        self.fps, self.delay = fps, delay
+        self.encoder = make_encoder(config, mel, fps, width)
+        self.config: SpeechEncoderConfig = self.encoder.filled_config()
 
     def forward(self, samples: Tensor, frames: int) -> Tensor:
-        """samples (B, n) -> (B, frames, width); sound that is too short is filled up with silence."""
-        if self.whole_clip:
-            return self.encoder(samples, frames)  # type: ignore[no-any-return]
-        wanted = (frames + self.delay) * self.hop
-        samples = F.pad(samples, (0, max(wanted - samples.shape[1], 0)))[:, :wanted]
-        with torch.no_grad():
-            mel, _ = self.mel(samples, self.mel.init_state(len(samples)))
-            if self.training and self.disturb is not None:
-                mel = self.disturb(mel)
-            normal, _ = self.norm(mel, self.norm.init_state(len(samples)))
-        x, _ = self.encoder(normal, self.encoder.init_state(len(samples)))  # type: ignore[operator]
-        return cast(Tensor, x)[:, self.delay :]
+        """Encode clips; sound that is too short is followed by silence."""
+        return encode_clip(self.encoder, samples, frames, self.delay, self.fps)[:, self.delay :]
 
 
 @dataclass(frozen=True)
@@ -89,7 +47,7 @@ class BaselineConfig:
     )  # training speakers, for baselines that are conditioned on them
     delay: int = 4  # frames that the built-in encoder hears ahead; 0 with an encoder that hears the whole clip
     mel: MelConfig = field(default_factory=MelConfig)
-    encoder: EncoderConfig | PretrainedConfig = field(default_factory=EncoderConfig)
+    encoder: SpeechEncoderConfig = field(default_factory=EncoderConfig)
 
     def __post_init__(self) -> None:
         for name, least in (("fps", 1), ("outputs", 3), ("delay", 0)):
@@ -120,7 +78,8 @@ class Baseline(nn.Module, ABC):
     def __init__(self, config: BaselineConfig, width: int) -> None:
         super().__init__()
         self.config = config
-        self.hearing = Hearing(config.encoder, config.mel, config.fps, config.delay, width)
+        # Named as in the checkpoints of before.
+        self.hearing = ClipEncoder(config.encoder, config.mel, config.fps, config.delay, width)
         self.register_buffer("output_mean", torch.zeros(config.outputs))
         self.register_buffer("output_scale", torch.ones(config.outputs))
 
@@ -150,7 +109,7 @@ class Baseline(nn.Module, ABC):
     @property
     def look_ahead_ms(self) -> float:
         """How much sound after a frame's own time the frame depends on, in milliseconds; infinite for the whole clip."""
-        if self.bidirectional or self.hearing.whole_clip:
+        if self.bidirectional or not self.config.encoder.streaming:
             return math.inf
         return (self.config.delay + 1) * 1000.0 / self.config.fps
 

@@ -26,7 +26,8 @@ from jambatalk.config import from_mapping
 from jambatalk.datasets.clip import Clip
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
-from jambatalk.models.features import LogMel, MelConfig
+from jambatalk.models.config import MelConfig
+from jambatalk.models.features import LogMel
 from jambatalk.streaming.frame_rate import resample_frames
 
 Array = NDArray[Any]

@@ -1,4 +1,4 @@
-"""``jambatalk network``: what a preset or a file of weights is made of."""
+"""``jambatalk info``: what a preset or a file of weights is made of."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 
-def network(
+def info(
     name: Annotated[
         str | None,
         typer.Argument(
@@ -35,48 +35,50 @@ def network(
         typer.echo(f"{key:11} {facts[key]}")
     if facts["styles"]:
         typer.echo(f"{'styles':11} {', '.join(facts['styles'])} (the first is the default)")
-    typer.echo(f"{'':11} {'layer':6} {'parameters':>12}  {'state, bytes':>12}")
+    wide = max(6, *(len(layer["letter"]) for layer in facts["layers"]))
+    typer.echo(f"{'':11} {'layer':{wide}} {'parameters':>12}  {'state, bytes':>12}")
     for place, layer in enumerate(facts["layers"], 1):
         state = f"{layer['state_bytes']:,}" if layer["state_bytes"] is not None else "whole clip"
         typer.echo(
-            f"{place:11} {layer['letter']:6} {layer['parameters']:12,}  {state:>12}{'  (shared)' if layer['shared'] else ''}"
+            f"{place:11} {layer['letter']:{wide}} {layer['parameters']:12,}  {state:>12}"
+            f"{'  (shared)' if layer['shared'] else ''}"
         )
-    typer.echo(f"{'decoder':11} {'':6} {facts['decoder_parameters']:12,}")
+    typer.echo(f"{'decoder':11} {'':{wide}} {facts['decoder_parameters']:12,}")
 
 
 def _facts(name: str) -> dict[str, Any]:
-    """The network's description; its tensors have shapes but no memory, so that any size is described at once."""
+    """The description of a network; its tensors have shapes but no memory, whatever their size."""
     import torch
 
-    from jambatalk.models.jamba import LAYERS, JambaDecoder
+    from jambatalk.models.jamba import JambaDecoder
+    from jambatalk.models.speech_to_motion import parameter_count
+    from jambatalk.models.state import state_bytes
 
     config = _config(name)
     with torch.device("meta"):
         decoder = JambaDecoder(config.decoder)
         state = decoder.init_state(1)
     layers, seen = [], set()
-    for letter, place, held in zip(config.decoder.pattern.split(), decoder.places, state):
+    for code, place, layer_state in zip(config.decoder.pattern.split(), decoder.places, state):
+        layer = decoder.layer(place)
         layers.append(
             {
-                "letter": letter,
-                "parameters": sum(p.numel() for p in decoder.layers[place].parameters()),
-                "state_bytes": _bytes(held) if LAYERS[letter].is_causal(config.decoder) else None,
+                "letter": code,
+                "parameters": parameter_count(layer),
+                "state_bytes": state_bytes(layer_state) if layer.causal else None,
                 "shared": place in seen,
             }
         )
         seen.add(place)
-    encoder: Any = config.encoder
     return {
-        "encoder": f"built in, widths {encoder.widths}"
-        if encoder.kind == "streaming"
-        else f"{encoder.name or encoder.architecture.get('model_type', 'unnamed')}, {encoder.align} aligned to {config.fps} fps",
+        "encoder": config.encoder.describe(config.fps),
         "look-ahead": f"{config.look_ahead_ms:.0f} ms"
         if config.streaming
         else "the whole recording",
         "output": f"{config.outputs} values at {config.fps} fps",
         "styles": list(config.styles),
         "layers": layers,
-        "decoder_parameters": sum(p.numel() for p in decoder.parameters()),
+        "decoder_parameters": parameter_count(decoder),
     }
 
 
@@ -88,12 +90,3 @@ def _config(name: str) -> Any:
     from jambatalk.models.presets import load_preset
 
     return load_preset(name)
-
-
-def _bytes(state: Any) -> int:
-    """Size of all tensors in a layer's state."""
-    import torch
-
-    if isinstance(state, torch.Tensor):
-        return state.numel() * state.element_size()
-    return sum(_bytes(value) for value in vars(state).values())

@@ -19,7 +19,7 @@ from jambatalk.cli.doctor import doctor
 from jambatalk.cli.evaluate import evaluate
 from jambatalk.cli.export import export
 from jambatalk.cli.fit_phones import fit_phones
-from jambatalk.cli.info import network
+from jambatalk.cli.info import info
 from jambatalk.cli.live import live
 from jambatalk.cli.serve import serve
 from jambatalk.cli.study import study
@@ -35,20 +35,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (
-    ablate,
-    animate,
-    compare,
-    demo,
-    doctor,
-    evaluate,
-    export,
-    live,
-    network,
-    serve,
-    train,
-):
+for command in (ablate, animate, compare, demo, doctor, evaluate, export, info, live, serve, train):
     app.command()(handle_errors(command))
+app.command("network", hidden=True)(handle_errors(info))  # the name of before
 app.add_typer(convert, name="convert")
 data.command("fit-phones")(handle_errors(fit_phones))
 app.add_typer(data, name="data")

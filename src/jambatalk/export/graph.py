@@ -11,7 +11,8 @@ import torch
 
 from jambatalk.config import from_mapping
 from jambatalk.errors import InputError
-from jambatalk.models.speech_to_motion import ModelConfig, SpeechToMotion
+from jambatalk.models.config import ModelConfig
+from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import StreamingStep
 
 FORMAT = "jambatalk-step-1"

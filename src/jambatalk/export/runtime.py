@@ -13,7 +13,7 @@ from torch import Tensor
 
 from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.export.graph import AFTER, BEFORE, MOTION, SOUND, StepInfo
-from jambatalk.models.speech_to_motion import ModelConfig
+from jambatalk.models.config import ModelConfig
 
 # What stands in for the network when its step runs elsewhere: hops one by one, the same calls as ``SpeechToMotion``.
 

@@ -114,6 +114,7 @@ class GroupedQueryAttention(nn.Module):
             window,
             width // heads,
         )
+        self.causal, self.fixed_state = mode != "full", mode == "sliding"
         self.q = nn.Linear(width, heads * self.d, bias=False)
         self.kv = nn.Linear(width, 2 * kv_heads * self.d, bias=False)
         self.out = nn.Linear(heads * self.d, width, bias=False)

@@ -17,8 +17,9 @@ from torch import Tensor
 from jambatalk.atomic import atomic_write
 from jambatalk.config import from_mapping
 from jambatalk.errors import InputError
+from jambatalk.models.config import ModelConfig
 from jambatalk.models.encoders.pretrained import unfilled_networks
-from jambatalk.models.speech_to_motion import ModelConfig, SpeechToMotion
+from jambatalk.models.speech_to_motion import SpeechToMotion
 
 FORMAT = "jambatalk-1"
 

@@ -17,11 +17,12 @@ from torch import Tensor
 from jambatalk.config import from_mapping
 from jambatalk.errors import InputError
 from jambatalk.models.checkpoint import FORMAT, TRAINING_ONLY, save_tensors
-from jambatalk.models.encoders.pretrained import XLSR_53_LARGE, PretrainedConfig
+from jambatalk.models.config import ModelConfig, PretrainedConfig
+from jambatalk.models.encoders.pretrained import XLSR_53_LARGE
 from jambatalk.models.lip_reader import LipReader, LipReaderConfig
 from jambatalk.models.presets import load_preset
 from jambatalk.models.released import converted, decoder_names
-from jambatalk.models.speech_to_motion import ModelConfig, SpeechToMotion
+from jambatalk.models.speech_to_motion import SpeechToMotion
 
 PRESETS = {3 * 5023: "released-vocaset", 3 * 3895: "released-biwi6"}
 """The layout by the values that a checkpoint moves: the coordinates of its corpus' mesh."""

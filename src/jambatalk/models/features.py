@@ -12,34 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jambatalk.audio import SAMPLE_RATE
+from jambatalk.models.config import MelConfig
 from jambatalk.ops.backend import tracing
 
 TINY = 1e-12
 STANDS_OUT = (
     3.0  # times the background: what is louder may be speech; noise itself varies by up to so much
 )
-
-
-@dataclass(frozen=True)
-class MelConfig:
-    """The features at the network's input."""
-
-    bands: int = 64  # mel bands
-    low_hz: float = 60.0  # lower edge of the first band
-    high_hz: float = 7600.0  # upper edge of the last band
-    hop: int = 160  # samples between feature frames: 10 ms
-    window: int = 400  # samples under each window: 25 ms
-    fft: int = 512  # points of the Fourier transform
-    floor: float = 1e-9  # added to each band's power before the logarithm
-    rate: float = 0.005  # share by which a loud frame moves the running mean: 2 s of speech
-    prior: float = 10.0  # loud frames that the trained mean counts for at the start
-    level_prior: float = (
-        1.0  # the same for its level, the mean over the bands: how loud the voice is shows at once
-    )
-    background_memory: float = 50.0  # frames in which the level of the background may double: 0.5 s
-    memory: float = 3000.0  # frames until the running peak level halves: 30 s
-    low: float = -6.0  # normalised features are clipped to this range (natural log units)
-    high: float = 4.0
 
 
 def mel_filters(config: MelConfig) -> Tensor:
@@ -103,7 +82,7 @@ class NormState:
     level: Tensor
 
 
-def normalise_reference(
+def normalize_reference(
     x: Tensor, state: NormState, start: Tensor, config: MelConfig
 ) -> tuple[Tensor, NormState]:
     """The recursion of ``RunningNorm``, one frame after the other, in plain torch; contract as its ``forward``.
@@ -141,7 +120,7 @@ def normalise_reference(
 
 
 @njit(cache=True, nogil=True)
-def _normalise(x, mean, level, start, c, out):  # type: ignore[no-untyped-def]
+def _normalize(x, mean, level, start, c, out):  # type: ignore[no-untyped-def]
     rate, prior, level_prior, decay, growth, low, high = c
     bands = x.shape[2]
     half, tiny = np.float32(0.5), np.float32(TINY)
@@ -181,10 +160,10 @@ def _normalise(x, mean, level, start, c, out):  # type: ignore[no-untyped-def]
         level[b, 0], level[b, 1], level[b, 2] = peak, count, background
 
 
-def _normalise_numba(
+def _normalize_numba(
     x: Tensor, state: NormState, start: Tensor, config: MelConfig
 ) -> tuple[Tensor, NormState]:
-    """As ``normalise_reference``: ten calls into torch instead of a dozen for every frame."""
+    """As ``normalize_reference``: ten calls into torch instead of a dozen for every frame."""
     device = x.device
     mean, level = (
         s.to("cpu", torch.float32, copy=True).contiguous() for s in (state.mean, state.level)
@@ -200,7 +179,7 @@ def _normalise_numba(
         config.low,
         config.high,
     )
-    _normalise(
+    _normalize(
         x.float().cpu().contiguous().numpy(),
         mean.numpy(),
         level.numpy(),
@@ -236,6 +215,6 @@ class RunningNorm(nn.Module):
     def forward(self, x: Tensor, state: NormState) -> tuple[Tensor, NormState]:
         """x (B, T, bands) -> the same shape, normalised and clipped."""
         # A graph that torch traces cannot hold a call into numba.
-        return (normalise_reference if tracing() else _normalise_numba)(
+        return (normalize_reference if tracing() else _normalize_numba)(
             x, state, self.start, self.config
         )

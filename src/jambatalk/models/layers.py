@@ -155,3 +155,15 @@ class RMSNorm(nn.Module):
 
             return rms_norm(x, self.weight, self.eps)
         return rms_norm_reference(x, self.weight, self.eps)
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
+
+
+class FeedForward(nn.Sequential):
+    """width -> hidden -> width."""
+
+    def __init__(self, width: int, hidden: int, activation: str) -> None:
+        super().__init__(
+            nn.Linear(width, hidden), ACTIVATIONS[activation](), nn.Linear(hidden, width)
+        )

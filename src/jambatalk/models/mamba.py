@@ -24,6 +24,9 @@ class MambaState:
 class Mamba(nn.Module):
     """width -> width; d_state, d_conv and expand as in the paper; dt_rank = ceil(width / 16)."""
 
+    causal = True
+    fixed_state = True
+
     def __init__(self, width: int, d_state: int = 16, d_conv: int = 4, expand: int = 2) -> None:
         super().__init__()
         inner = expand * width
@@ -44,7 +47,7 @@ class Mamba(nn.Module):
             dt = torch.exp(torch.rand(inner) * (math.log(0.1) - math.log(0.001)) + math.log(0.001))
             self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
 
-    def init_state(self, batch: int) -> MambaState:
+    def init_state(self, batch: int, position: Tensor | None = None) -> MambaState:
         """The state before the first frame: zeros; the recurrence's in float32 also where the parameters are narrower."""
         exact = torch.promote_types(self.A_log.dtype, torch.float32)
         return MambaState(

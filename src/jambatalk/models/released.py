@@ -10,7 +10,6 @@ The authors use one module of each kind at all of its places: ``tied: true``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jambatalk.models.attention import LowRankRope
-from jambatalk.models.block import Layer
+from jambatalk.models.block import LAYERS, Layer
 from jambatalk.models.config import DecoderConfig
 from jambatalk.models.mamba import Mamba
 from jambatalk.models.moe import MixtureOfExperts, RouterStats
@@ -33,7 +32,7 @@ class ReleasedMamba(Layer):
     """m: the Mamba mixer alone."""
 
     def __init__(self, config: DecoderConfig) -> None:
-        super().__init__(config)
+        super().__init__()
         self.mixer = Mamba(config.width, config.d_state, config.d_conv, config.expand)
 
     def init_state(self, batch: int, position: Tensor | None = None) -> Any:
@@ -48,7 +47,7 @@ class ReleasedMoEMamba(Layer):
     """e: Mamba with a residual of the normed input, then experts with a residual of the input itself."""
 
     def __init__(self, config: DecoderConfig) -> None:
-        super().__init__(config)
+        super().__init__()
         c = config
         self.mixer = Mamba(
             c.width, c.expert_d_state or c.d_state, c.expert_d_conv or c.d_conv, c.expand
@@ -70,12 +69,11 @@ class ReleasedMoEMamba(Layer):
 class ReleasedTransformer(Layer):
     """t: post-norm self-attention over the whole clip, then a feed-forward part."""
 
-    @classmethod
-    def is_causal(cls, config: DecoderConfig) -> bool:
-        return False
+    causal = False
+    fixed_state = False
 
     def __init__(self, config: DecoderConfig) -> None:
-        super().__init__(config)
+        super().__init__()
         c = config
         self.heads = c.heads
         self.q, self.k, self.v, self.out = (nn.Linear(c.width, c.width) for _ in range(4))
@@ -98,6 +96,8 @@ class ReleasedTransformer(Layer):
         fed = self.down(self.dropped(F.relu(self.up(x))))
         return self.feed_norm(x + self.dropped(fed)), state + length, None
 
+
+LAYERS |= {"m": ReleasedMamba, "e": ReleasedMoEMamba, "t": ReleasedTransformer}
 
 # The authors' names -> ours; what stands for the layer's place is filled in by ``decoder_names``.
 _MAMBA = {
@@ -153,12 +153,3 @@ def converted(name: str, tensor: Tensor) -> Tensor:
     if name.endswith("conv1d.weight"):
         return tensor.squeeze(1).T
     return tensor.T if name.endswith("w_gating") else tensor
-
-
-def convert_decoder(
-    tensors: Mapping[str, Tensor], pattern: str = "m e t e m e"
-) -> dict[str, Tensor]:
-    """The decoder's part of a released state dict under our names (prefix ``decoder.``). KeyError names a missing tensor."""
-    return {
-        ours: converted(theirs, tensors[theirs]) for theirs, ours in decoder_names(pattern).items()
-    }

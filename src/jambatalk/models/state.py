@@ -57,10 +57,11 @@ class StreamingStep(nn.Module):
     def __init__(self, model: SpeechToMotion) -> None:
         super().__init__()
         if not model.config.streaming:
-            raise ValueError("it hears the whole recording before it moves (look_ahead: full)")
-        if model.config.decoder.attention == "causal" and "T" in model.config.decoder.pattern:
+            raise ValueError("it needs the whole clip before it gives motion (look_ahead: full)")
+        if not model.fixed_state:
             raise ValueError(
-                "its causal attention keeps all frames heard, so its state has no fixed size; sliding has"
+                "its causal attention keeps all frames so far, so its state has no fixed size; "
+                "sliding attention has one"
             )
         self.model = model
         self._like = model.init_state(1)  # the tree's shape, for putting flat states back into it
@@ -95,8 +96,19 @@ def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
     if isinstance(node, torch.Tensor):
         yield prefix, node
         return
+    inline = _inline(node)
     for name, child in _children(node):
-        yield from _walk(child, f"{prefix}.{name}" if prefix else name)
+        if name in inline and dataclasses.is_dataclass(child):
+            yield from _walk(child, prefix)
+        else:
+            yield from _walk(child, f"{prefix}.{name}" if prefix else name)
+
+
+def _inline(node: Any) -> set[str]:
+    """Fields whose own fields are named as if they belonged to this dataclass."""
+    if not dataclasses.is_dataclass(node):
+        return set()
+    return {f.name for f in dataclasses.fields(node) if f.metadata.get("inline")}
 
 
 def _children(node: Any) -> list[tuple[str, Any]]:

@@ -551,4 +551,4 @@ def _states_stack(model: Any) -> bool:
     An exported network takes as many streams as it was exported for, and states that grow with the
     sound have the same size only by chance.
     """
-    return hasattr(model, "decoder") and model.config.decoder.attention == "sliding"
+    return getattr(model, "fixed_state", False)

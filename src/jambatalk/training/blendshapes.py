@@ -18,8 +18,9 @@ from jambatalk.audio import Speech
 from jambatalk.datasets.clip import Clip
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
+from jambatalk.models.config import ModelConfig
 from jambatalk.models.features import LogMel, NormState
-from jambatalk.models.speech_to_motion import ModelConfig, SpeechToMotion
+from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.motion import Motion
 from jambatalk.streaming.frame_rate import resample_frames
 from jambatalk.text.phones import BILABIALS, PHONE_INDEX, PHONES, SILENCE
@@ -326,19 +327,20 @@ class BlendshapeModule(nn.Module):
         network = self.network
         state = network.init_state(len(batch.mel), batch.position)
         # Some sequences begin a stream; for the others the running mean has already heard the voice.
-        _, heard = network.norm(batch.mel, state.norm)
+        fresh, norm = state.speech.norm, network.encoder.norm
+        _, heard = norm(batch.mel, fresh)
         start = NormState(
-            torch.where(batch.known, heard.mean, state.norm.mean),
-            torch.where(batch.known, heard.level, state.norm.level),
+            torch.where(batch.known, heard.mean, fresh.mean),
+            torch.where(batch.known, heard.level, fresh.level),
         )
-        normal, _ = network.norm(batch.mel, start)
-        x, _, _, router = network.understood(
+        normal, _ = norm(batch.mel, start)
+        x, router = network.encode_features(
             normal.masked_fill(batch.hidden, 0.0), state, batch.style
         )
-        # What is understood at a step is about the frame ``delay`` before it.
+        # Features of a step are about the frame ``delay`` before it.
         delay, frames = network.config.delay, x.shape[1] - network.config.delay
         x = x[:, delay:]
-        predicted = network.unclosed(x)
+        predicted = network.motion_head(x)
         # Millimetres are compared in float32 whatever the network's products are made in.
         with torch.autocast(predicted.device.type, enabled=False):
             phones, teacher = batch.phones[:, :frames], batch.teacher[:, :frames]
@@ -409,7 +411,9 @@ class BlendshapeTask:
         sources = self._sources(train, progress, teacher)
         takes = [source.bank for source in sources]
         # The running mean starts where the corpora are on average, and so does the face.
-        self.network.norm.start.copy_(torch.stack([bank.mean_mel() for bank in takes]).mean(0))
+        self.network.encoder.norm.start.copy_(
+            torch.stack([bank.mean_mel() for bank in takes]).mean(0)
+        )
         mean, spread = weight_statistics(takes)
         self.network.output_mean.copy_(mean)
         self.network.output_scale.copy_(spread)

@@ -12,8 +12,9 @@ import yaml
 from jambatalk.config import extended, from_mapping, read_settings
 from jambatalk.datasets.lip_mask import LipsConfig
 from jambatalk.errors import InputError
+from jambatalk.models.config import ModelConfig
 from jambatalk.models.presets import FOLDER as PRESETS
-from jambatalk.models.speech_to_motion import ModelConfig
+from jambatalk.models.speech_to_motion import check_network
 from jambatalk.training.augment import VoiceAugment
 from jambatalk.training.distillation import TeacherConfig
 from jambatalk.training.lip_reading import LipReadingConfig, PhoneReadingConfig
@@ -277,7 +278,9 @@ def train_config(values: Mapping[str, Any], where: str, folder: Path = Path()) -
     values = extended(values, where, folder)
     if isinstance(values.get("model"), Mapping):
         values["model"] = extended(values["model"], f"{where}: model", folder, PRESETS)
-    return from_mapping(TrainConfig, values, where)
+    config = from_mapping(TrainConfig, values, where)
+    check_network(config.model, f"{where}: model")
+    return config
 
 
 def change_setting(values: dict[str, Any], change: str) -> None:

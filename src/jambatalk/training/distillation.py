@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from jambatalk.datasets.clip import Clip
 from jambatalk.errors import InputError
 from jambatalk.models.asr import FeatureCache, network_identity
-from jambatalk.models.encoders.pretrained import PretrainedConfig, WhisperReader, build_network
+from jambatalk.models.config import PretrainedConfig
+from jambatalk.models.encoders.pretrained import WhisperReader, build_network
 
 # What frozen networks hear in a clip, computed once: in memory, or in a folder from one run to the next.
 

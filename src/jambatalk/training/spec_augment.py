@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jambatalk.models.features import MelConfig
+from jambatalk.models.config import MelConfig
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ from jambatalk.baselines.base import Baseline
 from jambatalk.baselines.checkpoint import load_baseline
 from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.models.checkpoint import load_weights
-from jambatalk.models.encoders.streaming import EncoderConfig
-from jambatalk.models.speech_to_motion import LipClosureConfig, ModelConfig
+from jambatalk.models.config import EncoderConfig, LipClosureConfig, ModelConfig
 from jambatalk.ops.threads import all_threads, free_threads
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.task import Task, TrainableModel, save_network

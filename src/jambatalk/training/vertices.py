@@ -25,7 +25,8 @@ from jambatalk.datasets.source import IN_METRES
 from jambatalk.errors import InputError
 from jambatalk.models.asr import NAME as LETTERS
 from jambatalk.models.asr import ASRFeatures, CharTokenizer, SpeechRecognizer, collapsed
-from jambatalk.models.features import LogMel, MelConfig
+from jambatalk.models.config import MelConfig
+from jambatalk.models.features import LogMel
 from jambatalk.models.lip_reader import TEXT_RATE
 from jambatalk.models.moe import RouterStats
 from jambatalk.models.speech_to_motion import SpeechToMotion
@@ -133,7 +134,7 @@ class VertexModule(nn.Module):
         routers = []
         for (samples, frames), members in groups.items():
             with numpy_follows_torch():
-                y, router = self.network.whole(batch.samples[members, :samples], frames)
+                y, router = self.network.forward_offline(batch.samples[members, :samples], frames)
             rows |= zip(members, y, strict=True)
             routers.append(router)
         counts = [len(rows[row]) for row in range(len(rows))]
@@ -336,9 +337,11 @@ class VertexTask:
         config, loss = self.config, self.settings.loss
         network = SpeechToMotion(config.model)
         if network.config.encoder.kind == "streaming":
-            network.norm.start.copy_(_mean_mel(self.train, config.model.mel, config.model.hop))
+            network.encoder.norm.start.copy_(
+                _mean_mel(self.train, config.model.mel, config.model.hop)
+            )
             if self.settings.augmented:
-                network.disturb = SpecAugment(
+                network.encoder.feature_augment = SpecAugment(
                     self.settings.augment, self.settings.augmented, config.model.mel
                 )
         if self.settings.spread:
@@ -375,11 +378,12 @@ class VertexTask:
     ) -> None:
         """Make the baseline and show it some of the training motion."""
         network = make_baseline(settings)
-        hearing = network.hearing
-        if not hearing.whole_clip:
-            hearing.norm.start.copy_(_mean_mel(self.train, settings.mel, hearing.hop))
+        encoder = network.hearing.encoder
+        if network.config.encoder.kind == "streaming":
+            hop = SAMPLE_RATE // settings.fps
+            encoder.norm.start.copy_(_mean_mel(self.train, settings.mel, hop))
             if self.settings.augmented:
-                hearing.disturb = SpecAugment(
+                encoder.feature_augment = SpecAugment(
                     self.settings.augment, self.settings.augmented, settings.mel
                 )
         if self.settings.spread:
@@ -478,7 +482,7 @@ class VertexTask:
                 y = (
                     network.animate(sound, frames)
                     if isinstance(network, Baseline)
-                    else network.whole(sound, frames)[0]
+                    else network.forward_offline(sound, frames)[0]
                 )
                 moved |= zip(some, y.float().cpu().numpy(), strict=True)
         return [moved[i].reshape(len(moved[i]), -1, 3) for i in range(len(cuts))]

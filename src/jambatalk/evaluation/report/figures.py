@@ -92,7 +92,8 @@ def spectrogram(samples: Array) -> bytes:
     """
     import torch
 
-    from jambatalk.models.features import LogMel, MelConfig
+    from jambatalk.models.config import MelConfig
+    from jambatalk.models.features import LogMel
 
     config = MelConfig(bands=80, fft=512)
     mel = LogMel(config)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,15 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jambatalk.audio import SAMPLE_RATE
+from jambatalk.models.config import MelConfig, PretrainedConfig
 
 # Settings of a pretrained speech encoder, and the architecture that the paper takes.
 
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "whisper")
 """The ``model_type`` of each network that can be used."""
-
-ALIGNMENTS = ("features", "pairs", "outputs")
-FREEZING = ("nothing", "conv", "all")
 
 XLSR_53_LARGE: dict[str, Any] = {
     "model_type": "wav2vec2",
@@ -56,44 +54,6 @@ XLSR_53_LARGE: dict[str, Any] = {
     "do_normalize": True,
 }
 """wav2vec2-large-xlsr-53 as its English fine-tuning has it: what the released checkpoints hold."""
-
-
-@dataclass(frozen=True)
-class PretrainedConfig:
-    """Which encoder, what is taken from it, and how long a piece of sound it hears at once."""
-
-    kind: str = "pretrained"
-    name: str = ""  # hub id or local folder that the weights come from when ``architecture`` is empty; else only a record
-    architecture: dict[str, Any] = field(
-        default_factory=dict
-    )  # transformers' configuration, with model_type; random start
-    layer: int = -1  # -1: the network's output; 0: the input of the first layer; k: after layer k, without the final norm
-    align: str = "features"  # features: interpolated before the transformer; outputs: after it; pairs: folded two by two
-    frozen: str = "conv"  # what training leaves alone: nothing, conv, all
-    window: float = 30.0  # seconds; longer sound goes through in windows of this length
-    context: float = 3.0  # seconds at each side of a window that are heard and thrown away
-
-    def __post_init__(self) -> None:
-        if self.kind != "pretrained":
-            raise ValueError(f"kind is {self.kind!r}, expected 'pretrained'")
-        if not self.name and not self.architecture:
-            raise ValueError(
-                "a pretrained encoder needs a name (hub id or folder) or an architecture"
-            )
-        for key, value, known in (
-            ("align", self.align, ALIGNMENTS),
-            ("frozen", self.frozen, FREEZING),
-        ):
-            if value not in known:
-                raise ValueError(f"{key} is {value!r}, expected one of {', '.join(known)}")
-        if self.layer < -1:
-            raise ValueError(
-                f"layer is {self.layer}, expected -1 (the output), 0 (the first layer's input) or a layer's number"
-            )
-        if self.context < 0 or self.window <= 2 * self.context + 1:
-            raise ValueError(
-                f"window {self.window} s must be more than 1 s longer than both contexts of {self.context} s"
-            )
 
 
 # Where a pretrained network comes from: a hub, a folder, or a random start from its architecture.
@@ -459,17 +419,6 @@ class WhisperReader:
         return self.network(mel.to(next(self.network.parameters()).dtype))[0][:, : last - first]
 
 
-__all__ = [
-    "ALIGNMENTS",
-    "FAMILIES",
-    "FREEZING",
-    "XLSR_53_LARGE",
-    "PretrainedConfig",
-    "PretrainedEncoder",
-    "unfilled_networks",
-]
-
-
 class PretrainedEncoder(nn.Module):
     """Sound -> one vector per motion frame.
 
@@ -489,7 +438,9 @@ class PretrainedEncoder(nn.Module):
     is sharp at random places (queries times 8), both are 13 %. Trained networks attend mostly nearby; none was at hand.
     """
 
-    def __init__(self, config: PretrainedConfig, fps: float, width: int) -> None:
+    def __init__(
+        self, config: PretrainedConfig, fps: float, width: int, mel: MelConfig | None = None
+    ) -> None:
         """fps: motion frames per second. width: of the vectors returned. Raises MissingExtraError, InputError, ValueError."""
         super().__init__()
         network, architecture = build_network(config)

@@ -7,7 +7,8 @@ from typing import Any
 
 from jambatalk.config import from_mapping, names_in, read_settings
 from jambatalk.errors import InputError
-from jambatalk.models.speech_to_motion import ModelConfig
+from jambatalk.models.config import ModelConfig
+from jambatalk.models.speech_to_motion import check_network
 
 FOLDER = Path(__file__).parent
 
@@ -24,7 +25,7 @@ def load_preset(name: str | Path) -> ModelConfig:
         InputError: The name or a key is unknown (the message lists the choices), or a value is
             out of range.
     """
-    return from_mapping(ModelConfig, preset_mapping(name), str(name))
+    return check_network(from_mapping(ModelConfig, preset_mapping(name), str(name)), str(name))
 
 
 def preset_mapping(name: str | Path) -> dict[str, Any]:
