@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
+from jambatalk.atomic import file_sha256
 from jambatalk.errors import InputError
-from jambatalk.models.checkpoint import file_sha256, load_weights, save_weights
+from jambatalk.models.checkpoint import load_weights, save_weights
 from jambatalk.training.trainer import start_network
 
 

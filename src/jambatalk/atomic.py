@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -81,6 +82,15 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     with atomic_write(path) as temporary:
         text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
         temporary.write_text(text, encoding="utf-8")
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def is_temporary(path: Path) -> bool:

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from jambatalk.atomic import file_sha256
 from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
-from jambatalk.models.checkpoint import file_sha256, load_weights
+from jambatalk.models.checkpoint import load_weights
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import pretranspose_linear_weights
 from jambatalk.motion import Motion

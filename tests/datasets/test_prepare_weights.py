@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jambatalk.atomic import file_sha256
 from jambatalk.datasets.check import Report, check
-from jambatalk.datasets.dataset import open_prepared, sha256
+from jambatalk.datasets.dataset import open_prepared
 from jambatalk.datasets.prepare import prepare
 from jambatalk.datasets.readers import grid as grid_raw
 from jambatalk.datasets.readers.grid import GridCorpus
@@ -222,7 +223,7 @@ def test_going_on_after_a_kill(facegood: Path, tmp_path: Path) -> None:
     assert names == sorted(path.name for path in (facegood.parent / "out" / "clips").iterdir())
     for name in names:
         if not name.endswith(".json"):
-            assert sha256(out / "clips" / name) == sha256(facegood.parent / "out" / "clips" / name)
+            assert file_sha256(out / "clips" / name) == file_sha256(facegood.parent / "out" / "clips" / name)
 
 
 def test_synthetic_voices_get_motion_from_their_phones(model: Path, tmp_path: Path) -> None:
@@ -288,7 +289,7 @@ def rewrite(prepared: Path, number: int, change) -> str:
     np.save(clip.motion_path, values)
     path = prepared / "manifest.json"
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    manifest["clips"][number]["motion_sha256"] = sha256(clip.motion_path)
+    manifest["clips"][number]["motion_sha256"] = file_sha256(clip.motion_path)
     path.write_text(json.dumps(manifest), encoding="utf-8")
     return clip.name
 

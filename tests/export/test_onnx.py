@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import jambatalk
+from jambatalk.atomic import file_sha256
 from jambatalk.audio import Speech
 from jambatalk.errors import MissingExtraError
 from jambatalk.export.export import compare, export_step
 from jambatalk.export.runtime import OnnxModel, load_onnx
-from jambatalk.models.checkpoint import file_sha256, load_weights
+from jambatalk.models.checkpoint import load_weights
 from jambatalk.models.state import StreamingStep, named_state
 from jambatalk.talker import DEFAULT_WEIGHTS
 from small_network import speechlike

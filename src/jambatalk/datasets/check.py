@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.atomic import file_sha256
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.datasets.av_sync import clip_opening, lag_curve, loudness, opening_lag_curve, peak
 from jambatalk.datasets.dataset import (
@@ -19,7 +20,6 @@ from jambatalk.datasets.dataset import (
     PreparedClip,
     PreparedCorpus,
     open_prepared,
-    sha256,
 )
 from jambatalk.datasets.source import METRES, Issue
 from jambatalk.errors import InputError
@@ -177,7 +177,7 @@ def _look(clip: PreparedClip, unit: str) -> _Seen:
         ]
         if clip.extra_sha256 is not None:
             found.append(("measured gap", clip.extra_path, clip.extra_sha256))
-        changed = [what for what, path, noted in found if sha256(path) != noted]
+        changed = [what for what, path, noted in found if file_sha256(path) != noted]
     except (InputError, OSError) as error:
         seen.problems.append(str(error))
         return seen

@@ -14,7 +14,6 @@ triangles.npy           (F, 3) int32, when the raw corpus tells them
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import zipfile
@@ -27,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.atomic import atomic_write, write_json
+from jambatalk.atomic import atomic_write, file_sha256, write_json
 from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.datasets.clip import Clip
 from jambatalk.datasets.source import IN_METRES
@@ -409,9 +408,9 @@ def write_clip(
         **details,
         "frames": len(motion),
         "samples": len(whole),
-        "motion_sha256": sha256(place / f"{name}.npy"),
-        "audio_sha256": sha256(place / f"{name}.flac"),
-        "extra_sha256": sha256(place / f"{name}.npz") if extra else None,
+        "motion_sha256": file_sha256(place / f"{name}.npy"),
+        "audio_sha256": file_sha256(place / f"{name}.flac"),
+        "extra_sha256": file_sha256(place / f"{name}.npz") if extra else None,
     }
     write_json(place / f"{name}.json", record)
     return record
@@ -436,12 +435,3 @@ def read_flac(path: Path) -> Array:
             f"{path} has {rate} Hz and shape {samples.shape}, expected {SAMPLE_RATE} Hz mono"
         )
     return samples
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.atomic import file_sha256
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.datasets.dataset import (
     FORMAT,
@@ -22,7 +23,6 @@ from jambatalk.datasets.dataset import (
     VERSION,
     WEIGHTS,
     safe_name,
-    sha256,
     write_array,
     write_clip,
     write_json,
@@ -330,7 +330,7 @@ def _kept(out: Path, name: str, details: Mapping[str, Any]) -> dict[str, Any] | 
         ):
             ends = ENDS if record["extra_sha256"] is not None else ENDS[:2]
             whole = [
-                sha256(place / f"{name}{end}") == record[f"{what}_sha256"] for end, what in ends
+                file_sha256(place / f"{name}{end}") == record[f"{what}_sha256"] for end, what in ends
             ]
             if all(whole):
                 return record

@@ -111,8 +111,8 @@ def baseline_entry(path: Path, test_set: EvalDataset) -> Entry:
     """A trained baseline; errors as ``open_entry``. A speaker that it was trained on speaks as himself, others as its first."""
     import torch
 
+    from jambatalk.atomic import file_sha256
     from jambatalk.baselines.checkpoint import load_baseline
-    from jambatalk.models.checkpoint import file_sha256
     from jambatalk.models.speech_to_motion import parameter_count
 
     network, notes = load_baseline(path)
@@ -151,8 +151,8 @@ def viseme_entry(path: Path, test_set: EvalDataset) -> Entry:
     Pauses last from the end of a phone to the start of the next, so the whole text is known before. Errors as ``open_entry``;
     InputError too for a clip without phones or a corpus in another unit.
     """
+    from jambatalk.atomic import file_sha256
     from jambatalk.baselines.visemes import load_visemes
-    from jambatalk.models.checkpoint import file_sha256
 
     visemes = load_visemes(path)
     check_vertices(str(path), visemes.shapes.shape[1] // 3, test_set)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jambatalk.atomic import atomic_write
+from jambatalk.atomic import atomic_write, file_sha256
 from jambatalk.datasets.dataset import write_json
 from jambatalk.errors import InputError
 from jambatalk.evaluation.metrics import HIGHER, LOWER, better
@@ -29,7 +29,6 @@ from jambatalk.evaluation.statistics import (
 from jambatalk.evaluation.tables import number
 from jambatalk.experiments.runner import DONE, Runner, logged, read_json
 from jambatalk.experiments.suite import BASE, Run, Suite
-from jambatalk.models.checkpoint import file_sha256
 
 WEIGHTS, SCORES = "best.safetensors", "scores.json"
 

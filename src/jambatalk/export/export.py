@@ -8,14 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from jambatalk.atomic import atomic_write
+from jambatalk.atomic import atomic_write, file_sha256
 from jambatalk.audio import Speech
 from jambatalk.errors import InputError
 from jambatalk.export.graph import StepInfo, step_info
 from jambatalk.export.onnx import write_onnx
 from jambatalk.export.runtime import ExportedModel, load_onnx
 from jambatalk.export.torch_program import load_program, write_program
-from jambatalk.models.checkpoint import file_sha256, load_weights
+from jambatalk.models.checkpoint import load_weights
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import StreamingStep, state_bytes
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from jambatalk.datasets.dataset import sha256
+from jambatalk.atomic import file_sha256
 from jambatalk.errors import InputError
 from jambatalk.study import checks
 from jambatalk.study.media import Options, Source, Video, find_clips, join, look
@@ -157,7 +157,7 @@ class _Maker:
         for system, clip in pieces:
             name = self._video(found[system][clip])
             videos[system, clip] = video = look(self.folder / name)
-            media[name] = Shown(system, clip, round(video.seconds, 3), sha256(self.folder / name))
+            media[name] = Shown(system, clip, round(video.seconds, 3), file_sha256(self.folder / name))
         self._compare(tuple(found), clips, videos)
         mismatches = self._mismatches(media, next(iter(found)), wrong)
         study = Study(

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jambatalk.atomic import file_sha256
 from jambatalk.audio import SAMPLE_RATE, Speech
-from jambatalk.datasets.dataset import read_flac, safe_name, sha256
+from jambatalk.datasets.dataset import read_flac, safe_name
 from jambatalk.datasets.source import (
     SHAPES,
     ClipData,
@@ -92,7 +93,7 @@ def open_tts(folder: Path, options: PrepareOptions) -> RawCorpus:
         for entry in entries
     )
     schemes = {"voice": own_splits({(entry.subject, entry.id): entry.split for entry in entries})}
-    recipe = sha256(options.phones or DEFAULT_PHONE_MOTION)[:16]
+    recipe = file_sha256(options.phones or DEFAULT_PHONE_MOTION)[:16]
     return RawCorpus(
         "tts",
         folder,
