@@ -51,6 +51,58 @@ def test_lists_and_torch_tensors():
     np.testing.assert_array_equal(Speech.load(torch.from_numpy(wave), rate=16000).samples, wave)
 
 
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "float64", "int16", "uint8"])
+def test_tensors_of_any_kind(kind):
+    torch = pytest.importorskip("torch")
+    wave = torch.from_numpy(tone(0.1, 16000))
+    dtype = getattr(torch, kind)
+    scale, center = {"int16": (32767, 0), "uint8": (127, 128)}.get(kind, (1, 0))
+    tensor = (wave * scale + center).to(dtype)
+    if dtype.is_floating_point:
+        tensor.requires_grad_(True)
+    for given in (tensor, tensor[None], torch.stack([tensor, tensor], dim=1)):
+        samples = Speech.load(given, rate=16000).samples
+        np.testing.assert_allclose(samples, wave, atol=0.01 if kind == "uint8" else 2e-3)
+
+
+def test_tensors_without_values():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(InputError, match="the array is damaged"):
+        Speech.load(torch.zeros(10, device="meta"), rate=16000)
+    with pytest.raises(InputError, match="complex64"):
+        Speech.load(torch.zeros(10, dtype=torch.complex64), rate=16000)
+
+
+def test_torch_defaults_do_not_matter():
+    torch = pytest.importorskip("torch")
+    wave = torch.from_numpy(tone(0.1, 16000))
+    right = Speech.load(wave, rate=16000).samples
+    try:
+        for dtype, device in ((torch.float64, None), (torch.bfloat16, None), (None, "meta")):
+            torch.set_default_dtype(dtype or torch.float32)
+            torch.set_default_device(device)
+            np.testing.assert_array_equal(Speech.load(wave, rate=16000).samples, right)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+
+
+def test_pairs_of_rate_and_samples():
+    """What gradio and scipy give, and librosa and torchaudio the other way round."""
+    torch = pytest.importorskip("torch")
+    wave = tone(0.2, 48000)
+    right = Speech.load(wave, rate=48000).samples
+    whole = (np.stack([wave, wave], 1) * 32767).astype(np.int16)
+    np.testing.assert_allclose(Speech.load((48000, whole)).samples, right, atol=1e-4)
+    np.testing.assert_array_equal(Speech.load((wave, np.int64(48000))).samples, right)
+    np.testing.assert_array_equal(Speech.load((torch.from_numpy(wave)[None], 48000)).samples, right)
+    assert len(Speech.load((0.1, 0.2), rate=16000).samples) == 2
+    with pytest.raises(InputError, match="a pair that has its own"):
+        Speech.load((48000, whole), rate=16000)
+    with pytest.raises(InputError, match="rate is 0"):
+        Speech.load((0, whole))
+
+
 def test_too_loud_is_clipped():
     assert np.abs(Speech.load(np.full(100, 1.5), rate=16000).samples).max() == 1.0
 

@@ -62,7 +62,9 @@ def test_long_sound_goes_to_a_memory_map():
 
 
 def test_hours_of_sound_pass_in_bounded_memory():
-    """An hour of 8 kHz sound is generated, decoded and walked through while Python's own memory stays small."""
+    """An hour of 8 kHz sound is generated, decoded and walked through while Python's own memory
+    stays small.
+    """
     import io
     import tracemalloc
 

@@ -144,7 +144,7 @@ def test_one_bad_file_does_not_stop_the_others(small_weights, tmp_path):
     found = json.loads(outcome.out)
     assert found["ok"] is False
     assert [r["status"] for r in found["results"]] == ["done", "failed", "done", "failed"]
-    assert "no audio or video file" in found["results"][1]["error"]
+    assert "not an audio or video file" in found["results"][1]["error"]
     assert "does not exist" in found["results"][3]["error"]
     assert "2 done, 0 skipped, 2 failed" in outcome.err
     assert sorted(os.listdir("out")) == ["a.npz", "c.npz"]

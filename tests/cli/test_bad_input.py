@@ -33,7 +33,7 @@ def mp3(seconds: float) -> bytes:
     [
         ("missing.wav", None, "missing.wav does not exist"),
         ("empty.wav", b"", "empty.wav is empty"),
-        ("text.wav", b"just some text\n" * 50, "no audio or video file"),
+        ("text.wav", b"just some text\n" * 50, "not an audio or video file"),
         ("cut.mp3", mp3(4.0)[:5000], "cut.mp3 is cut off"),
     ],
 )

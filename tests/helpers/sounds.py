@@ -40,7 +40,9 @@ def encode(
     video: bool = False,
     options: dict[str, str] | None = None,
 ) -> bytes:
-    """A file of the named format holding ``samples`` at the format's rate in every channel, with a picture track if asked."""
+    """A file of the named format holding ``samples`` at the format's rate in every channel, with a
+    picture track if asked.
+    """
     container, codec, rate = FORMATS[name]
     layout = "stereo" if channels == 2 else "mono"
     out = io.BytesIO()
@@ -72,6 +74,43 @@ def encode(
             piece = fifo.read(min(size, fifo.samples))
             file.mux(sound.encode(piece))
         file.mux(sound.encode(None))
+    return out.getvalue()
+
+
+def remuxed(
+    data: bytes,
+    container: str,
+    late: float = 0.0,
+    gap: tuple[float, float] = (0.0, 0.0),
+    packets: int | None = None,
+) -> bytes:
+    """The same packets in a container of another kind, time stamps kept.
+
+    late: seconds that the sound begins after the pictures. gap: seconds from, to without packets of
+    sound, as recorders of calls write silence. packets: of sound that are kept.
+    """
+    out = io.BytesIO()
+    # An ogg page has one time stamp, at its end: a gap is only known where a page begins after it.
+    options = {"page_duration": "20000"} if container == "ogg" else {}
+    with (
+        av.open(io.BytesIO(data)) as given,
+        av.open(out, "w", format=container, options=options) as made,
+    ):
+        streams = {s.index: made.add_stream_from_template(s) for s in given.streams}
+        count = 0
+        for packet in given.demux():
+            if packet.dts is None:
+                continue
+            if packet.stream.type == "audio":
+                count += 1
+                at = float(packet.pts * packet.time_base)
+                if gap[0] <= at < gap[1] or count > (packets or count):
+                    continue
+                shift = round(late / packet.time_base)
+                packet.pts += shift
+                packet.dts += shift
+            packet.stream = streams[packet.stream.index]
+            made.mux(packet)
     return out.getvalue()
 
 

@@ -1,4 +1,6 @@
-"""The microphone: pieces of sound with the index of their first sample, and the places where some are missing."""
+"""The microphone: pieces of sound with the index of their first sample, and the places where some
+are missing.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,20 @@ from jambatalk.errors import InputError, MissingExtraError
 
 BLOCK_SECONDS = 0.02
 QUEUE_SECONDS = 2.0
-"""Sound that may wait for the network; more is thrown away, and the gap is told by the next piece's index."""
+"""Sound that may wait for the network; more is thrown away, and the gap is told by the next piece's
+index.
+"""
 
 SILENT_SECONDS = 5.0
-"""Time without any sound, not even silence, after which the device counts as gone: not every system tells."""
+"""Time without any sound, not even silence, after which the device counts as gone: not every system
+tells.
+"""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """samples (n,) float32 in -1..1; at: index of the first one since the microphone was opened, gaps counted.
+    """samples (n,) float32 in -1..1; at: index of the first one since the microphone was opened,
+    gaps counted.
 
     arrived: when the sound system gave them, on the monotonic clock.
     """
@@ -44,7 +51,9 @@ class Device:
 
 
 def require_sounddevice() -> Any:
-    """The module sounddevice; MissingExtraError without it, InputError without the PortAudio library that it needs."""
+    """The module sounddevice; MissingExtraError without it, InputError without the PortAudio
+    library that it needs.
+    """
     try:
         import sounddevice
     except ImportError as error:
@@ -73,7 +82,9 @@ def devices() -> list[Device]:
 
 
 def choose(wanted: str | None) -> Device:
-    """The input with this index, or the only one whose name holds this text; None: the default, else the first one."""
+    """The input with this index, or the only one whose name holds this text; None: the default,
+    else the first one.
+    """
     inputs = devices()
     if not inputs:
         raise InputError("this machine has no microphone: expected at least one sound input")
@@ -86,7 +97,8 @@ def choose(wanted: str | None) -> Device:
         fitting = []
     if len(fitting) != 1:
         raise InputError(
-            f"--device-name is {wanted!r}, which {len(fitting)} inputs fit, expected one of {listed}"
+            f"--device-name is {wanted!r}, which {len(fitting)} inputs fit, expected one of "
+            f"{listed}"
         )
     return fitting[0]
 
@@ -94,7 +106,8 @@ def choose(wanted: str | None) -> Device:
 class Microphone:
     """Open with ``with``; then ``read`` gives the sound in order.
 
-    overflows: times that the sound system lost sound; dropped: samples thrown away here because nobody read them.
+    overflows: times that the sound system lost sound; dropped: samples thrown away here because
+    nobody read them.
     """
 
     def __init__(self, wanted: str | None = None) -> None:
@@ -139,13 +152,16 @@ class Microphone:
             self._stream.close()
 
     def read(self, timeout: float) -> Piece | None:
-        """The next piece, or None when none came within ``timeout`` seconds. InputError once the device is gone."""
+        """The next piece, or None when none came within ``timeout`` seconds. InputError once the
+        device is gone.
+        """
         try:
             return self._pieces.get(timeout=timeout)
         except queue.Empty:
             if self._ended or time.monotonic() - self._latest > SILENT_SECONDS:
                 raise InputError(
-                    f"the microphone {self.device.name!r} gives no more sound: it was unplugged or taken away"
+                    f"the microphone {self.device.name!r} gives no more sound: it was unplugged or "
+                    "taken away"
                 ) from None
             return None
 
@@ -160,7 +176,8 @@ class Microphone:
             self._begin = begin
         if status.input_overflow:
             self.overflows += 1
-            # How much is missing, only the sound card's time knows. It is used only here: at other times it trembles.
+            # How much is missing, only the sound card's time knows. It is used only here: at other
+            # times it trembles.
             self._next = max(self._next, round((begin - self._begin) * self.rate))
         self._latest = time.monotonic()
         samples = np.nan_to_num(data[:, 0], nan=0.0, posinf=1.0, neginf=-1.0).astype(np.float32)

@@ -13,7 +13,9 @@ Array = NDArray[Any]
 
 
 def coloured_noise(length: int, exponent: float, rng: np.random.Generator) -> Array:
-    """(length,) noise whose power falls as 1 / f ** exponent: 0 white, 1 pink, 2 brown; flat below 50 Hz."""
+    """(length,) noise whose power falls as 1 / f ** exponent: 0 white, 1 pink, 2 brown; flat below
+    50 Hz.
+    """
     size = fast_length(length)
     spectrum = np.fft.rfft(rng.standard_normal(size, np.float32))
     frequency = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 50.0)
@@ -23,5 +25,7 @@ def coloured_noise(length: int, exponent: float, rng: np.random.Generator) -> Ar
 
 
 def fast_length(count: int) -> int:
-    """The smallest length of at least ``count`` that is 2 ** k times 1, 3, 5, 7, 9 or 15: quick to transform."""
+    """The smallest length of at least ``count`` that is 2 ** k times 1, 3, 5, 7, 9 or 15: quick to
+    transform.
+    """
     return min(part << max(0, (-(-count // part) - 1).bit_length()) for part in (1, 3, 5, 7, 9, 15))

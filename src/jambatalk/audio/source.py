@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import stat
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,17 +18,76 @@ from jambatalk.errors import InputError
 
 @dataclass(frozen=True)
 class Source:
-    """A seekable binary file, the name to call it by in messages, and whether it is ours to close."""
+    """A seekable binary file.
+
+    Attributes:
+        file: the file.
+        name: how messages call it.
+        ours: whether it was opened here, and has to be closed here.
+    """
 
     file: IO[bytes]
     name: str
     ours: bool
 
+    def part(self, start: int, end: int, patches: Mapping[int, bytes] | None = None) -> Source:
+        """Return the bytes from ``start`` to ``end`` as a source of their own, see ``Part``."""
+        part: Any = Part(self.file, start, end, patches or {})
+        return replace(self, file=part, ours=False)
+
+
+class Part(io.RawIOBase):
+    """A stretch of a file as a file.
+
+    Args:
+        file: the whole file.
+        start, end: the stretch, in bytes.
+        patches: bytes to show instead of those at a place, counted from ``start``.
+    """
+
+    def __init__(self, file: IO[bytes], start: int, end: int, patches: Mapping[int, bytes]) -> None:
+        self.whole, self.start, self.size, self.patches = file, start, end - start, patches
+        self.place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.place
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.size}[whence]
+        self.place = max(0, base + offset)
+        return self.place
+
+    def readinto(self, buffer: Any) -> int:
+        found = self.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    def read(self, count: int = -1) -> bytes:
+        left = max(0, self.size - self.place)
+        self.whole.seek(self.start + self.place)
+        found = bytearray(self.whole.read(left if count < 0 else min(count, left)))
+        for at, piece in self.patches.items():
+            for place, value in enumerate(piece, at - self.place):
+                if 0 <= place < len(found):
+                    found[place] = value
+        self.place += len(found)
+        return bytes(found)
+
 
 def open_source(source: Any) -> Source:
-    """Open a path, ``"-"`` (standard input), bytes or a binary file object. InputError if that is impossible or empty.
+    """Open a path, ``"-"`` (standard input), bytes or a binary file object.
 
-    What cannot seek (a pipe) is copied to a temporary file first: some formats keep their index at the end.
+    What cannot seek (a pipe, a FIFO) is copied to a temporary file first: some formats keep their
+    index at the end.
+
+    Raises:
+        InputError: it cannot be opened, or is empty.
     """
     if isinstance(source, str) and source == "-":
         if sys.stdin is None or sys.stdin.isatty():
@@ -45,7 +106,8 @@ def open_source(source: Any) -> Source:
         seekable = source.seekable() if hasattr(source, "seekable") else hasattr(source, "seek")
         return _filled(source, name, False) if seekable else _filled(_copied(source), name, True)
     raise InputError(
-        f"cannot hear a {type(source).__name__}: expected a path, '-', bytes, a binary file or an array"
+        f"cannot read sound from a {type(source).__name__}: "
+        "expected a path, '-', bytes, a binary file or an array"
     )
 
 
@@ -53,11 +115,19 @@ def _open_path(path: Path) -> Source:
     if path.is_dir():
         raise InputError(f"{path} is a folder, expected an audio or video file")
     try:
-        return _filled(path.open("rb"), str(path), True)
+        file = path.open("rb")
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read {path}: {reason}") from error
+    if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InputError(f"{path} is a device, expected an audio or video file, or a pipe")
+    if file.seekable():
+        return _filled(file, str(path), True)
+    with file:
+        return _filled(_copied(file), str(path), True)
 
 
 def _copied(pipe: Any) -> IO[bytes]:
