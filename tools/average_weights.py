@@ -17,7 +17,7 @@ import torch
 from jambatalk.atomic import file_sha256
 from jambatalk.errors import InputError
 from jambatalk.models.checkpoint import load_weights, save_weights
-from jambatalk.training.trainer import start_network
+from jambatalk.training.task import initialize_network
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
             raise InputError(f"share is {options.share}, expected 0 to 1")
         after, names, notes = load_weights(options.after)
         before = copy.deepcopy(after)
-        start_network(options.before, before, names)
+        initialize_network(options.before, before, names)
         with torch.no_grad():
             for name, value in after.state_dict().items():
                 value.lerp_(before.state_dict()[name], 1.0 - options.share)

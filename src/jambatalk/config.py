@@ -6,6 +6,7 @@ An unknown key is an error that names it.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import typing
 from collections.abc import Callable, Mapping
@@ -174,19 +175,59 @@ def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def _base_path(base: Any, where: str, folder: Path, library: Path | None) -> Path:
     if not isinstance(base, str) or not base:
-        raise InputError(f"{where}: extends is {base!r:.80}, expected the path of one YAML file")
+        raise InputError(f"{where}: extends is {shown(base)}, expected the path of one YAML file")
     name = base if base.endswith((".yaml", ".yml")) else f"{base}.yaml"
     if library is not None and (library / Path(name).name).is_file() and Path(name).name == name:
         return library / name
     if (folder / name).is_file():
         return folder / name
     known = "" if library is None else f" or one of {', '.join(names_in(library))}"
-    raise InputError(f"{where}: extends {base!r}, expected an existing YAML file{known}")
+    raise InputError(f"{where}: extends {shown(base)}, expected an existing YAML file{known}")
 
 
 def names_in(library: Path) -> tuple[str, ...]:
     """List the names of the settings files in a folder, in alphabetical order."""
     return tuple(sorted(path.stem for path in library.glob("*.yaml")))
+
+
+Renamed = Mapping[str, Mapping[str, str]]
+"""Section (dotted, "" for the top) -> old key -> new key. Sections have their new names."""
+
+
+def rename_keys(
+    values: Mapping[str, Any], renamed: Renamed, found: dict[str, str], section: str = ""
+) -> dict[str, Any]:
+    """Give the settings of earlier versions their present names.
+
+    Args:
+        values: A mapping of settings, nested ones included.
+        renamed: What is called otherwise now.
+        found: Gets old name -> new name (dotted) of each key that was renamed.
+        section: Where ``values`` stand in the whole.
+
+    Raises:
+        InputError: A setting is given under both names.
+    """
+    result: dict[str, Any] = {}
+    names = renamed.get(section, {})
+    for key, value in values.items():
+        new = names.get(key, key)
+        if new in result or (new != key and new in values):
+            raise InputError(f"{key} and {new} are one setting: expected it once, as {new}")
+        inner = f"{section}.{new}" if section else str(new)
+        if new != key:
+            found[f"{section}.{key}" if section else str(key)] = inner
+        result[new] = (
+            rename_keys(value, renamed, found, inner) if isinstance(value, Mapping) else value
+        )
+    return result
+
+
+def warn_of_renamed(where: str, found: Mapping[str, str]) -> None:
+    """Log one line that lists the old names in ``where`` and their new ones, if there are any."""
+    if found:
+        pairs = ", ".join(f"{old} is now {new}" for old, new in found.items())
+        logging.getLogger("jambatalk").warning("%s: settings have new names: %s", where, pairs)
 
 
 MOST_SETTINGS_BYTES = 1_000_000
@@ -215,6 +256,11 @@ class _Loader(yaml.SafeLoader):
             self.depth -= 1
 
 
+def parse_yaml(text: str) -> Any:
+    """Parse YAML of bounded size: no aliases, at most ``DEEPEST`` levels. InputError otherwise."""
+    return yaml.load(text, _Loader)
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read the mapping in a YAML file.
 
@@ -231,7 +277,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
                 f"{path} holds more than {MOST_SETTINGS_BYTES:,} bytes, expected settings"
             )
         try:
-            values = yaml.load(content.decode("utf-8"), _Loader)
+            values = parse_yaml(content.decode("utf-8"))
         except InputError as error:
             raise InputError(f"{path} is refused: {error}") from None
     if not isinstance(values, dict):

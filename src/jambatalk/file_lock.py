@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from jambatalk.errors import InputError
 def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
     """Hold the file ``path`` (made when absent) while the block runs; ``wait``: seconds to wait for another holder.
 
-    InputError, which names ``what``, when another process keeps it.
+    InputError, which names ``what`` and the process, when another one keeps it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + wait
@@ -26,10 +27,26 @@ def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
         while not _taken(file):
             if time.monotonic() >= until:
                 raise InputError(
-                    f"another process is at work on {what}: wait until it ends, or choose another folder"
+                    f"another process{_holder(path)} is at work on {what}: wait until it ends, or "
+                    "choose another folder"
                 )
             time.sleep(0.1)
+        # The first character is the one that Windows locks.
+        file.truncate(0)
+        file.write(f" process {os.getpid()} on {platform.node() or 'this machine'}")
+        file.flush()
         yield
+
+
+def _holder(path: Path) -> str:
+    """Return `` (process 123 on host)``, or nothing where that cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            file.seek(1)
+            name = file.read(120).strip()
+    except OSError:
+        return ""
+    return f" ({name})" if name else ""
 
 
 def is_locked(path: Path) -> bool:

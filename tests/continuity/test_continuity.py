@@ -57,7 +57,9 @@ def test_a_session_stored_before_goes_on(talker: Talker, before: dict, samples: 
 def test_a_training_run_begun_before_goes_on(tmp_path: Path) -> None:
     shutil.copy(HERE / "checkpoint.pt", tmp_path / "last.pt")
     shutil.copy(HERE / "losses_before.jsonl", tmp_path / "log.jsonl")
-    tiny_trainer(tiny_config(), tiny_clips(4, "train"), tiny_clips(1, "val"), tmp_path).run()
+    trainer = tiny_trainer(tiny_config(), tiny_clips(4, "train"), tiny_clips(1, "val"), tmp_path)
+    assert trainer.resume()
+    trainer.run()
     rows = [json.loads(line) for line in (HERE / "losses.jsonl").read_text().splitlines()]
     found = losses(tmp_path)
     assert list(found) == [row["step"] for row in rows] == list(range(1, 13))

@@ -22,7 +22,7 @@ from jambatalk.datasets.video.tracking import track_once
 from jambatalk.errors import InputError
 from jambatalk.face.head import default_head
 from jambatalk.training.blendshapes import BlendshapeTask
-from jambatalk.training.config import ShapesConfig, TrainConfig
+from jambatalk.training.config import BlendshapesConfig, TrainConfig
 from jambatalk.training.trainer import Trainer
 from small_network import SMALL
 from tiny_video import GreyTracker, levels, mouth, voice, write_video
@@ -306,10 +306,10 @@ def test_real_videos(tmp_path: Path) -> None:
     config = TrainConfig(
         model=SMALL,
         steps=3,
-        batch=2,
-        shapes=ShapesConfig(sequence=50, variants=1),
+        batch_size=2,
+        blendshapes=BlendshapesConfig(sequence_length=50, variants=1),
         validate_every=3,
-        samples=0,
+        num_val_samples=0,
     )
     train, val = (load_clips(tmp_path / "out", split, face) for split in ("train", "val"))
     trainer = Trainer(config, BlendshapeTask(config, face, train, val), tmp_path / "run")

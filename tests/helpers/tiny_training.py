@@ -19,7 +19,7 @@ from jambatalk.datasets.clip import Clip
 from jambatalk.face.face import Face
 from jambatalk.motion import Motion
 from jambatalk.training.blendshapes import BlendshapeTask
-from jambatalk.training.config import ShapesConfig, TrainConfig
+from jambatalk.training.config import BlendshapesConfig, TrainConfig
 from jambatalk.training.trainer import Trainer
 from small_network import SMALL, speechlike
 
@@ -68,14 +68,14 @@ def tiny_config(**changes: object) -> TrainConfig:
     base = TrainConfig(
         model=MODEL,
         steps=12,
-        batch=4,
-        shapes=ShapesConfig(sequence=50, variants=2),
+        batch_size=4,
+        blendshapes=BlendshapesConfig(sequence_length=50, variants=2),
         learning_rate=5e-3,
-        warmup=3,
+        warmup_steps=3,
         validate_every=6,
         save_every=4,
-        ema=0.9,
-        samples=0,
+        ema_decay=0.9,
+        num_val_samples=0,
     )
     return replace(base, **changes)  # type: ignore[arg-type]
 
@@ -98,8 +98,10 @@ if __name__ == "__main__":
     wait = changes.pop("wait", None)
     if not changes.pop("dropout", True):
         changes["model"] = NO_DROPOUT
-    if "shapes" in changes:
-        changes["shapes"] = from_mapping(ShapesConfig, changes["shapes"], "shapes")
+    if "blendshapes" in changes:
+        changes["blendshapes"] = from_mapping(
+            BlendshapesConfig, changes["blendshapes"], "blendshapes"
+        )
     trainer = tiny_trainer(
         tiny_config(**changes), tiny_clips(4, "train"), tiny_clips(1, "val"), folder
     )

@@ -30,10 +30,10 @@ CHANCES = (
     "noise",
     "babble",
     "room",
-    "equaliser",
+    "equalizer",
     "band",
     "clip",
-    "quantise",
+    "quantize",
 )
 NOTHING = replace(VoiceAugment(), **dict.fromkeys(CHANCES, 0.0), level_db=[0.0, 0.0])  # type: ignore[arg-type]
 SPEECH = speechlike(3.0)

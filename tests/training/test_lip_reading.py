@@ -1,4 +1,4 @@
-"""Reading lips in training: the paper's reader beside a recogniser, the phone reader beside a Whisper, and their masks."""
+"""Reading lips in training: the paper's reader beside a recognizer, the phone reader beside a Whisper, and their masks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from jambatalk.models.lip_reader import ctc_per_letter
 from jambatalk.text.phones import Timed
 from jambatalk.training.distillation import WhisperTeacher
 from jambatalk.training.lip_reading import (
-    Aim,
+    LipTarget,
     LipReading,
     LipReadingConfig,
     PhoneReading,
     PhoneReadingConfig,
-    phone_inventory,
 )
 from small_network import speechlike
 from tiny_speech import LETTERS, WIDTH, save_wav2vec2_ctc, save_whisper
@@ -44,8 +43,8 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @torch.no_grad()
 def test_the_recogniser_hears_what_transformers_hears(wav2vec2: Path) -> None:
-    recogniser, samples = SpeechRecognizer(str(wav2vec2)), speechlike(1.3)
-    read = recogniser.read(samples, "cpu")
+    recognizer, samples = SpeechRecognizer(str(wav2vec2)), speechlike(1.3)
+    read = recognizer.read(samples, "cpu")
     normal = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)(
         samples, sampling_rate=16000, return_tensors="pt"
     )
@@ -54,7 +53,7 @@ def test_the_recogniser_hears_what_transformers_hears(wav2vec2: Path) -> None:
         read.latent, network.wav2vec2(normal.input_values).last_hidden_state[0], atol=2e-3
     )
     assert read.letters.tolist() == network(normal.input_values).logits[0].argmax(-1).tolist()
-    assert len(read.letters) == recogniser.frames(len(samples)) == 64
+    assert len(read.letters) == recognizer.frames(len(samples)) == 64
     half = read.between(0.5, 1.0)
     assert np.array_equal(half.latent, read.latent[25:50])
     assert half.letters.tolist() == read.letters[25:50].tolist()
@@ -66,7 +65,7 @@ def test_the_recogniser_hears_what_transformers_hears(wav2vec2: Path) -> None:
         bos_token="<s>",
         eos_token="</s>",
     )
-    text = collapsed(read.letters, recogniser.blank)
+    text = collapsed(read.letters, recognizer.blank)
     assert len(set(text)) > 1
     spoken = [
         letter for letter in text if letter > 2
@@ -84,8 +83,8 @@ def test_repetitions_count_once_and_blanks_part_them() -> None:
 
 
 def test_a_text_is_spelled_in_the_recognisers_letters(wav2vec2: Path, tmp_path: Path) -> None:
-    recogniser = SpeechRecognizer(str(wav2vec2))
-    assert [LETTERS[letter] for letter in recogniser.spelled(" Bad  cab, é")] == [*"bad|cab|"]
+    recognizer = SpeechRecognizer(str(wav2vec2))
+    assert [LETTERS[letter] for letter in recognizer.spelled(" Bad  cab, é")] == [*"bad|cab|"]
     network = transformers.Wav2Vec2Model(transformers.AutoConfig.from_pretrained(wav2vec2))
     network.save_pretrained(tmp_path / "deaf")
     with pytest.raises(
@@ -138,15 +137,15 @@ def test_the_papers_terms_are_mean_squared_error_and_ctc() -> None:
     torch.manual_seed(0)
     reading = LipReading(3, WIDTH, len(LETTERS), 0, TINY).eval()
     lips, latent, text = torch.randn(1, 30, 9), torch.randn(50, WIDTH), torch.tensor([5, 6, 6, 7])
-    terms = reading(lips, 30.0, [30], [Aim(50, latent, text)])
+    terms = reading(lips, 30.0, [30], [LipTarget(50, latent, text)])
     ours, logits = reading.reader(lips, 30.0, 50)
     assert terms["latent"].item() == pytest.approx(F.mse_loss(ours[0], latent).item(), rel=1e-6)
     expected = F.ctc_loss(
         logits.log_softmax(-1).transpose(0, 1), text[None], torch.tensor([50]), torch.tensor([4])
     )
     assert terms["ctc"].item() == pytest.approx(expected.item(), rel=1e-5)
-    assert set(reading(lips, 30.0, [30], [Aim(50, latent)])) == {"latent"}
-    assert set(reading(lips, 30.0, [30], [Aim(50, None, text)])) == {"ctc"}
+    assert set(reading(lips, 30.0, [30], [LipTarget(50, latent)])) == {"latent"}
+    assert set(reading(lips, 30.0, [30], [LipTarget(50, None, text)])) == {"ctc"}
     assert not any(name.startswith("reader.text_encoder") for name in reading.state_dict())
 
 
@@ -167,7 +166,9 @@ def test_padding_does_not_reach_the_lip_reader() -> None:
     lips = torch.randn(2, 30, 9)
     lips[1, 20:] = float("nan")
     lips.requires_grad_()
-    aims = [Aim(frames, torch.randn(frames, WIDTH), torch.tensor([5, 6])) for frames in (50, 33)]
+    aims = [
+        LipTarget(frames, torch.randn(frames, WIDTH), torch.tensor([5, 6])) for frames in (50, 33)
+    ]
     both = reading(lips, 30.0, [30, 20], aims)
     alone = [reading(lips[i : i + 1, :n], 30.0, [n], [aims[i]]) for i, n in ((0, 30), (1, 20))]
     for name, value in both.items():
@@ -191,15 +192,6 @@ SAID = (
 def phone_reader(**changes: object) -> PhoneReading:
     torch.manual_seed(0)
     return PhoneReading(2, PHONES, PhoneReadingConfig(**{"width": 16, "layers": 2, **changes}))
-
-
-def test_phones_become_targets() -> None:
-    assert phone_inventory([SAID, SAID[:2]]) == PHONES
-    reader = phone_reader()
-    assert reader.encode(SAID).tolist() == [2, 3, 1, 3]
-    assert reader.encode(SAID, 0.25, 0.7).tolist() == [3, 1]  # by their middles
-    with pytest.raises(KeyError):
-        reader.encode((Timed("x", 0.0, 1.0),))
 
 
 def test_padding_changes_nothing_for_the_phone_reader() -> None:

@@ -17,8 +17,8 @@ import torch
 
 from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.models.checkpoint import load_weights
-from jambatalk.training.config import EarlyStopping, LossConfig, ShapesConfig, TrainConfig
-from jambatalk.training.trainer import EarlyStopper, rate
+from jambatalk.training.config import EarlyStopping, LossConfig, BlendshapesConfig, TrainConfig
+from jambatalk.training.trainer import learning_rate
 from tiny_training import NO_DROPOUT, losses, tiny_clips, tiny_config, tiny_trainer
 
 PROGRAM = Path(__file__).parents[1] / "helpers" / "tiny_training.py"
@@ -85,12 +85,17 @@ def test_two_processes_equal_one_with_the_same_global_batch(tmp_path: Path) -> N
 
 def test_accumulated_parts_equal_one_batch(tmp_path: Path) -> None:
     """All terms but the router's balance, which is a product of means and so each part's own."""
-    shapes = ShapesConfig(sequence=50, variants=2, loss=LossConfig(balance=0.0))
-    whole = _train(tmp_path / "whole", model=NO_DROPOUT, shapes=shapes)
-    parts = _train(tmp_path / "parts", model=NO_DROPOUT, shapes=shapes, accumulate=4)
+    shapes = BlendshapesConfig(sequence_length=50, variants=2, loss=LossConfig(balance=0.0))
+    whole = _train(tmp_path / "whole", model=NO_DROPOUT, blendshapes=shapes)
+    parts = _train(
+        tmp_path / "parts", model=NO_DROPOUT, blendshapes=shapes, accumulate_grad_batches=4
+    )
     assert _furthest(whole, parts) < 2e-5
     assert (
-        _furthest(whole, _train(tmp_path / "half", model=NO_DROPOUT, shapes=shapes, batch=2)) > 1e-3
+        _furthest(
+            whole, _train(tmp_path / "half", model=NO_DROPOUT, blendshapes=shapes, batch_size=2)
+        )
+        > 1e-3
     )
 
 
@@ -124,7 +129,7 @@ def test_a_killed_run_resumes_to_the_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["32", "bf16"])
 def test_a_resumed_optimiser_goes_on_as_it_was(tmp_path: Path, precision: str) -> None:
     """The last checkpoint's content, not only its path: momentum, average, early stopping."""
-    changes = {"precision": precision, "steps": 6, "save_every": 3, "accumulate": 2}
+    changes = {"precision": precision, "steps": 6, "save_every": 3, "accumulate_grad_batches": 2}
     whole = _train(tmp_path / "whole", **changes)
     config = tiny_config(**changes)
     first = tiny_trainer(config, tiny_clips(4, "train"), tiny_clips(1, "val"), tmp_path / "cut")
@@ -155,7 +160,7 @@ def test_training_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
         "learning_rate": 1e-12,
         "validate_every": 1,
         "early_stopping": EarlyStopping(patience=2),
-        "keep": 2,
+        "keep_last": 2,
     }
     run = _train(tmp_path, **settings)
     assert list(losses(run)) == [1, 2, 3]  # the first is the best so far, two more are not better
@@ -169,14 +174,27 @@ def test_training_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
     assert all(torch.equal(value, before[name]) for name, value in _weights(run).items())
 
 
-def test_the_best_counts_validations_since() -> None:
-    best = EarlyStopper(patience=2)
-    assert [best.better(score) for score in (-3.0, -1.0, -1.0)] == [True, True, False]
-    assert not best.stop
-    assert not best.better(-2.0)
-    assert best.stop
-    assert best.better(0.0)
-    assert not best.stop
+def _with_scores(run: Path, scores: list[float], **early: int) -> tuple[int, float]:
+    """Train with a validation after every step; (steps done, best score)."""
+    config = tiny_config(steps=len(scores), validate_every=1, early_stopping=EarlyStopping(**early))
+    trainer = tiny_trainer(config, tiny_clips(2, "train"), tiny_clips(1, "val"), run)
+    upcoming = iter(scores)
+    trainer.task.validate = lambda network: {"score": next(upcoming)}  # type: ignore[method-assign]
+    trainer.run()
+    return trainer.step, trainer.best_score
+
+
+def test_validations_without_a_better_score_are_counted_in_a_row(tmp_path: Path) -> None:
+    scores = [-3.0, -1.0, -1.0, 0.0, -2.0, -1.0, 5.0]
+    assert _with_scores(tmp_path, scores, patience=2) == (6, 0.0)
+    assert load_weights(tmp_path / "best.safetensors")[2]["steps"] == 4
+
+
+def test_validations_before_the_stage_that_counts_are_ignored(tmp_path: Path) -> None:
+    """The first that counts is the best so far, whatever came before it."""
+    scores = [-1.0, -1.0, -5.0, -6.0, -7.0, 0.0]
+    assert _with_scores(tmp_path, scores, patience=2, after=3) == (5, -5.0)
+    assert load_weights(tmp_path / "best.safetensors")[2]["steps"] == 3
 
 
 def test_other_data_and_other_settings_are_refused_by_name(tmp_path: Path) -> None:
@@ -190,9 +208,11 @@ def test_other_data_and_other_settings_are_refused_by_name(tmp_path: Path) -> No
     louder = [*train[:1], replace(train[1], samples=train[1].samples * np.float32(1.01))]
     with pytest.raises(InputError, match=r"last\.pt was made with other data \(hash .*same data"):
         tiny_trainer(config, louder, val, tmp_path).resume()
-    shapes = replace(config.shapes, loss=LossConfig(gap=0.7))
-    with pytest.raises(InputError, match=r"other settings \(shapes\.loss\.gap was 0\.5, is 0\.7\)"):
-        tiny_trainer(replace(config, shapes=shapes), train, val, tmp_path).resume()
+    shapes = replace(config.blendshapes, loss=LossConfig(gap=0.7))
+    with pytest.raises(
+        InputError, match=r"other settings \(blendshapes\.loss\.gap was 0\.5, is 0\.7\)"
+    ):
+        tiny_trainer(replace(config, blendshapes=shapes), train, val, tmp_path).resume()
     assert tiny_trainer(config, train, val, tmp_path).resume()
 
 
@@ -214,7 +234,7 @@ def test_a_loss_that_is_not_finite_is_one_sentence_and_keeps_the_checkpoint(tmp_
 def test_tensorboard_holds_figures_pictures_and_sound(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = _train(tmp_path, samples=1)
+    run = _train(tmp_path, num_val_samples=1)
     events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
     events.Reload()
     tags = events.Tags()
@@ -238,11 +258,11 @@ def test_tensorboard_holds_figures_pictures_and_sound(tmp_path: Path) -> None:
 
 
 def test_the_learning_rate_follows_its_schedule() -> None:
-    config = TrainConfig(steps=110, warmup=10, learning_rate=1.0)
-    assert [rate(config, step) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
-    assert rate(config, 60) == pytest.approx(0.525)
-    assert rate(config, 110) == pytest.approx(0.05)
-    assert rate(replace(config, schedule="constant"), 100) == 1.0
+    config = TrainConfig(steps=110, warmup_steps=10, learning_rate=1.0)
+    assert [learning_rate(config, step) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
+    assert learning_rate(config, 60) == pytest.approx(0.525)
+    assert learning_rate(config, 110) == pytest.approx(0.05)
+    assert learning_rate(replace(config, schedule="constant"), 100) == 1.0
 
 
 def test_plain_adam_is_another_optimiser(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from jambatalk.errors import InputError
 from jambatalk.face.head import default_head
 from jambatalk.models.checkpoint import load_weights
 from jambatalk.models.speech_to_motion import SpeechToMotion
-from jambatalk.training.config import LossConfig, ShapesConfig, TrainConfig, load_train_config
+from jambatalk.training.config import LossConfig, BlendshapesConfig, TrainConfig, load_train_config
 from jambatalk.training.smoke_test import check_memory, smoke_config
 from small_network import SMALL
 from tiny_grid import write_grid
@@ -70,21 +70,21 @@ def test_two_corpora_train_and_the_same_command_resumes(place: Path, tmp_path: P
         "-o",
         tmp_path / "mine.safetensors",
         "--set",
-        "shapes.loss.gap=0.75",
+        "blendshapes.loss.gap=0.75",
         "--set",
         "seed=3",
     )
     assert status == 0, said
     notes = load_weights(tmp_path / "mine.safetensors")[2]
-    assert (notes["train"]["seed"], notes["train"]["shapes"]["loss"]["gap"]) == (3, 0.75)
+    assert (notes["train"]["seed"], notes["train"]["blendshapes"]["loss"]["gap"]) == (3, 0.75)
     assert (
         torch.load(tmp_path / "run" / "last.pt", weights_only=True)["data_hash"]
         == notes["data_hash"]
     )
-    status, said = _train(place, *both, "--set", "shapes.loss.gap=0.75", "--set", "seed=3")
+    status, said = _train(place, *both, "--set", "blendshapes.loss.gap=0.75", "--set", "seed=3")
     assert status == 0
     assert "at step 4" in said
-    status, said = _train(place, *both, "--set", "shapes.loss.gap=0.75", "--set", "seed=4")
+    status, said = _train(place, *both, "--set", "blendshapes.loss.gap=0.75", "--set", "seed=4")
     assert status == 2
     assert "seed was 3, is 4" in said
 
@@ -121,14 +121,16 @@ def test_smoke_runs_everything(place: Path, tmp_path: Path) -> None:
 
 def test_smoke_cuts_the_data_and_leaves_the_network() -> None:
     config = TrainConfig(
-        batch=32, accumulate=4, shapes=ShapesConfig(sequence=150, loss=LossConfig(gap=0.7))
+        batch_size=32,
+        accumulate_grad_batches=4,
+        blendshapes=BlendshapesConfig(sequence_length=150, loss=LossConfig(gap=0.7)),
     )
     small = smoke_config(config, processes=2)
     assert small.model == config.model
-    assert small.shapes.loss == config.shapes.loss
-    assert small.shapes.sequence < 60
-    assert small.batch == 8  # one sequence for each part of each process
-    assert smoke_config(config).batch == 4
+    assert small.blendshapes.loss == config.blendshapes.loss
+    assert small.blendshapes.sequence_length < 60
+    assert small.batch_size == 8  # one sequence for each part of each process
+    assert smoke_config(config).batch_size == 4
 
 
 def test_a_network_too_large_for_the_machine_is_refused() -> None:
@@ -145,7 +147,7 @@ def test_a_network_too_large_for_the_machine_is_refused() -> None:
     ("change", "message"),
     [
         ("steps", "'steps' was given as a setting, expected key=value"),
-        ("shapes.gap=1", "unknown setting 'gap'"),
+        ("blendshapes.gap=1", "unknown setting 'gap'"),
         ("seed.deeper=1", "goes into seed, which is 5"),
         ("steps=[", "no value that is valid YAML"),
         ("steps=0", "steps is 0"),

@@ -16,10 +16,10 @@ from jambatalk.models.checkpoint import save_weights
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.text.phones import PHONES, Timed
 from jambatalk.training.blendshapes import BlendshapeTask
-from jambatalk.training.config import CorpusConfig, LossConfig, ShapesConfig
+from jambatalk.training.config import CorpusConfig, LossConfig, BlendshapesConfig
 from jambatalk.training.distillation import reduced
 from jambatalk.training.losses import SPOKEN, spoken_runs
-from jambatalk.training.trainer import start_network
+from jambatalk.training.task import initialize_network
 from tiny_training import MODEL, NAMES, losses, tiny_clips, tiny_config, tiny_face, tiny_trainer
 
 STYLED = replace(MODEL, styles=["calm", "lively"])
@@ -54,7 +54,7 @@ def test_spoken_runs_collapse_frames_and_leave_out_pauses_and_the_unknown() -> N
 def test_every_reading_term_is_logged_falls_and_resumes_to_the_bit(tmp_path: Path) -> None:
     loss = LossConfig(phones=1.0, teacher=1.0, ctc=0.5, latent=0.5)
     config = tiny_config(
-        shapes=ShapesConfig(sequence=50, variants=1, loss=loss),
+        blendshapes=BlendshapesConfig(sequence_length=50, variants=1, loss=loss),
         steps=40,
         validate_every=40,
         save_every=20,
@@ -97,13 +97,17 @@ def test_terms_without_weight_are_not_computed(tmp_path: Path) -> None:
 
 
 def test_a_term_that_needs_a_teacher_says_so() -> None:
-    config = tiny_config(shapes=ShapesConfig(sequence=50, variants=1, loss=LossConfig(latent=1.0)))
+    config = tiny_config(
+        blendshapes=BlendshapesConfig(sequence_length=50, variants=1, loss=LossConfig(latent=1.0))
+    )
     with pytest.raises(InputError, match="asks for a teacher"):
         BlendshapeTask(config, tiny_face(), tiny_clips(2, "train"), tiny_clips(1, "val"))
 
 
 def test_the_lip_reader_asks_the_network_for_readable_lips() -> None:
-    config = tiny_config(shapes=ShapesConfig(sequence=50, variants=1, loss=LossConfig(ctc=1.0)))
+    config = tiny_config(
+        blendshapes=BlendshapesConfig(sequence_length=50, variants=1, loss=LossConfig(ctc=1.0))
+    )
     task = BlendshapeTask(
         config, tiny_face(), _spoken(tiny_clips(2, "train")), tiny_clips(1, "val")
     )
@@ -115,7 +119,9 @@ def test_the_lip_reader_asks_the_network_for_readable_lips() -> None:
 
 
 def test_unknown_phones_leave_a_sequence_out_of_ctc() -> None:
-    config = tiny_config(shapes=ShapesConfig(sequence=50, variants=1, loss=LossConfig(ctc=1.0)))
+    config = tiny_config(
+        blendshapes=BlendshapesConfig(sequence_length=50, variants=1, loss=LossConfig(ctc=1.0))
+    )
     task = BlendshapeTask(config, tiny_face(), tiny_clips(2, "train"), tiny_clips(1, "val"))
     _, terms = task.module(task.batch(0, slice(0, 2)), 0)
     assert float(terms["ctc"].detach()) == 0.0
@@ -126,8 +132,8 @@ def _mixed(**changes: object) -> BlendshapeTask:
         CorpusConfig("film", share=3.0, style="calm"),
         CorpusConfig("made", share=1.0, style="lively", weight=0.25),
     ]
-    shapes = ShapesConfig(sequence=50, variants=1, corpora=corpora)
-    config = replace(tiny_config(shapes=shapes, batch=64), model=STYLED, **changes)
+    shapes = BlendshapesConfig(sequence_length=50, variants=1, corpora=corpora)
+    config = replace(tiny_config(blendshapes=shapes, batch_size=64), model=STYLED, **changes)
     clips = [*_spoken(tiny_clips(2, "train"), "film"), *_spoken(tiny_clips(3, "train"), "made")]
     return BlendshapeTask(config, tiny_face(), clips, _spoken(tiny_clips(1, "val"), "film"))
 
@@ -141,18 +147,20 @@ def test_corpora_are_drawn_by_their_shares_with_their_style_and_weight() -> None
 
 
 def test_corpora_and_styles_that_there_are_not_are_refused() -> None:
-    shapes = ShapesConfig(sequence=50, variants=1, corpora=[CorpusConfig("other")])
+    shapes = BlendshapesConfig(sequence_length=50, variants=1, corpora=[CorpusConfig("other")])
     with pytest.raises(InputError, match="names other: expected the same"):
         BlendshapeTask(
-            tiny_config(shapes=shapes),
+            tiny_config(blendshapes=shapes),
             tiny_face(),
             _spoken(tiny_clips(2, "train"), "film"),
             tiny_clips(1, "val"),
         )
-    shapes = ShapesConfig(sequence=50, variants=1, corpora=[CorpusConfig("film", style="loud")])
+    shapes = BlendshapesConfig(
+        sequence_length=50, variants=1, corpora=[CorpusConfig("film", style="loud")]
+    )
     with pytest.raises(InputError, match="style is 'loud'"):
         BlendshapeTask(
-            tiny_config(shapes=shapes),
+            tiny_config(blendshapes=shapes),
             tiny_face(),
             _spoken(tiny_clips(2, "train"), "film"),
             tiny_clips(1, "val"),
@@ -182,7 +190,7 @@ def test_a_network_begins_as_another_in_the_units_of_the_new_data(tmp_path: Path
     new = SpeechToMotion(STYLED).eval()
     new.output_mean.copy_(torch.tensor([0.5, 0.0, 0.3]))
     new.output_scale.copy_(torch.tensor([0.4, 0.05, 0.2]))
-    start_network(tmp_path / "w.safetensors", new, NAMES)
+    initialize_network(tmp_path / "w.safetensors", new, NAMES)
     sound = torch.randn(1, 640 * 20) * 0.1
     with torch.inference_mode():
         np.testing.assert_allclose(
@@ -196,10 +204,10 @@ def test_another_architecture_is_no_beginning(tmp_path: Path) -> None:
     save_weights(tmp_path / "w.safetensors", _network(), NAMES, {})
     wider = replace(MODEL, decoder=replace(MODEL.decoder, mlp_hidden=64))
     with pytest.raises(InputError, match="another network"):
-        start_network(tmp_path / "w.safetensors", SpeechToMotion(wider), NAMES)
+        initialize_network(tmp_path / "w.safetensors", SpeechToMotion(wider), NAMES)
     save_weights(tmp_path / "s.safetensors", _network(STYLED), NAMES, {})
     with pytest.raises(InputError, match="another network"):  # styles are not thrown away
-        start_network(tmp_path / "s.safetensors", SpeechToMotion(MODEL), NAMES)
+        initialize_network(tmp_path / "s.safetensors", SpeechToMotion(MODEL), NAMES)
 
 
 def test_reduced_features_are_without_voice_and_alike_in_size() -> None:

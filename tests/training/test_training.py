@@ -17,7 +17,7 @@ from jambatalk.models.presets import load_preset
 from jambatalk.models.speech_to_motion import SpeechToMotion, parameter_count
 from jambatalk.text.phones import BILABIALS, PHONES
 from jambatalk.training.blendshapes import Batch, BlendshapeTask
-from jambatalk.training.config import LossConfig, ShapesConfig, load_train_config
+from jambatalk.training.config import LossConfig, BlendshapesConfig, load_train_config
 from jambatalk.training.losses import MotionLoss
 from small_network import SMALL
 from tiny_training import NAMES, losses, tiny_clips, tiny_config, tiny_face, tiny_trainer
@@ -54,7 +54,7 @@ def test_training_learns(tmp_path: Path) -> None:
         tiny_clips(2, "val"),
         tmp_path,
     )
-    before = trainer.task.validate(trainer.average.network)
+    before = trainer.task.validate(trainer.ema.network)
     after = trainer.run()
     assert before["opening"] == before["score"] == 0.0  # the head starts at zero: a still face
     assert after["opening"] > 0.6
@@ -64,7 +64,7 @@ def test_training_learns(tmp_path: Path) -> None:
     assert notes["steps"] == 60
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert all(0 <= row["least_expert_use"] <= 0.25 for row in rows)  # four experts
-    assert torch.equal(model.head.weight, trainer.average.network.head.weight)
+    assert torch.equal(model.head.weight, trainer.ema.network.head.weight)
 
 
 def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
@@ -148,7 +148,9 @@ def test_sequences_depend_on_seed_step_and_index_alone() -> None:
 
 def test_noise_alone_teaches_rest() -> None:
     clips = tiny_clips(3, "train")
-    config = tiny_config(shapes=ShapesConfig(sequence=50, variants=1, no_speech=1.0))
+    config = tiny_config(
+        blendshapes=BlendshapesConfig(sequence_length=50, variants=1, no_speech=1.0)
+    )
     batch = BlendshapeTask(config, tiny_face(), clips, tiny_clips(1, "val")).batch(0, slice(0, 4))
     first = np.stack([clip.weights[0] for clip in clips])
     for sequence in batch.weights.numpy():
@@ -182,8 +184,11 @@ def test_shipped_settings_load_and_keep_their_promises() -> None:
         ("steps: many", "steps is 'many', expected int"),
         ("steps: 0", "steps is 0"),
         ("schedule: never", "schedule is 'never', expected one of cosine, constant"),
-        ("{batch: 6, accumulate: 4}", "batch is 6, expected a multiple of accumulate, which is 4"),
-        ("shapes: {sequence: 3}", "sequence is 3 frames"),
+        (
+            "{batch_size: 6, accumulate_grad_batches: 4}",
+            "batch_size is 6, expected a multiple of accumulate_grad_batches, which is 4",
+        ),
+        ("blendshapes: {sequence_length: 3}", "sequence_length is 3 frames"),
         ("model: {decoder: {pattern: M Q}}", "'M Q'"),
         ("model: {fps: 26}", "fps 26"),
         ("[1, 2]", "expected settings"),

@@ -88,7 +88,7 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
 def settings(preset: str, speech: Path, **changes: Any) -> TrainConfig:
     """The committed settings with a network that a test can train."""
     own = {
-        "vertices": {"lip_reading": {"recogniser": str(speech)}},
+        "vertices": {"lip_reading": {"recognizer": str(speech)}},
         "model": {"encoder": {"name": str(speech)}},
     }
     values = read_yaml(ROOT / "configs" / f"{preset}.yaml")
@@ -138,7 +138,7 @@ def test_the_papers_settings_train_all_four_terms(
     assert motion.offsets.shape == (len(motion), V, 3)
     assert clip.frames - 2 <= len(motion) <= clip.frames
     assert motion.offsets.std(axis=0).max() > 1e-4
-    assert not {"reading", "recogniser"} & {
+    assert not {"reading", "recognizer"} & {
         name.split(".")[0] for name in talker.model.state_dict()
     }
 
@@ -170,7 +170,7 @@ def test_resume_equals_an_unbroken_run(
     assert second.step == 4
     second.run()
     assert not any(
-        "recogniser" in name or "text_encoder" in name for name in second.task.module.state_dict()
+        "recognizer" in name or "text_encoder" in name for name in second.task.module.state_dict()
     )
     losses = [
         {row["step"]: [row[name] for name in TERMS] for row in logged(tmp_path / run)}
@@ -225,7 +225,7 @@ def test_padding_changes_neither_loss_nor_gradients(
     filling: float, corpora: dict[str, Path], speech: Path, tmp_path: Path
 ) -> None:
     weights = {"lips": 10.0, "latent": 1.0, "ctc": 1.0}
-    config = settings("paper-vocaset", speech, batch=4, vertices={"loss": weights})
+    config = settings("paper-vocaset", speech, batch_size=4, vertices={"loss": weights})
     task = VertexTask(config, [corpora["paper-vocaset"]])
     torch.nn.init.normal_(task.network.head.weight, std=0.1)
     task.module.eval()
@@ -272,9 +272,9 @@ def test_gradients_reach_network_and_lip_reader_through_the_lips(
     assert (
         task.network.encoder.network.encoder.layers[0].attention.q_proj.weight.grad.abs().sum() > 0
     )
-    assert task.recogniser is not None
-    assert all(p.grad is None and not p.requires_grad for p in task.recogniser.network.parameters())
-    assert not task.recogniser.network.training
+    assert task.recognizer is not None
+    assert all(p.grad is None and not p.requires_grad for p in task.recognizer.network.parameters())
+    assert not task.recognizer.network.training
     # The convolutions stay as they were trained, too.
     assert all(p.grad is None for p in task.network.encoder.network.feature_extractor.parameters())
 
@@ -315,7 +315,7 @@ def test_a_still_face_has_the_loss_of_the_corpus_own_motion(
 def test_terms_without_weight_are_not_computed(
     corpora: dict[str, Path], speech: Path, tmp_path: Path
 ) -> None:
-    nobody = {"recogniser": str(tmp_path / "nobody")}
+    nobody = {"recognizer": str(tmp_path / "nobody")}
     corpus = [corpora["paper-vocaset"]]
     off = {"latent": 0.0, "ctc": 0.0, "velocity": 0.0}
     task = VertexTask(
@@ -342,7 +342,7 @@ def test_every_clip_comes_once_in_each_pass(
     corpora: dict[str, Path], speech: Path, tmp_path: Path
 ) -> None:
     config = settings(
-        "paper-biwi6", speech, batch=3, vertices={"loss": {"latent": 0.0, "ctc": 0.0}}
+        "paper-biwi6", speech, batch_size=3, vertices={"loss": {"latent": 0.0, "ctc": 0.0}}
     )
     task = VertexTask(config, [corpora["paper-biwi6"]])
     clips = open_prepared(corpora["paper-biwi6"]).clips("train")
@@ -368,7 +368,7 @@ def test_stretches_keep_sound_and_motion_together(
     corpora: dict[str, Path], speech: Path, tmp_path: Path
 ) -> None:
     task = VertexTask(
-        settings("paper-vocaset", speech, batch=2, vertices={"seconds": 0.5}),
+        settings("paper-vocaset", speech, batch_size=2, vertices={"seconds": 0.5}),
         [corpora["paper-vocaset"]],
     )
     starts = set()
@@ -405,7 +405,7 @@ def test_ctc_may_aim_at_the_text_of_the_corpus(
     assert said in [
         [*"bad|fe"],
         [*"bad|e"],
-    ]  # of "bad F2_e01" and "bad M3_e01" the letters that the recogniser knows
+    ]  # of "bad F2_e01" and "bad M3_e01" the letters that the recognizer knows
     terms = task.module(batch, 0)[1]
     assert set(terms) == {"vertices", "velocity", "ctc"}
     assert torch.isfinite(terms["ctc"])
@@ -416,8 +416,8 @@ def test_a_clip_in_which_nothing_is_heard_has_a_finite_loss(
     corpora: dict[str, Path], speech: Path, tmp_path: Path
 ) -> None:
     task = VertexTask(settings("paper-biwi6", speech), [corpora["paper-biwi6"]])
-    assert task.recogniser is not None
-    task.recogniser.network.lm_head.bias[task.recogniser.blank] = 1e4
+    assert task.recognizer is not None
+    task.recognizer.network.lm_head.bias[task.recognizer.blank] = 1e4
     total, terms = task.module(task.batch(0, slice(0, 1)), 0)
     total.backward()
     assert torch.isfinite(terms["ctc"])
@@ -428,7 +428,7 @@ def test_a_streaming_encoder_moves_vertices_too(
     corpora: dict[str, Path], speech: Path, tmp_path: Path
 ) -> None:
     config = settings(
-        "paper-biwi6", speech, batch=2, vertices={"loss": {"latent": 0.0, "ctc": 0.0}}
+        "paper-biwi6", speech, batch_size=2, vertices={"loss": {"latent": 0.0, "ctc": 0.0}}
     )
     task = VertexTask(
         replace(config, model=replace(SMALL_STREAMING, outputs=3 * V)), [corpora["paper-biwi6"]]
@@ -555,13 +555,13 @@ def test_committed_settings_are_the_papers() -> None:
             0.0001,
             0,
         )
-        assert (config.steps, config.batch, config.learning_rate, config.clip_norm) == (
+        assert (config.steps, config.batch_size, config.learning_rate, config.max_grad_norm) == (
             100 * clips,
             1,
             rate,
             1.0,
         )
-        assert (config.optimizer, config.betas, config.schedule, config.ema) == (
+        assert (config.optimizer, config.betas, config.schedule, config.ema_decay) == (
             "adam",
             [0.9, 0.999],
             "constant",
@@ -570,7 +570,7 @@ def test_committed_settings_are_the_papers() -> None:
         assert config.model == load_preset(name)
     live = load_train_config(ROOT / "configs" / "paper-live.yaml")
     assert live.model == load_preset("paper-live")
-    assert live.task == "shapes"
+    assert live.task == "blendshapes"
 
 
 def test_prepared_weights_become_those_of_the_face(tmp_path: Path) -> None:

@@ -1,3 +1,8 @@
+"""Published systems to compare with, re-implemented from their papers: one file each.
+
+``BASELINES`` lists them. A new one is a file with a subclass of ``Baseline`` and one line here.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -5,13 +10,10 @@ from importlib import import_module
 from typing import Any
 
 from jambatalk.baselines.base import Baseline, BaselineConfig
-from jambatalk.config import from_mapping
+from jambatalk.config import from_mapping, rename_keys
 from jambatalk.errors import InputError
 
-# All baselines by name: one file, and one line here.
-
-
-BASELINES: Mapping[str, tuple[str, str]] = {
+BASELINES: dict[str, tuple[str, str]] = {
     "bigru": ("jambatalk.baselines.bigru", "VertexBiGRU"),
     "voca": ("jambatalk.baselines.voca", "VOCA"),
     "faceformer": ("jambatalk.baselines.faceformer", "FaceFormer"),
@@ -21,9 +23,12 @@ BASELINES: Mapping[str, tuple[str, str]] = {
 }
 """kind -> (module, class)."""
 
+RENAMED = {"recogniser": "recognizer"}
+"""Keys of earlier versions, in any baseline's settings."""
+
 
 def baseline_class(kind: str) -> type[Baseline]:
-    """The class of a baseline. InputError names those that there are."""
+    """Import the class of a baseline. InputError lists the known kinds."""
     if kind not in BASELINES:
         raise InputError(f"no baseline {kind!r}: choose from {', '.join(BASELINES)}")
     module, name = BASELINES[kind]
@@ -31,10 +36,11 @@ def baseline_class(kind: str) -> type[Baseline]:
 
 
 def baseline_config(values: Mapping[str, Any], where: str) -> BaselineConfig:
-    """A baseline's settings from a mapping with its ``kind``; unknown keys are errors that name them."""
+    """Build a baseline's settings from a mapping with its ``kind``; an unknown key is an error."""
+    values = rename_keys(values, {"": RENAMED}, {})
     return from_mapping(baseline_class(str(values.get("kind", ""))).Config, values, where)
 
 
 def make_baseline(config: BaselineConfig) -> Baseline:
-    """The baseline with new random weights (from torch's generator)."""
+    """Build the baseline with new random weights (from torch's generator)."""
     return baseline_class(config.kind)(config)  # type: ignore[call-arg, arg-type]

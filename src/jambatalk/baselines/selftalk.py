@@ -3,15 +3,15 @@
 Peng, Luo, Shi, Xu, Zhu, Liu, He and Fan, "SelfTalk: A Self-Supervised Commutative Training Diagram to Comprehend 3D Talking
 Faces", ACM Multimedia 2023, arXiv 2306.10799. A transformer decoder layer without masks turns the features of the sound into
 offsets, in one pass. In training a second transformer, the lip-reading interpreter, reads the lips of that motion: its latent
-is drawn to the text features of a frozen speech recogniser (latent consistency), its letters to the recognised text (CTC).
+is drawn to the text features of a frozen speech recognizer (latent consistency), its letters to the recognized text (CTC).
 Its gradients reach the motion through the lips; at inference it does nothing.
 
-What is active depends on ``recogniser``:
+What is active depends on ``recognizer``:
 - Set to a wav2vec2-CTC network, as in the paper: latent consistency with its last hidden state at 50 Hz, and CTC with the text
   that it hears. It is loaded at the first step of training and never becomes part of the weights on disk.
 - Empty (the default; so GRID is trained): no text and no CTC term. The lip reader, trained jointly, is drawn to the features of
   the system's own speech encoder, one per motion frame, at zero mean and unit variance across their width and without
-  gradients to the encoder. That is the audio side of the paper's diagram, but not text that a recogniser learned elsewhere.
+  gradients to the encoder. That is the audio side of the paper's diagram, but not text that a recognizer learned elsewhere.
 
 What else differs from the paper:
 - The speech encoder is the one that all baselines share. The released code folds two encoder frames into one on BIWI; here one
@@ -52,10 +52,10 @@ class SelfTalkConfig(BaselineConfig):
         default_factory=list
     )  # vertices; empty: those that move most, found before training
     lip_share: float = 0.1  # of all vertices that these are
-    recogniser: str = ""  # wav2vec2-CTC network, hub id or local folder; empty: the own encoder in its place, and no text
-    letters: int = 0  # of the recogniser, blank included; 0 without one
+    recognizer: str = ""  # wav2vec2-CTC network, hub id or local folder; empty: the own encoder in its place, and no text
+    letters: int = 0  # of the recognizer, blank included; 0 without one
     read_width: int = (
-        192  # of the lip reader: the recogniser's, 1024 in the paper; without one the encoder's
+        192  # of the lip reader: the recognizer's, 1024 in the paper; without one the encoder's
     )
     read_heads: int = 4  # of the lip reader
     read_layers: int = 2  # of its encoder, and of its decoder
@@ -65,7 +65,7 @@ class SelfTalkConfig(BaselineConfig):
     )
     velocity: float = 1.0  # weight of that of their changes from frame to frame; 1000 in the paper
     latent: float = 0.1  # weight of the latent consistency; 0.001 in the paper
-    ctc: float = 0.01  # weight of -log p(text) per letter; 0.0001 in the paper; needs a recogniser
+    ctc: float = 0.01  # weight of -log p(text) per letter; 0.0001 in the paper; needs a recognizer
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,13 +86,13 @@ class SelfTalkConfig(BaselineConfig):
             raise ValueError(f"lips has {bad[0]}, expected vertices of 0 to {vertices - 1}")
         if not 0 < self.lip_share <= 1:
             raise ValueError(f"lip_share is {self.lip_share}, expected more than 0 and at most 1")
-        if self.recogniser and self.letters < 2:
+        if self.recognizer and self.letters < 2:
             raise ValueError(
-                f"letters is {self.letters}, expected as many as the recogniser {self.recogniser!r} knows"
+                f"letters is {self.letters}, expected as many as the recognizer {self.recognizer!r} knows"
             )
-        if not self.recogniser and self.read_width != self.width:
+        if not self.recognizer and self.read_width != self.width:
             raise ValueError(
-                f"read_width is {self.read_width}, expected the width of {self.width} without a recogniser"
+                f"read_width is {self.read_width}, expected the width of {self.width} without a recognizer"
             )
 
 
@@ -129,8 +129,8 @@ class SelfTalk(Baseline):
             text={},
         )
         self.reader = LipReader(len(lips), sizes)
-        self.reader.lm_head.requires_grad_(bool(c.recogniser))
-        self._recogniser: SpeechRecognizer | None = None
+        self.reader.lm_head.requires_grad_(bool(c.recognizer))
+        self._recognizer: SpeechRecognizer | None = None
 
     @torch.no_grad()
     def fit(self, offsets: Tensor) -> None:
@@ -176,33 +176,33 @@ class SelfTalk(Baseline):
         return self.motion_out(self.decoder(heard, heard))  # type: ignore[no-any-return]
 
     def _read(self, motion: Tensor, heard: Tensor, samples: Tensor) -> dict[str, Tensor]:
-        """The terms ``latent`` and, with a recogniser, ``ctc``, unweighted. motion: (B, T, 3 V) in units of the spread."""
+        """The terms ``latent`` and, with a recognizer, ``ctc``, unweighted. motion: (B, T, 3 V) in units of the spread."""
         lips = motion.reshape(*motion.shape[:2], -1, 3)[:, :, self.lip_index].flatten(
             2
         )  # (B, T, 3 L)
-        if not self.config.recogniser:
+        if not self.config.recognizer:
             latent, _ = self.reader(lips, self.config.fps, lips.shape[1])
             return {"latent": mean_square(latent, F.layer_norm(heard.detach(), heard.shape[2:]))}
-        recogniser = self._text_side()
-        read = [recogniser.read(row.detach().cpu().numpy(), motion.device) for row in samples]
+        recognizer = self._text_side()
+        read = [recognizer.read(row.detach().cpu().numpy(), motion.device) for row in samples]
         wanted = torch.stack([torch.from_numpy(one.latent) for one in read]).to(
             motion
         )  # (B, T50, read_width)
         latent, logits = self.reader(lips, self.config.fps, wanted.shape[1])
         texts = [
-            torch.tensor(collapsed(one.letters, recogniser.blank), dtype=torch.long) for one in read
+            torch.tensor(collapsed(one.letters, recognizer.blank), dtype=torch.long) for one in read
         ]
-        ctc = ctc_per_letter(logits, [wanted.shape[1]] * len(texts), texts, recogniser.blank)
+        ctc = ctc_per_letter(logits, [wanted.shape[1]] * len(texts), texts, recognizer.blank)
         return {"latent": mean_square(latent, wanted), "ctc": ctc}
 
     def _text_side(self) -> SpeechRecognizer:
-        """The frozen recogniser. InputError when it is of another size than the settings say."""
-        if self._recogniser is None:
-            c, found = self.config, SpeechRecognizer(self.config.recogniser)
+        """The frozen recognizer. InputError when it is of another size than the settings say."""
+        if self._recognizer is None:
+            c, found = self.config, SpeechRecognizer(self.config.recognizer)
             if (found.width, found.letters) != (c.read_width, c.letters):
                 raise InputError(
-                    f"the recogniser {c.recogniser!r} has width {found.width} and {found.letters} letters, "
+                    f"the recognizer {c.recognizer!r} has width {found.width} and {found.letters} letters, "
                     f"expected read_width {c.read_width} and letters {c.letters}"
                 )
-            self._recogniser = found
-        return self._recogniser
+            self._recognizer = found
+        return self._recognizer

@@ -6,11 +6,16 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jambatalk.cli.console import ThreadsOption
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from jambatalk.training.config import TrainConfig
 
 
 def train(
@@ -22,7 +27,8 @@ def train(
     run: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for checkpoints and the log; an earlier run there is resumed. Default: runs/<settings' name>."
+            help="Folder for checkpoints and the log; an earlier run there is resumed. "
+            "Default: runs/<settings' name>."
         ),
     ] = None,
     out: Annotated[
@@ -39,7 +45,7 @@ def train(
     change: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Another setting, such as shapes.loss.gap=0.7."
+            "--set", metavar="KEY=VALUE", help="Another setting, such as blendshapes.loss.gap=0.7."
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
@@ -51,39 +57,61 @@ def train(
         ),
     ] = False,
 ) -> None:
-    """Train a network on one corpus or several; stop at any time and run again to resume. Several processes: torchrun."""
+    """Train a network on one corpus or several; stop at any time and run again to resume.
+
+    Several processes: torchrun.
+    """
     from rich.console import Console
 
     from jambatalk.training.config import load_train_config
 
     changes = [*(change or []), *([f"steps={steps}"] if steps is not None else [])]
     settings = load_train_config(config, changes)
-    # Of several processes the first one speaks.
+    # Of several processes the first one prints.
     console = Console(file=sys.stderr, quiet=os.environ.get("RANK", "0") != "0")
     if smoke:
-        from jambatalk.errors import InputError
-        from jambatalk.training import smoke_test as small
+        _smoke(settings, data, run, out, init, device, console)
+    else:
+        folder = Path("runs") / config.stem if run is None else run
+        _train(settings, data, folder, out, init, device, console)
 
-        if out is not None:
-            raise InputError(
-                "--smoke trains nothing worth keeping: leave -o out, its weights are in the run folder"
-            )
-        if run is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise InputError(
-                "several processes need a folder in common: give --smoke a --run that is empty"
-            )
-        folder = Path(tempfile.mkdtemp(prefix="jambatalk-smoke-")) if run is None else run
-        small.smoke(
-            settings,
-            data,
-            folder,
-            device,
-            lambda line: console.print(line, highlight=False, soft_wrap=True),
-            init,
+
+def _smoke(
+    settings: TrainConfig,
+    data: list[Path],
+    run: Path | None,
+    out: Path | None,
+    init: Path | None,
+    device: str,
+    console: Console,
+) -> None:
+    from jambatalk.errors import InputError
+    from jambatalk.training.smoke_test import smoke
+
+    if out is not None:
+        raise InputError(
+            "--smoke trains nothing worth keeping: leave -o out, its weights are in the run folder"
         )
-        console.print(f"all of it works; see {folder}", highlight=False, soft_wrap=True)
-        return
+    if run is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("several processes need a common folder: give --smoke an empty --run")
+    folder = Path(tempfile.mkdtemp(prefix="jambatalk-smoke-")) if run is None else run
 
+    def log(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
+    smoke(settings, data, folder, device, log, init)
+    log(f"all of it works; see {folder}")
+
+
+def _train(
+    settings: TrainConfig,
+    data: list[Path],
+    folder: Path,
+    out: Path | None,
+    init: Path | None,
+    device: str,
+    console: Console,
+) -> None:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -92,10 +120,14 @@ def train(
         TimeRemainingColumn,
     )
 
+    from jambatalk.ops.backend import chosen_backend
     from jambatalk.training import build_task
+    from jambatalk.training.run_dir import lock_run_dir
     from jambatalk.training.trainer import Trainer
 
-    folder = Path("runs") / config.stem if run is None else run
+    if int(os.environ.get("RANK", "0")) == 0:
+        with lock_run_dir(folder):
+            pass  # refused at once rather than after the data were read
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -111,28 +143,34 @@ def train(
             lambda done, total: bars.update(reading, completed=done, total=total),
         )
         trainer = Trainer(settings, task, folder, device)
+        kernel, why = chosen_backend(device=trainer.fabric.device)
+        console.print(
+            f"training on {trainer.fabric.device} in precision {settings.precision}, "
+            f"{trainer.fabric.world_size} process(es), kernels: {kernel} ({why})",
+            highlight=False,
+            soft_wrap=True,
+        )
         if trainer.resume():
             console.print(f"resumed {folder} at step {trainer.step}")
         elif init is not None:
             trainer.start_from(init)
         training = bars.add_task("training", total=settings.steps, completed=trainer.step)
 
-        def report(step: int, terms: dict[str, float]) -> None:
-            bars.update(training, completed=step, description=f"training, loss {terms['loss']:.3f}")
-            figures = ", ".join(
-                f"{name[4:]} {value:.3f}"
-                for name, value in terms.items()
-                if name.startswith("val_")
-            )
+        def report(step: int, values: dict[str, float]) -> None:
+            loss = values["loss"]
+            bars.update(training, completed=step, description=f"training, loss {loss:.3f}")
+            figures = [f"{k[4:]} {v:.3f}" for k, v in values.items() if k.startswith("val_")]
             if figures:
                 console.print(
-                    f"step {step}: loss {terms['loss']:.3f}, validation {figures}, {terms['seconds']:.2f} s a step"
+                    f"step {step}: loss {loss:.3f}, validation {', '.join(figures)}, "
+                    f"{values['seconds']:.2f} s a step"
                 )
 
         trainer.run(report)
     if trainer.step < settings.steps:
         console.print(
-            f"stopped early at step {trainer.step}: no better validation in {settings.early_stopping.patience}"
+            f"stopped early at step {trainer.step}: no better validation in "
+            f"{settings.early_stopping.patience}"
         )
     if out is not None:
         trainer.export(out, half=True)

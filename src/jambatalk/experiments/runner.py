@@ -48,7 +48,7 @@ def work(run: Path, cache: Path, data: list[Path]) -> None:
             trainer.export(run / "best.safetensors")
         facts = {
             "steps": trainer.step,
-            "score": trainer.best.score,
+            "score": trainer.best_score,
             "parameters": parameter_count(task.network),
             "data_hash": task.data_hash,
         }

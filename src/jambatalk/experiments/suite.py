@@ -19,12 +19,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jambatalk.config import from_mapping, read_yaml
+from jambatalk.config import extended, from_mapping, overlay, read_settings, warn_of_renamed
 from jambatalk.errors import InputError
-from jambatalk.training.config import TrainConfig, change_setting, train_config
+from jambatalk.training.config import TrainConfig, change_setting, train_config, upgrade_settings
 
 BASE = "base"
 NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,60}")
@@ -90,17 +91,21 @@ class Suite:
                     f"{where}: a variant is called {key!r}, expected letters, digits, - and _, and not {BASE!r}"
                 )
             self.variants[key] = from_mapping(Variant, values or {}, f"{where}: {key}")
+        renamed: dict[str, str] = {}
+        upgrade = partial(upgrade_settings, found=renamed)
+        base = extended(file.base, f"{where}: base", Path(where).parent, upgrade=upgrade)
         self._values, self._configs = {}, {}
         for key, variant in self.variants.items():
             if variant.against not in self.variants:
                 raise InputError(
                     f"{where}: {key} is against {variant.against!r}, which is no variant of this suite"
                 )
-            values = _laid_over(file.base, variant.change)
+            values = overlay(base, upgrade_settings(variant.change, renamed))
             for change in changes:
-                change_setting(values, change)
+                change_setting(values, change, renamed)
             self._values[key] = values
             self._configs[key] = train_config(values, f"{where}: {key}")
+        warn_of_renamed(where, renamed)
 
     def chosen(self, only: Sequence[str]) -> list[str]:
         """The variants of these names and what they are compared with, in the suite's order; none named: all.
@@ -127,7 +132,7 @@ def load_suite(path: str | Path, changes: Sequence[str] = (), steps: int | None 
 
     InputError when the file is missing, a key is unknown or settings do not fit each other.
     """
-    file = from_mapping(SuiteFile, read_yaml(path), str(path))
+    file = from_mapping(SuiteFile, read_settings(path), str(path))
     return Suite(
         Path(path).stem,
         file,
@@ -153,18 +158,3 @@ def data_hash(folders: Sequence[Path]) -> str:
             raise InputError(f"no folder {folder}, expected a corpus")
         digest.update(b"\n")
     return digest.hexdigest()
-
-
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    result = {
-        key: _laid_over(value, {}) if isinstance(value, Mapping) else value
-        for key, value in below.items()
-    }
-    for key, value in above.items():
-        old = result.get(key)
-        result[key] = (
-            _laid_over(old, value)
-            if isinstance(old, dict) and isinstance(value, Mapping)
-            else value
-        )
-    return result

@@ -1,27 +1,46 @@
+"""Training: settings and corpus folders in, weights out. ``Trainer`` is the loop, a task the rest."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jambatalk.datasets.clip import Clip
-from jambatalk.training.blendshapes import Teacher
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.task import Task
-
-# From settings and corpus folders to a task: a small registry, one line per kind of training.
-
 
 Progress = Callable[[int, int], None]
 
 
-def shapes_task(
+def build_task(
+    config: TrainConfig,
+    folders: Sequence[Path],
+    cache: Path,
+    progress: Progress | None = None,
+    most: int | None = None,
+) -> Task:
+    """Make the task that ``config.task`` names, on the data of ``folders``.
+
+    Args:
+        config: The settings.
+        folders: Corpora.
+        cache: A folder in which costly features of the data are kept from run to run.
+        progress: Called with (done, total) meanwhile.
+        most: Clips of a split and folder that are used; None: all.
+
+    Raises:
+        InputError: A folder does not hold a known corpus, or not what the settings need.
+    """
+    return TASKS[config.task](config, folders, cache, progress, most)
+
+
+def blendshape_task(
     config: TrainConfig,
     folders: Sequence[Path],
     cache: Path,
     progress: Progress | None,
     most: int | None,
 ) -> Task:
-    """Shape weights of the default head, from all folders' clips of the splits train and val."""
+    """Blendshape weights of the default head, from all folders' clips of the splits train and val."""
     from jambatalk.datasets.registry import load_clips
     from jambatalk.face.head import default_head
     from jambatalk.training.blendshapes import BlendshapeTask
@@ -31,24 +50,17 @@ def shapes_task(
         [clip for folder in folders for clip in load_clips(folder, split, face, cache)[:most]]
         for split in ("train", "val")
     )
-    return BlendshapeTask(
-        config, face, train, val, progress, _teacher(config, train, cache, progress)
-    )
+    teacher = None
+    settings = config.blendshapes
+    if settings.loss.teacher or settings.loss.latent:
+        from jambatalk.training.distillation import extract_teacher_features
+
+        features = extract_teacher_features(train, settings.teacher, cache / "teacher", progress)
+        teacher = lambda clip: features[clip.corpus, clip.id]  # noqa: E731
+    return BlendshapeTask(config, face, train, val, progress, teacher)
 
 
-def _teacher(
-    config: TrainConfig, clips: Sequence[Clip], cache: Path, progress: Progress | None
-) -> Teacher | None:
-    """What the settings' teacher hears in the clips, where a loss term asks for it."""
-    if not config.shapes.loss.teacher and not config.shapes.loss.latent:
-        return None
-    from jambatalk.training.distillation import extract_teacher_features
-
-    heard = extract_teacher_features(clips, config.shapes.teacher, cache / "teacher", progress)
-    return lambda clip: heard[clip.corpus, clip.id]
-
-
-def vertices_task(
+def vertex_task(
     config: TrainConfig,
     folders: Sequence[Path],
     cache: Path,
@@ -62,20 +74,5 @@ def vertices_task(
 
 
 Builder = Callable[[TrainConfig, Sequence[Path], Path, Progress | None, int | None], Task]
-TASKS: dict[str, Builder] = {"shapes": shapes_task, "vertices": vertices_task}
-
-
-def build_task(
-    config: TrainConfig,
-    folders: Sequence[Path],
-    cache: Path,
-    progress: Progress | None = None,
-    most: int | None = None,
-) -> Task:
-    """The task that ``config.task`` names, on the data of ``folders``.
-
-    cache: a folder in which what is costly to make of the data is kept. progress: called with (done, total) meanwhile.
-    most: clips of a split and folder that are taken, None for all of them.
-    InputError when a folder holds no corpus known here, or not what the settings need.
-    """
-    return TASKS[config.task](config, folders, cache, progress, most)
+TASKS: dict[str, Builder] = {"blendshapes": blendshape_task, "vertices": vertex_task}
+"""The kinds of training: ``task`` of the settings -> what makes it."""

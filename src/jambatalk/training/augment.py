@@ -1,10 +1,10 @@
-"""Other voices from one recording: the pitch, vocal tract, pace, place and microphone of somebody else.
+"""Other voices from one recording: pitch, vocal tract, pace, room and microphone of another speaker.
 
-All effects keep time: a sound at time t of the input lies at ``t * time_scale`` of the output (within the 8 ms that pace
-changes may move a pitch period), so that the motion only has to be resampled. The rooms' tails follow the sound, the
-equalisers have zero phase.
+All effects keep time: a sound at time t of the input lies at ``t * time_scale`` of the output
+(within the 8 ms that pace changes may move a pitch period), so that the motion only has to be
+resampled. The rooms' tails follow the sound, the equalizers have zero phase.
 
-Order: pitch and pace, vocal tract, other voices and noise, room and equaliser, level, damage.
+Order: pitch and pace, vocal tract, other voices and noise, room and equalizer, level, damage.
 """
 
 from __future__ import annotations
@@ -22,80 +22,73 @@ from jambatalk.audio.noise import coloured_noise, fast_length
 
 Array = NDArray[Any]
 
+FRAME = 512
+"""Samples, 32 ms: two to six pitch periods."""
+WINDOW = np.sqrt(np.hanning(FRAME + 1)[:-1]).astype(np.float32)
+SEARCH = 128
+"""Samples, 8 ms either way: at least one period of voices above 125 Hz, most of one below."""
+
+
+def _range(low: float, high: float) -> list[float]:
+    return field(default_factory=lambda: [low, high])  # type: ignore[no-any-return]
+
 
 @dataclass(frozen=True)
 class VoiceAugment:
     """Chances (0..1) and ranges [lowest, highest] of the effects, each drawn anew for every call.
 
-    The defaults start from one man's voice and reach women, children and deeper men, near and far, over any line.
+    The defaults start from one man's voice and reach women, children and deeper men, near and far,
+    over any line.
     """
 
-    voice: float = 0.9  # chance of another pitch and vocal tract
-    pitch: list[float] = field(
-        default_factory=lambda: [0.75, 2.1]
-    )  # fundamental frequency times this, logarithmically even
-    formants: list[float] = field(
-        default_factory=lambda: [0.82, 1.3]
-    )  # vocal tract: formant frequencies times this; leans to high with the pitch
-    pace: list[float] = field(
-        default_factory=lambda: [0.87, 1.2]
-    )  # duration times this (what augment_voice returns as time_scale)
-    pace_chance: float = 0.6  # chance of another pace
-    whisper: float = 0.02  # chance that the voice loses its pitch altogether
-    noise: float = 0.5  # chance of steady noise: white to brown
-    noise_snr_db: list[float] = field(default_factory=lambda: [5.0, 40.0])  # speech over noise
-    babble: float = 0.15  # chance of 1 to 4 other voices in the background
-    babble_snr_db: list[float] = field(
-        default_factory=lambda: [8.0, 25.0]
-    )  # speech over the other voices together
-    room: float = 0.35  # chance of a room
-    room_seconds: list[float] = field(
-        default_factory=lambda: [0.12, 0.7]
-    )  # its reverberation time (60 dB)
-    room_db: list[float] = field(
-        default_factory=lambda: [-18.0, 0.0]
-    )  # its tail's power against the direct sound
-    equaliser: float = 0.7  # chance of a microphone's own sound: tilt and smooth bumps
-    tilt_db: float = 5.0  # spectral tilt in dB per octave-and-a-half, standard deviation
-    bump_db: float = 3.0  # bumps, standard deviation
-    band: float = 0.2  # chance of a limited band: telephone, old recording, dull microphone
-    level_db: list[float] = field(
-        default_factory=lambda: [-30.0, 6.0]
-    )  # loudness; what exceeds full scale is clipped
-    clip: float = 0.07  # chance of an overdriven input
-    quantise: float = 0.07  # chance of coarse 8-bit mu-law steps, as in telephone and old codecs
+    voice: float = 0.9
+    """Chance of another pitch and vocal tract."""
+    pitch: list[float] = _range(0.75, 2.1)
+    """Factor of the fundamental frequency, logarithmically uniform."""
+    formants: list[float] = _range(0.82, 1.3)
+    """Factor of the formant frequencies (vocal tract); leans to high with the pitch."""
+    pace: list[float] = _range(0.87, 1.2)
+    """Factor of the duration (what ``augment_voice`` returns as time_scale)."""
+    pace_chance: float = 0.6
+    """Chance of another pace."""
+    whisper: float = 0.02
+    """Chance that the voice loses its pitch altogether."""
+    noise: float = 0.5
+    """Chance of steady noise: white to brown."""
+    noise_snr_db: list[float] = _range(5.0, 40.0)
+    """Speech over noise."""
+    babble: float = 0.15
+    """Chance of 1 to 4 other voices in the background."""
+    babble_snr_db: list[float] = _range(8.0, 25.0)
+    """Speech over the other voices together."""
+    room: float = 0.35
+    """Chance of a room."""
+    room_seconds: list[float] = _range(0.12, 0.7)
+    """Its reverberation time (60 dB)."""
+    room_db: list[float] = _range(-18.0, 0.0)
+    """Power of its tail against the direct sound."""
+    equalizer: float = 0.7
+    """Chance of a microphone's coloration: tilt and smooth bumps."""
+    tilt_db: float = 5.0
+    """Spectral tilt in dB per octave-and-a-half, standard deviation."""
+    bump_db: float = 3.0
+    """Bumps, standard deviation."""
+    band: float = 0.2
+    """Chance of a limited band: telephone, old recording, dull microphone."""
+    level_db: list[float] = _range(-30.0, 6.0)
+    """Loudness, relative to an ordinary speech level; what exceeds full scale is clipped."""
+    clip: float = 0.07
+    """Chance of an overdriven input."""
+    quantize: float = 0.07
+    """Chance of coarse 8-bit mu-law steps, as in telephone and old codecs."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "voice",
-            "pace_chance",
-            "whisper",
-            "noise",
-            "babble",
-            "room",
-            "equaliser",
-            "band",
-            "clip",
-            "quantise",
-        ):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}, expected a chance between 0 and 1"
-                )
-        ranges = (
-            "pitch",
-            "formants",
-            "pace",
-            "noise_snr_db",
-            "babble_snr_db",
-            "room_seconds",
-            "room_db",
-            "level_db",
-        )
-        for name in ranges:
-            values = getattr(self, name)
-            if len(values) != 2 or values[0] > values[1]:
-                raise ValueError(f"{name} is {values}, expected [lowest, highest]")
+        for name, value in vars(self).items():
+            if isinstance(value, list):
+                if len(value) != 2 or value[0] > value[1]:
+                    raise ValueError(f"{name} is {value}, expected [lowest, highest]")
+            elif not name.endswith("_db") and not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} is {value}, expected a chance between 0 and 1")
         for name in ("pitch", "formants", "pace", "room_seconds"):
             if getattr(self, name)[0] <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected positive numbers")
@@ -141,7 +134,7 @@ def augment_voice(
         limit = np.quantile(np.abs(sound), rng.uniform(0.97, 0.999)) + 1e-6
         sound = np.clip(sound, -limit, limit)
     sound = np.clip(sound, -1.0, 1.0)
-    if rng.random() < s.quantise:
+    if rng.random() < s.quantize:
         sound = mu_law(sound)
     return sound.astype(np.float32), scale
 
@@ -161,13 +154,6 @@ def change_pitch(sound: Array, pitch: float, length: int) -> Array:
     if pitch != 1.0:
         sound = soxr.resample(sound, SAMPLE_RATE * pitch, SAMPLE_RATE, quality="LQ")
     return stretch(sound, length)
-
-
-FRAME = 512  # samples, 32 ms: two to six pitch periods
-WINDOW = np.sqrt(np.hanning(FRAME + 1)[:-1]).astype(np.float32)
-SEARCH = (
-    128  # samples, 8 ms either way: at least one period of voices above 125 Hz, most of one below
-)
 
 
 def stretch(sound: Array, length: int) -> Array:
@@ -297,9 +283,9 @@ def babble(voices: Sequence[Array], length: int, rng: np.random.Generator) -> Ar
 
 
 def _filtered(sound: Array, s: VoiceAugment, rng: np.random.Generator) -> Array:
-    """Room, equaliser and band limit in one pass over the whole sound's spectrum."""
-    room, equaliser, band = rng.random() < s.room, rng.random() < s.equaliser, rng.random() < s.band
-    if not (room or equaliser or band):
+    """Room, equalizer and band limit in one pass over the whole sound's spectrum."""
+    room, equalizer, band = rng.random() < s.room, rng.random() < s.equalizer, rng.random() < s.band
+    if not (room or equalizer or band):
         return sound
     tail = (
         room_response(log_uniform(rng, s.room_seconds), uniform(rng, s.room_db), rng)
@@ -313,7 +299,7 @@ def _filtered(sound: Array, s: VoiceAugment, rng: np.random.Generator) -> Array:
         spectrum *= np.fft.rfft(tail, size)
     octaves = np.log2(np.maximum(frequency, 40.0) / 1000.0)
     decibels = np.zeros_like(octaves)
-    if equaliser:
+    if equalizer:
         decibels += rng.normal(0, s.tilt_db) * octaves / 1.5
         for centre in rng.uniform(-3.0, 3.0, 3):
             decibels += rng.normal(0, s.bump_db) * np.exp(-0.5 * ((octaves - centre) / 0.6) ** 2)

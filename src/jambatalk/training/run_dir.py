@@ -1,0 +1,138 @@
+"""The run folder: the log of every step, and the checkpoint that an exact resume needs."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jambatalk.atomic import atomic_write
+from jambatalk.errors import InputError
+from jambatalk.file_lock import locked
+from jambatalk.training.config import TrainConfig, train_config
+
+
+class RunDir:
+    """``log.jsonl`` (one line per step) and ``last.pt`` of one training run.
+
+    Only the main process writes.
+
+    Args:
+        path: The folder; made when absent.
+        config: The settings of the run.
+        data_hash: SHA-256 of its data, in hexadecimal.
+    """
+
+    def __init__(self, path: Path, config: TrainConfig, data_hash: str) -> None:
+        self.path, self.config, self.data_hash = path, config, data_hash
+        # As a checkpoint stores them: lists, not tuples.
+        self.settings = json.loads(json.dumps(asdict(config)))
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint."""
+        return self.path / "last.pt"
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the checkpoint: ``state`` with the settings and the hash of the data.
+
+        Args:
+            state: Tensors, numbers, texts and containers of them.
+        """
+        with atomic_write(self.last) as temporary:
+            torch.save(
+                {**state, "config": json.dumps(self.settings), "data_hash": self.data_hash},
+                temporary,
+            )
+
+    def load(self) -> dict[str, Any] | None:
+        """Read what ``save`` wrote last, on the CPU; None when there is nothing.
+
+        Raises:
+            InputError: The file is damaged, or was made with other settings or other data.
+        """
+        if not self.last.exists():
+            return None
+        saved, config, data_hash = self._read()
+        if config != self.config:
+            old = json.loads(json.dumps(asdict(config)))
+            raise InputError(
+                f"{self.last} was made with other settings "
+                f"({first_difference(old, self.settings)}); choose another run folder or the "
+                "same settings"
+            )
+        if data_hash != self.data_hash:
+            raise InputError(
+                f"{self.last} was made with other data (hash {data_hash[:12]}, now "
+                f"{self.data_hash[:12]}); choose another run folder or the same data"
+            )
+        return saved
+
+    def _read(self) -> tuple[dict[str, Any], TrainConfig, str]:
+        try:
+            # torch compares no checksums when it reads, but its files are zip files, which have them.
+            with zipfile.ZipFile(self.last) as file:
+                if (damaged := file.testzip()) is not None:
+                    raise ValueError(f"wrong checksum of {damaged}")
+            saved = torch.load(self.last, weights_only=True, map_location="cpu")
+            config = train_config(json.loads(saved["config"]), str(self.last))
+            return saved, config, saved["data_hash"]
+        except Exception as error:  # torch and zipfile raise many kinds for a damaged file
+            raise InputError(
+                f"{self.last} is damaged ({type(error).__name__}: {error!s:.80}); delete it to "
+                "start afresh"
+            ) from error
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Append the figures of a step."""
+        row = {"step": step, **{name: float(f"{value:.6g}") for name, value in values.items()}}
+        with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def prepare(self, step: int) -> None:
+        """Make the folder ready to go on after ``step``: lines of later steps are dropped.
+
+        They were logged after the checkpoint was written, and will be logged again.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        for partial in self.path.glob(".last.*.pt"):  # of a process that was killed while saving
+            partial.unlink()
+        path = self.path / "log.jsonl"
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] > step:
+                    break
+            except (json.JSONDecodeError, KeyError):  # cut short when the process was killed
+                break
+            kept.append(line + "\n")
+        with atomic_write(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def lock_run_dir(path: Path) -> AbstractContextManager[None]:
+    """Hold the run folder ``path`` for this process; the lock ends with the process, however it ends.
+
+    Raises:
+        InputError: Another process trains in it; the message names that process.
+    """
+    return locked(path / ".train.lock", f"the training run {path}")
+
+
+def first_difference(old: Any, new: Any, name: str = "") -> str:
+    """Describe the first setting that differs between two nested mappings."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*new, *(key for key in old if key not in new)]:
+            if old.get(key) != new.get(key):
+                return first_difference(
+                    old.get(key), new.get(key), f"{name}.{key}" if name else str(key)
+                )
+    return f"{name} was {json.dumps(old)}, is {json.dumps(new)}"
