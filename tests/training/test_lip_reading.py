@@ -19,9 +19,9 @@ from jambatalk.models.lip_reader import ctc_per_letter
 from jambatalk.text.phones import Timed
 from jambatalk.training.distillation import WhisperTeacher
 from jambatalk.training.lip_reading import (
-    LipTarget,
     LipReading,
     LipReadingConfig,
+    LipTarget,
     PhoneReading,
     PhoneReadingConfig,
 )

@@ -17,7 +17,7 @@ import torch
 
 from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.models.checkpoint import load_weights
-from jambatalk.training.config import EarlyStopping, LossConfig, BlendshapesConfig, TrainConfig
+from jambatalk.training.config import BlendshapesConfig, EarlyStopping, LossConfig, TrainConfig
 from jambatalk.training.trainer import learning_rate
 from tiny_training import NO_DROPOUT, losses, tiny_clips, tiny_config, tiny_trainer
 

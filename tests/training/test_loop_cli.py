@@ -19,7 +19,7 @@ from jambatalk.errors import InputError
 from jambatalk.face.head import default_head
 from jambatalk.models.checkpoint import load_weights
 from jambatalk.models.speech_to_motion import SpeechToMotion
-from jambatalk.training.config import LossConfig, BlendshapesConfig, TrainConfig, load_train_config
+from jambatalk.training.config import BlendshapesConfig, LossConfig, TrainConfig, load_train_config
 from jambatalk.training.smoke_test import check_memory, smoke_config
 from small_network import SMALL
 from tiny_grid import write_grid

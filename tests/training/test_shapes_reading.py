@@ -16,7 +16,7 @@ from jambatalk.models.checkpoint import save_weights
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.text.phones import PHONES, Timed
 from jambatalk.training.blendshapes import BlendshapeTask
-from jambatalk.training.config import CorpusConfig, LossConfig, BlendshapesConfig
+from jambatalk.training.config import BlendshapesConfig, CorpusConfig, LossConfig
 from jambatalk.training.distillation import reduced
 from jambatalk.training.losses import SPOKEN, spoken_runs
 from jambatalk.training.task import initialize_network

@@ -17,7 +17,7 @@ from jambatalk.models.presets import load_preset
 from jambatalk.models.speech_to_motion import SpeechToMotion, parameter_count
 from jambatalk.text.phones import BILABIALS, PHONES
 from jambatalk.training.blendshapes import Batch, BlendshapeTask
-from jambatalk.training.config import LossConfig, BlendshapesConfig, load_train_config
+from jambatalk.training.config import BlendshapesConfig, LossConfig, load_train_config
 from jambatalk.training.losses import MotionLoss
 from small_network import SMALL
 from tiny_training import NAMES, losses, tiny_clips, tiny_config, tiny_face, tiny_trainer
