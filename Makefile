@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine with Python 3.10+: `make demo` and `make test`.
+# On a fresh machine with Python 3.10+: `make demo` and `make test` install what they need into .venv.
 PYTHON ?= python3
 WORKERS ?= 2
 VENV := .venv
@@ -9,17 +9,23 @@ BIN := $(VENV)/bin
 endif
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+FUZZ_CASES ?= 1000
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test fuzz lint types docs web bench structure clean
 
 demo: $(STAMP)
 	$(BIN)/python -m jambatalk demo -o out/demo.mp4
 
-# Tests run side by side, each program on one thread: more would only stand in each other's way.
-test: export OMP_NUM_THREADS = 1
-test: export NUMBA_NUM_THREADS = 1
+# Tests run side by side, each program on one thread: more threads would compete for the same cores.
+test fuzz: export OMP_NUM_THREADS = 1
+test fuzz: export NUMBA_NUM_THREADS = 1
 test: $(DEV_STAMP)
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal --durations=20
+
+# The same tests of hostile and damaged input as in `make test`, with many more cases each.
+fuzz: export FUZZ_CASES := $(FUZZ_CASES)
+fuzz: $(DEV_STAMP)
+	$(BIN)/python -m pytest -q -n $(WORKERS) tests/fuzz
 
 lint: $(DEV_STAMP)
 	$(BIN)/python -m ruff check src tests tools benchmarks
@@ -27,6 +33,16 @@ lint: $(DEV_STAMP)
 
 types: $(DEV_STAMP)
 	$(BIN)/python -m mypy
+
+docs: $(DEV_STAMP)
+	$(BIN)/python -m mkdocs build --strict --quiet --site-dir out/site
+
+# Builds the server's page from web/ into the package; needs node.
+web:
+	cd web && npm ci && npm run build
+
+structure: $(DEV_STAMP)
+	$(BIN)/python tools/structure.py
 
 bench: $(DEV_STAMP)
 	$(BIN)/python benchmarks/speed/speed.py
