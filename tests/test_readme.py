@@ -9,80 +9,61 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-import torch
-import trimesh
-from scipy.spatial import ConvexHull
 from typer.testing import CliRunner
 
-import jambatalk
+from fences import fences
 from jambatalk.cli.main import app
-from jambatalk.face.head import default_head
-from released_tiny import tiny_checkpoint
+from running import run
 from small_network import speechlike
-from tiny_grid import write_grid
+from tiny_checkout import write_checkout
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BASH = [
-    line
-    for block in re.findall(r"```bash\n(.*?)```", README, re.S)
-    for line in block.splitlines()
-    if line
-]
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.S)
+FENCES = fences(ROOT / "README.md")
+RUN = [fence for fence in FENCES if fence.reason is None]
+COMMANDS = [line for fence in RUN if fence.language == "bash" for line in fence.commands]
+PYTHON = [fence.code for fence in RUN if fence.language == "python"]
 # Run by .ci/run itself: a test cannot make the environment that it runs in.
-BY_CI = {"make demo", "make test", "make lint", "make types", "python benchmarks/speed/speed.py"}
+BY_CI = {"make demo", ". .venv/bin/activate"}
+CHAPTERS = (
+    "Install",
+    "Python",
+    "Command line",
+    "Live",
+    "Train",
+    "Map of the repository",
+    "Results",
+    "Citation",
+    "License",
+)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in miniature: what the README's commands expect to find, and a tiny corpus beside it."""
-    base = tmp_path_factory.mktemp("readme")
-    here = base / "repo"
-    (here / "interviews").mkdir(parents=True)
-    speech, rate = soundfile.read(Path(jambatalk.__file__).parent / "assets" / "demo.flac")
-    soundfile.write(here / "hello.wav", speech[: 2 * rate], rate)
-    soundfile.write(here / "interviews" / "one.wav", speech[rate : int(1.6 * rate)], rate)
-    torch.save(tiny_checkpoint(vertices=5023), here / "vocaset.pth")
-    _write_template(here / "template.ply", 5023)
-    clips = (
-        ("a1", "s1", "train"),
-        ("a2", "s1", "train"),
-        ("a3", "s1", "train"),
-        ("a4", "s1", "train"),
-        ("b1", "s1", "val"),
-        ("c1", "s1", "test_seen"),
-    )
-    write_grid(base / "shared" / "data" / "grid", default_head(), clips)
-    (here / "configs").mkdir()
-    settings = (ROOT / "configs" / "base-grid.yaml").read_text()
-    # The shipped settings, but two steps and two voices instead of many.
-    settings = re.sub(r"(?m)^steps: \d+", "steps: 2", settings)
-    settings = re.sub(r"(?m)^  variants: \d+", "  variants: 2", settings)
-    assert "steps: 2\n" in settings
-    (here / "configs" / "base-grid.yaml").write_text(settings)
+    here = tmp_path_factory.mktemp("readme")
+    write_checkout(here)
     return here
 
 
-def _write_template(path: Path, vertices: int) -> None:
-    """A sphere-like mesh with so many vertices, as large as a head."""
-    directions = np.random.default_rng(0).standard_normal((vertices, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    trimesh.Trimesh(0.1 * directions, ConvexHull(directions).simplices, process=False).export(path)
+def test_every_block_is_run_or_says_why_not() -> None:
+    assert len(RUN) >= 5
+    for fence in FENCES:
+        assert fence.language in ("bash", "python"), fence.where
+        assert fence.reason is None or len(fence.reason) > 10, fence.where
 
 
-def test_every_command_is_run_by_someone() -> None:
-    ci = (ROOT / ".ci" / "run").read_text()
-    for line in BASH:
-        assert line.startswith("jambatalk ") or line in BY_CI, f"nobody runs {line!r}"
-    for command in BY_CI & set(BASH):
+def test_every_command_is_run_by_a_test_or_by_ci() -> None:
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    for line in COMMANDS:
+        assert line.startswith("jambatalk ") or line in BY_CI, f"nothing runs {line!r}"
+    for command in BY_CI:
+        assert command in COMMANDS
         assert command in ci, f".ci/run does not run {command!r}"
 
 
 def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    for line in BASH:
+    for line in COMMANDS:
         if line.startswith("jambatalk "):
             result = CliRunner().invoke(app, shlex.split(line)[1:])
             assert result.exit_code == 0, f"{line}\n{result.output}"
@@ -92,13 +73,10 @@ def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "talk.glb",
         "talk.csv",
         "talk.npz",
+        "alive.mp4",
         "faces/one.mp4",
         "faces/one.csv",
         "mine.safetensors",
-        "step.onnx",
-        "live.csv",
-        "vocaset.safetensors",
-        "vocaset.mp4",
         "results/clips.csv",
         "report.html",
     ):
@@ -121,7 +99,37 @@ def test_python_runs(
     assert len(capsys.readouterr().out.splitlines()) > 1
 
 
+def test_the_command_that_the_demo_suggests_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run("demo", "-o", "demo.npz")
+    suggested = shlex.split(result.out.splitlines()[-1].partition("now try: ")[2])
+    start = suggested.index("animate")
+    # The program itself exists under the name that was printed.
+    assert shutil.which(suggested[0]), suggested
+    again = run(*suggested[start:])
+    assert again.status == 0, again.err
+    assert (tmp_path / suggested[-1]).stat().st_size > 1000
+
+
 def test_links_and_pictures_exist() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
+    for target in re.findall(r"\]\(([^)#]+)", README):
         if not target.startswith("http"):
             assert (ROOT / target).exists(), target
+
+
+def test_the_map_names_every_folder() -> None:
+    rows = re.findall(r"(?m)^\| (?:– )?((?:`[\w/]+`(?:, )?)+) \|", README)
+    named = {name for row in rows for name in re.findall(r"`([\w/]+)/`", row)}
+    package = ROOT / "src" / "jambatalk"
+    folders = {p.name for p in package.iterdir() if (p / "__init__.py").exists()}
+    assert folders <= named
+    assert {name for name in named if not (ROOT / name).is_dir()} <= folders
+
+
+def test_order_and_length() -> None:
+    assert tuple(re.findall(r"(?m)^## (.+)$", README)) == CHAPTERS
+    words = [word for word in README.split() if re.search(r"\w", word)]
+    assert len(words) < 1200
+    assert "../shared" not in README

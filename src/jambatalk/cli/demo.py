@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import time
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,9 +52,25 @@ def demo(
             motion.save(out, size=pixels, identity=identity, progress=report)
         written = time.perf_counter()
     motion_time, write_time = animated - began, written - animated
-    pace = f"{speech.seconds / motion_time:.0f} times real time, look-ahead {talker.look_ahead_ms:.0f} ms"
+    pace = f"{speech.seconds / motion_time:.0f} times real time"
+    # The sound track of the video is as good an input as any; a glb file cannot be read.
+    source = "your-own.wav" if out.endswith(".glb") else out
     typer.echo(
-        f"{out}: {speech.seconds:.1f} s of speech to motion in {motion_time:.2f} s ({pace}), "
-        f"drawn and written in {write_time:.1f} s, ready after {began - started:.1f} s; "
-        "now try: jambatalk animate your-own.wav -o talk.mp4 -o talk.glb"
+        f"{out}: {speech.seconds:.1f} s of speech to motion in {motion_time:.2f} s ({pace}, "
+        f"look-ahead {talker.look_ahead_ms:.0f} ms), drawn and written in {write_time:.1f} s, "
+        f"ready after {began - started:.1f} s\n"
+        f"now try: {command_name()} animate {source} -o talk.csv"
     )
+
+
+def command_name() -> str:
+    """How this shell can start jambatalk: by name where it is on the PATH, else by its path."""
+    if shutil.which("jambatalk"):
+        return "jambatalk"
+    script = Path(sys.executable).with_name("jambatalk.exe" if os.name == "nt" else "jambatalk")
+    if not script.exists():
+        return f"{sys.executable} -m jambatalk"
+    try:
+        return os.path.relpath(script)
+    except ValueError:  # another drive of Windows
+        return str(script)
