@@ -37,7 +37,7 @@ def test_the_bundled_speech():
 def test_demo(weights, tmp_path):
     outcome = run("demo", "-o", tmp_path / "out/demo.mp4", "--size", "32")
     assert outcome.status == 0, outcome.err
-    assert outcome.out.count("\n") == 1
+    assert outcome.out.count("\n") == 2  # what was measured, what to try next
     for words in ("9.3 s of speech", "times real time", "look-ahead 200 ms", "jambatalk animate"):
         assert words in outcome.out
     with av.open(str(tmp_path / "out/demo.mp4")) as video:
