@@ -17,6 +17,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -324,17 +325,19 @@ def check_outputs(paths: Iterable[str | PathLike[str]]) -> None:
     """
     for path in map(Path, paths):
         format_of(path)
-        if path.is_dir():
-            raise InputError(f"cannot write {path}: it is a folder")
-        if path.exists() and not os.access(path, os.W_OK):
-            raise InputError(f"cannot write {path}: it is read-only")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                path.lstat()  # fails for a name that is too long
             # Asking is not enough (a read-only mount, a full quota, Windows rules): try.
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        if path.is_dir():
+            raise InputError(f"cannot write {path}: it is a folder")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise InputError(f"cannot write {path}: it is read-only")
 
 
 def formats_table() -> str:

@@ -2,80 +2,44 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import os
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from jambatalk.cli.console import ThreadsOption, check_identity, parse_fps, parse_size
-from jambatalk.errors import BAD_INPUT, EXPECTED, InputError, one_line
-from jambatalk.motion import (
-    FORMATS,
-    check_outputs,
-    format_names,
-    format_of,
-    is_motion_file,
-    suffix_of,
+from jambatalk.atomic import file_sha256
+from jambatalk.cli.batch import PIPE, Job, Manifests, Plan, plan
+from jambatalk.cli.console import (
+    ProgressConsole,
+    ThreadsOption,
+    check_identity,
+    counted,
+    parse_fps,
+    parse_size,
+    progress_console,
 )
+from jambatalk.errors import BAD_INPUT, EXPECTED, InputError, one_line
+from jambatalk.motion import FORMATS, format_names, format_of
 
 if TYPE_CHECKING:
-    from jambatalk.cli.console import ProgressConsole
     from jambatalk.idle import IdleSettings
     from jambatalk.motion import Motion
     from jambatalk.talker import Talker
-
-# A talker that is ready to work: loaded, and its kernels compiled.
-
-
-@dataclass(frozen=True)
-class TalkerOptions:
-    """Which network to load and where to; None: the weights in the package, and the face that goes with them."""
-
-    weights: str | None = None
-    device: str = "cpu"
-    precision: str = "float32"
-    face: str | None = None
-    style: str | None = None
-
-
-def load_warm(network: TalkerOptions) -> Talker:
-    """Load the network and let it hear a moment of silence.
-
-    The first sound compiles kernels (or reads them from numba's cache); done here, it does not blur the times that follow.
-    """
-    import numpy as np
-
-    import jambatalk
-
-    face = None
-    if network.face is not None:
-        from jambatalk.face.mesh import load_mesh
-
-        face = load_mesh(network.face)
-    talker = jambatalk.load(network.weights, network.device, network.precision, face, network.style)
-    talker.animate_blocks([np.zeros(1600, np.float32)])
-    return talker
-
-
-def look_ahead(talker: Talker) -> str:
-    """The look-ahead in words."""
-    return (
-        f"{talker.look_ahead_ms:.0f} ms" if talker.model.config.streaming else "the whole recording"
-    )
 
 
 def animate(
     inputs: Annotated[
         list[str],
         Argument(
-            metavar="IN...", help="Sound or video files, folders, patterns, saved motions, or - ."
+            metavar="IN...",
+            help="Sound or video files, folders, patterns, saved motions, pipes, or - .",
         ),
     ],
     out: Annotated[
@@ -84,7 +48,8 @@ def animate(
             "-o",
             "--out",
             metavar="FILE",
-            help=f"File to write ({' '.join(FORMATS)}) or folder/; may be repeated.",
+            help=f"File to write ({' '.join(FORMATS)}), folder/, or - for standard output; "
+            "may be repeated.",
         ),
     ] = None,
     out_dir: Annotated[
@@ -98,7 +63,8 @@ def animate(
         str | None,
         Option(
             metavar="LIST",
-            help=f"Formats for those, such as mp4,csv: {', '.join(format_names())}.  [default: mp4]",
+            help=f"Formats for those, such as mp4,csv: {', '.join(format_names())}.  "
+            "[default: mp4]",
         ),
     ] = None,
     fps: Annotated[
@@ -135,6 +101,14 @@ def animate(
             help="Blinks, gaze, head motion, breath: on, off, or such as blinks=0.5,head=0,seed=7.",
         ),
     ] = "off",
+    track: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            min=1,
+            help="Sound track, from 1, of a file with several.  [default: the file's own]",
+        ),
+    ] = None,
     precision: Annotated[
         str, Option(metavar="NAME", help="float32; bfloat16 or float16 on a GPU.")
     ] = "float32",
@@ -148,66 +122,79 @@ def animate(
 ) -> None:
     """Make a talking head of speech: video, 3D animation or weights.
 
-    Of several inputs, a folder or a pattern, those whose outputs are newer than themselves are skipped, and one that cannot be
-    read does not stop the others; the exit status is 2 if any failed.
+    Of several inputs, a folder or a pattern, what is made already is skipped, unless the input, the
+    options or the weights have changed since. An input that cannot be read does not stop the
+    others; the exit status is 2 if any failed.
     """
-    from jambatalk.cli.console import screen
     from jambatalk.idle import IdleSettings
 
-    pixels, rate, layers = parse_size(size), parse_fps(fps), IdleSettings.parse(life)
+    pixels, rate, idle = parse_size(size), parse_fps(fps), IdleSettings.parse(life)
     check_identity(identity)
+    if as_json and PIPE in (out or []):
+        raise InputError("-o - and --json both write to standard output: choose one of them")
     planned = plan(inputs, out or [], out_dir, format)
-    with screen() as shown:
-        options = {"size": pixels, "identity": identity}
+    with progress_console() as console:
         worker = _Worker(
-            shown, TalkerOptions(model, device, precision, face, style), rate, options, layers
+            console,
+            TalkerOptions(model, device, precision, face, style),
+            rate,
+            pixels,
+            identity,
+            idle,
+            track,
         )
-        results = []
-        for job in planned.jobs:
-            if planned.batch and not overwrite and job.is_done():
-                results.append(_result(job, "skipped"))
-                continue
-            try:
-                results.append(worker.run(job))
-            except EXPECTED as error:
-                if not planned.batch and not as_json:
-                    raise
-                shown.line(
-                    f"error: {job.source}: {one_line(error)}"
-                    if planned.batch
-                    else f"error: {one_line(error)}"
-                )
-                results.append(_result(job, "failed") | {"error": one_line(error)})
-        failed = sum(result["status"] == "failed" for result in results)
-        if planned.batch:
-            counts = {
-                s: sum(result["status"] == s for result in results)
-                for s in ("done", "skipped", "failed")
-            }
-            shown.line(", ".join(f"{count} {status}" for status, count in counts.items()))
+        results = _run_all(planned, worker, overwrite, alone=not planned.batch and not as_json)
+    failed = any(result["status"] == "failed" for result in results)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {"ok": not failed, "model": worker.description(), "results": results}, indent=2
-            )
-        )
+        found = {"ok": not failed, "model": worker.description(), "results": results}
+        typer.echo(json.dumps(found, indent=2))
     if failed:
         raise typer.Exit(BAD_INPUT)
 
 
+def _run_all(planned: Plan, worker: _Worker, overwrite: bool, alone: bool) -> list[dict[str, Any]]:
+    """Do the jobs; ``alone``: an error is raised, since there is nothing else to do."""
+    console, manifests = worker.console, Manifests()
+    results = []
+    for job in planned.jobs:
+        try:
+            if job.problem is not None:
+                raise InputError(job.problem)
+            made_with = worker.made_with(job) if planned.batch else {}
+            if planned.batch and not overwrite and manifests.is_done(job, made_with):
+                results.append(_result(job, "skipped"))
+                continue
+            results.append(worker.run(job))
+            if planned.batch:
+                manifests.record(job, made_with)
+        except EXPECTED as error:
+            if alone:
+                raise
+            text = one_line(error)
+            named = job.source in text or not planned.batch
+            console.log(f"error: {text}" if named else f"error: {job.source}: {text}")
+            results.append(_result(job, "failed") | {"error": text})
+    if planned.batch:
+        counts = Counter(result["status"] for result in results)
+        console.log(", ".join(f"{counts[name]} {name}" for name in ("done", "skipped", "failed")))
+    return results
+
+
 @dataclass
 class _Worker:
-    """Does one job after another with one talker, which is loaded when the first sound has been read."""
+    """Does one job after another with one talker, which is loaded when the first sound was read."""
 
-    screen: ProgressConsole
+    console: ProgressConsole
     network: TalkerOptions
     fps: float | None
-    options: dict[str, Any]
-    life: IdleSettings
-    talker: Talker | None = field(default=None)
+    size: tuple[int, int]
+    identity: str | None
+    idle: IdleSettings
+    track: int | None = None
+    talker: Talker | None = None
 
     def run(self, job: Job) -> dict[str, Any]:
-        """Do a job; gives what happened. Raises InputError or OSError."""
+        """Do a job and return what happened. Raises InputError or OSError."""
         from jambatalk.idle import add_idle_motion
 
         started = time.perf_counter()
@@ -215,18 +202,20 @@ class _Worker:
         motion = self._loaded(job) if job.is_motion else self._animated(job, times)
         if self.fps is not None:
             motion = motion.resampled(self.fps)
-        if not self.life.off:
-            motion = add_idle_motion(motion, self.life)
+        if not self.idle.off:
+            motion = add_idle_motion(motion, self.idle)
+        options: dict[str, Any] = {"size": self.size, "identity": self.identity}
         for output in job.outputs:
             began = time.perf_counter()
-            with self.screen.step(f"writing {output.name}") as report:
-                motion.save(output, progress=report, **self.options)
+            with self.console.progress(f"writing {output.name}") as report:
+                motion.save(output, progress=report, **options)
             times[f"write {output.suffix}"] = time.perf_counter() - began
+        if job.stdout is not None:
+            motion.save(sys.stdout.buffer, format=job.stdout[1:], **options)
+            sys.stdout.buffer.flush()
         wall = time.perf_counter() - started
-        names = ", ".join(str(output) for output in job.outputs)
-        self.screen.line(
-            f"{job.source} ({motion.seconds:.1f} s) -> {names} in {wall:.1f} s{self._speed(motion, times)}"
-        )
+        names, pace = ", ".join(job.output_names), self._pace(motion, times)
+        self.console.log(f"{job.source} ({motion.seconds:.1f} s) -> {names} in {wall:.1f} s{pace}")
         return _result(job, "done") | {
             "seconds": motion.speech.seconds if motion.speech is not None else motion.seconds,
             "frames": len(motion),
@@ -234,15 +223,45 @@ class _Worker:
             "times": {name: round(value, 4) for name, value in times.items()},
         }
 
+    def made_with(self, job: Job) -> dict[Path, dict[str, Any]]:
+        """For each output, all that it depends on besides the input."""
+        common: dict[str, Any] = {"fps": self.fps, "face": self._face_sha256}
+        if not self.idle.off:
+            common["life"] = asdict(self.idle)
+        if not job.is_motion:
+            common |= {
+                "weights": self._weights_sha256,
+                "style": self.network.style,
+                "precision": self.network.precision,
+                "track": self.track,
+            }
+        made_with = {}
+        for output in job.outputs:
+            format = format_of(output)
+            drawn: dict[str, Any] = {"identity": self.identity} if format.needs_face else {}
+            if "picture" in format.holds:
+                drawn["size"] = list(self.size)
+            made_with[output] = common | drawn
+        return made_with
+
+    @cached_property
+    def _weights_sha256(self) -> str | None:
+        from jambatalk.talker import DEFAULT_WEIGHTS
+
+        return _sha256(self.network.weights or DEFAULT_WEIGHTS)
+
+    @cached_property
+    def _face_sha256(self) -> str | None:
+        return _sha256(self.network.face) if self.network.face is not None else None
+
     def description(self) -> dict[str, Any] | None:
         """What made the motions; None if no network was needed."""
         if self.talker is None:
             return None
+        streaming = self.talker.model.config.streaming
         return {
             "sha256": self.talker.weights_sha256,
-            "look_ahead_ms": self.talker.look_ahead_ms
-            if self.talker.model.config.streaming
-            else None,
+            "look_ahead_ms": self.talker.look_ahead_ms if streaming else None,
             "fps": self.talker.fps,
             "device": self.network.device,
             "style": self.network.style or next(iter(self.talker.styles), None),
@@ -260,23 +279,23 @@ class _Worker:
 
     def _animated(self, job: Job, times: dict[str, float]) -> Motion:
         from jambatalk.audio import Speech
-        from jambatalk.cli.console import counted
 
         began = time.perf_counter()
-        with self.screen.step(f"reading {job.source}"):
-            speech = Speech.load(job.source)
+        with self.console.progress(f"reading {job.source}"):
+            speech = Speech.load(job.source, track=self.track)
+        for note in speech.notes:
+            self.console.log(f"note: {note}")
         times["read"] = time.perf_counter() - began
         if self.talker is None:
             began = time.perf_counter()
-            with self.screen.step("loading the network"):
+            with self.console.progress("loading the network"):
                 self.talker = load_warm(self.network)
             times["load"] = time.perf_counter() - began
-            self.screen.line(
-                f"look-ahead {look_ahead(self.talker)}, weights {self.talker.weights_sha256[:12]}"
-            )
-        _check_outputs(self.talker, job, self.life)
+            weights = self.talker.weights_sha256[:12]
+            self.console.log(f"look-ahead {look_ahead(self.talker)}, weights {weights}")
+        _check_vertices(self.talker, job, self.idle)
         began = time.perf_counter()
-        with self.screen.step(f"animating {job.source}") as report:
+        with self.console.progress(f"animating {job.source}") as report:
             # Block by block: hours of sound pass through without ever being in memory at once.
             motion = self.talker.animate_blocks(
                 counted(speech.blocks(), len(speech.samples), report), speech
@@ -286,22 +305,24 @@ class _Worker:
             raise InputError(f"{job.source} is too short to animate ({speech.seconds:.3f} s)")
         return motion
 
-    def _speed(self, motion: Motion, times: dict[str, float]) -> str:
+    def _pace(self, motion: Motion, times: dict[str, float]) -> str:
         if "animate" not in times:
             return ""
-        return f" (speech to motion {times['animate']:.2f} s, {motion.seconds / times['animate']:.0f} times real time)"
+        pace = motion.seconds / times["animate"]
+        return f" (speech to motion {times['animate']:.2f} s, {pace:.0f} times real time)"
 
 
-def _check_outputs(talker: Talker, job: Job, life: IdleSettings) -> None:
-    """InputError, before the long work, if what a network of vertices makes cannot be written as asked."""
+def _check_vertices(talker: Talker, job: Job, idle: IdleSettings) -> None:
+    """InputError, before the long work, if what a network of vertices makes cannot be written."""
     if talker.names:
         return
-    if not life.off:
+    if not idle.off:
         raise InputError(
-            "--life moves shapes such as eyeBlinkLeft, but this network moves vertices: leave it off"
+            "--life moves shapes such as eyeBlinkLeft, but this network moves vertices: "
+            "leave it off"
         )
     count = talker.model.config.outputs // 3
-    for output in job.outputs:
+    for output in [*job.outputs, *([Path(f"-{job.stdout}")] if job.stdout else [])]:
         format = format_of(output)
         if not format.takes_offsets:
             raise InputError(
@@ -310,189 +331,55 @@ def _check_outputs(talker: Talker, job: Job, life: IdleSettings) -> None:
             )
         if format.needs_face and talker.face is None:
             raise InputError(
-                f"{output}: this network moves the {count:,} vertices of a mesh, say which: --face MESH"
+                f"{output}: this network moves the {count:,} vertices of a mesh, "
+                "say which: --face MESH"
             )
 
 
 def _result(job: Job, status: str) -> dict[str, Any]:
-    return {
-        "input": job.source,
-        "outputs": [str(output) for output in job.outputs],
-        "status": status,
-    }
+    return {"input": job.source, "outputs": [str(path) for path in job.outputs], "status": status}
 
 
-# From what was typed (files, folders, patterns, ``-``; outputs) to jobs: one input and the files to make of it.
-
-
-SOUND_SUFFIXES = frozenset(
-    (
-        ".wav",
-        ".flac",
-        ".mp3",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".m4a",
-        ".aac",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".amr",
-        ".ac3",
-        ".au",
-        ".caf",
-        ".wma",
-        ".wv",
-        ".weba",
-        ".webm",
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".avi",
-        ".mpg",
-        ".mpeg",
-        ".ts",
-        ".3gp",
-        ".flv",
-    )
-)
-"""What is taken from a folder; files named one by one may be called anything."""
-
-DEFAULT_FOLDER = "out"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One input (a path, or ``-`` for standard input) and its outputs."""
-
-    source: str
-    outputs: tuple[Path, ...]
-
-    @property
-    def is_motion(self) -> bool:
-        """Whether the input is a motion that was saved, rather than sound."""
-        return is_motion_file(self.source)
-
-    def is_done(self) -> bool:
-        """Whether every output exists and is no older than the input."""
-        if self.source == "-" or not os.path.exists(self.source):
-            return False
-        made = os.path.getmtime(self.source)
-        return all(output.exists() and output.stat().st_mtime >= made for output in self.outputs)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All jobs; ``batch`` is true for several inputs, a folder or a pattern: then what is done is skipped."""
-
-    jobs: tuple[Job, ...]
-    batch: bool
-
-
-def plan(
-    inputs: Sequence[str], outputs: Sequence[str], out_dir: str | None, formats: str | None
-) -> Plan:
-    """Pair every input with its outputs.
-
-    inputs: files, folders (their sound and video files, not deeper), patterns such as ``*.wav`` or ``**/*.mp3``, ``-``.
-    outputs: file names for a single input, or folders (existing, or written with a slash at the end).
-    out_dir, formats: a folder and a list such as ``mp4,csv`` for names made from the inputs (``talk`` for ``-``); without any
-    output the folder is ``out``, so that results never mix with, or replace, what was recorded.
-    InputError for what does not fit together or cannot be written, before any work is done.
-    """
-    sources, batch = _sources(inputs)
-    suffixes = _suffixes(formats)
-    folders = [Path(name) for name in outputs if _is_folder(name)] + (
-        [Path(out_dir)] if out_dir is not None else []
-    )
-    files = [Path(name) for name in outputs if not _is_folder(name)]
-    if formats is not None and files and not folders:
-        raise InputError(
-            f"--format goes with --out-dir; -o {files[0]} already says its format by its name"
-        )
-    if files and batch:
-        raise InputError(
-            f"-o {files[0]} is one file, but there are {len(sources)} inputs: give a folder, such as -o {files[0].stem}/"
-        )
-    check_outputs(files)
-    if not files and not folders:
-        folders = [Path(DEFAULT_FOLDER)]
-    jobs = tuple(
-        Job(
-            source,
-            (
-                *files,
-                *(folder / f"{_stem(source)}{suffix}" for folder in folders for suffix in suffixes),
-            ),
-        )
-        for source in sources
-    )
-    _check_clashes(jobs)
-    check_outputs(output for job in jobs for output in job.outputs)
-    return Plan(jobs, batch)
-
-
-def _sources(inputs: Sequence[str]) -> tuple[list[str], bool]:
-    found: list[str] = []
-    batch = len(inputs) > 1
-    for name in inputs:
-        if name != "-" and os.path.isdir(name):
-            inside = sorted(
-                str(p)
-                for p in Path(name).iterdir()
-                if p.is_file() and p.suffix.lower() in SOUND_SUFFIXES
-            )
-            if not inside:
-                raise InputError(f"{name} holds no sound or video files")
-            found += inside
-            batch = True
-        elif any(sign in name for sign in "*?[") and not os.path.exists(name):
-            # Windows shells leave patterns to the program.
-            matches = sorted(
-                path for path in glob.glob(name, recursive=True) if os.path.isfile(path)
-            )
-            if not matches:
-                raise InputError(f"no file matches {name}")
-            found += matches
-            batch = True
-        else:
-            found.append(name)
-    return list(dict.fromkeys(found)), batch
-
-
-def _suffixes(formats: str | None) -> list[str]:
+def _sha256(path: str | Path) -> str | None:
+    """None for a file that cannot be read: loading it will say why."""
     try:
-        return list(dict.fromkeys(suffix_of(name) for name in (formats or "mp4").split(",")))
-    except InputError as error:
-        raise InputError(f"--format {formats!r}: {error}") from error
+        return file_sha256(path)
+    except OSError:
+        return None
 
 
-def _is_folder(name: str) -> bool:
-    return name.endswith(("/", os.sep)) or os.path.isdir(name)
+@dataclass(frozen=True)
+class TalkerOptions:
+    """Which network to load and where to; None: the weights in the package, and their face."""
+
+    weights: str | None = None
+    device: str = "cpu"
+    precision: str = "float32"
+    face: str | None = None
+    style: str | None = None
 
 
-def _stem(source: str) -> str:
-    return "talk" if source == "-" else Path(source).stem
+def load_warm(options: TalkerOptions) -> Talker:
+    """Load the network and animate a moment of silence.
+
+    The first sound compiles kernels (or reads them from numba's cache); done here, it does not blur
+    the times that follow.
+    """
+    import numpy as np
+
+    import jambatalk
+
+    face = None
+    if options.face is not None:
+        from jambatalk.face.mesh import load_mesh
+
+        face = load_mesh(options.face)
+    talker = jambatalk.load(options.weights, options.device, options.precision, face, options.style)
+    talker.animate_blocks([np.zeros(1600, np.float32)])
+    return talker
 
 
-def _check_clashes(jobs: Sequence[Job]) -> None:
-    inputs = {_key(job.source) for job in jobs if job.source != "-"}
-    seen: dict[str, str] = {}
-    for job in jobs:
-        for output in job.outputs:
-            key = _key(output)
-            if key in inputs:
-                raise InputError(
-                    f"{output} is an input, it would be overwritten: choose another name with -o"
-                )
-            if key in seen:
-                raise InputError(
-                    f"both {seen[key]} and {job.source} would be written to {output}: rename one, or use other folders"
-                )
-            seen[key] = job.source
-
-
-def _key(path: str | Path) -> str:
-    return os.path.normcase(os.path.abspath(path))
+def look_ahead(talker: Talker) -> str:
+    """The look-ahead in words."""
+    streaming = talker.model.config.streaming
+    return f"{talker.look_ahead_ms:.0f} ms" if streaming else "the whole recording"

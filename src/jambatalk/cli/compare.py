@@ -41,7 +41,7 @@ def compare(
     ] = 3,
 ) -> None:
     """Compare systems in one HTML file that opens offline: numbers with error bars, curves, maps on the face, videos."""
-    from jambatalk.cli.console import screen
+    from jambatalk.cli.console import progress_console
     from jambatalk.errors import InputError
     from jambatalk.evaluation.dataset import load_test_set
     from jambatalk.evaluation.regions import Regions, find_regions
@@ -66,7 +66,7 @@ def compare(
         *(() if videos == 3 else ("--videos", str(videos))),
     ]
     command = shlex.join(["jambatalk", "compare", *models, *options])
-    with screen() as shown, shown.step("comparing") as report:
+    with progress_console() as console, console.progress("comparing") as report:
 
         def step(what: str, done: int, total: int) -> None:
             report(done, total)

@@ -24,13 +24,13 @@ class ProgressConsole:
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
 
-    def line(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Print one line as it is, whatever the width of the terminal."""
         self._bars.console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     @contextmanager
-    def step(self, name: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar while the block runs; gives a function to call with (done, in all)."""
+    def progress(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar while the block runs; gives a function to call with (done, total)."""
         task = self._bars.add_task(name, total=None)
         try:
             yield lambda done, total: self._bars.update(task, completed=done, total=total)
@@ -39,8 +39,8 @@ class ProgressConsole:
 
 
 @contextmanager
-def screen() -> Iterator[ProgressConsole]:
-    """The screen of one command."""
+def progress_console() -> Iterator[ProgressConsole]:
+    """The progress bars and lines of one command."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -57,17 +57,17 @@ def released(
 
     Every tensor is mapped by its name; one that is missing, left over or of another shape stops the conversion.
     """
-    from jambatalk.cli.console import screen
+    from jambatalk.cli.console import progress_console
     from jambatalk.errors import InputError
     from jambatalk.models.convert_released import convert_released
 
     if out.suffix != ".safetensors":
         raise InputError(f"{out} is no name for weights, expected one that ends in .safetensors")
-    with screen() as shown:
-        with shown.step(f"converting {checkpoint}") as report:
+    with progress_console() as console:
+        with console.progress(f"converting {checkpoint}") as report:
             done = convert_released(checkpoint, out, preset, not without_lip_reader, half, report)
         kept = f", {done.lip_reader} of them for training alone" if done.lip_reader else ""
-        shown.line(
+        console.log(
             f"{checkpoint} ({done.preset}) -> {out}: {done.tensors} tensors{kept}, {out.stat().st_size / 1e6:,.0f} MB; "
             f"moves {done.config.outputs // 3:,} vertices at {done.config.fps} fps"
         )

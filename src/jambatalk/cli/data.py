@@ -97,13 +97,13 @@ def prepare(
 
     Stop at any time and run again to go on. Damaged clips are named and left out; then the status is 2.
     """
-    from jambatalk.cli.console import screen
+    from jambatalk.cli.console import progress_console
     from jambatalk.datasets.prepare import prepare as run
     from jambatalk.datasets.source import PrepareOptions
     from jambatalk.datasets.video.quality import quality_lines
 
-    with screen() as shown:
-        with shown.step(f"preparing {raw}") as report:
+    with progress_console() as console:
+        with console.progress(f"preparing {raw}") as report:
             done = run(
                 kind,
                 raw,
@@ -116,17 +116,17 @@ def prepare(
             )
         if not as_json:
             for problem in done.failed:
-                shown.line(f"{problem.name}: {problem.reason}")
-            shown.line(
+                console.log(f"{problem.name}: {problem.reason}")
+            console.log(
                 f"{raw} ({kind}) -> {out}: {done.made} clips made, {done.kept} kept, {len(done.failed)} left out"
             )
             for scheme, counts in done.splits.items():
-                shown.line(
+                console.log(
                     f"  by {scheme}: "
                     + (", ".join(f"{n} {split}" for split, n in counts.items()) or "no clips")
                 )
             for line in () if done.quality is None else quality_lines(done.quality):
-                shown.line(line)
+                console.log(line)
     if as_json:
         result = {
             "ok": not done.failed,
@@ -162,23 +162,23 @@ def check(
 
     The status is 0 when it is fine and 2 when something is wrong with it.
     """
-    from jambatalk.cli.console import screen
+    from jambatalk.cli.console import progress_console
     from jambatalk.datasets.check import check as run
 
     if report is not None:
         from jambatalk.datasets.report import require_matplotlib
 
         require_matplotlib()  # before the minutes that reading takes
-    with screen() as shown:
-        with shown.step(f"checking {folder}") as steps:
+    with progress_console() as console:
+        with console.progress(f"checking {folder}") as steps:
             found = run(folder, jobs, steps)
         if report is not None:
             from jambatalk.datasets.report import write_report
 
-            with shown.step(f"drawing into {report}") as steps:
+            with console.progress(f"drawing into {report}") as steps:
                 written = write_report(folder, report, steps)
             if not as_json:
-                shown.line(f"wrote {', '.join(path.name for path in written)} to {report}")
+                console.log(f"wrote {', '.join(path.name for path in written)} to {report}")
     if as_json:
         typer.echo(json.dumps(found.as_dict(), ensure_ascii=False))
     else:

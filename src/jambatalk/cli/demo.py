@@ -13,7 +13,14 @@ from typing import Annotated
 import typer
 
 from jambatalk.cli.animate import TalkerOptions, load_warm
-from jambatalk.cli.console import check_identity, parse_size
+from jambatalk.cli.console import (
+    ThreadsOption,
+    check_identity,
+    counted,
+    parse_size,
+    progress_console,
+)
+from jambatalk.motion import check_outputs
 
 
 def demo(
@@ -27,28 +34,26 @@ def demo(
         str | None, typer.Option(metavar="NAME", help="Who speaks, one of the head's identities.")
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    threads: ThreadsOption = None,
 ) -> None:
     """Animate nine seconds of recorded speech that come with the package."""
-    from jambatalk.cli.console import counted, screen
-    from jambatalk.motion import check_outputs
-
     pixels = parse_size(size)
     check_identity(identity)
     check_outputs([out])
-    with screen() as shown:
+    with progress_console() as console:
         started = time.perf_counter()
-        with shown.step("loading the network"):
+        with console.progress("loading the network"):
             from jambatalk.audio import Speech
 
             speech = Speech.load((files("jambatalk") / "assets" / "demo.flac").read_bytes())
             talker = load_warm(TalkerOptions(device=device))
         began = time.perf_counter()
-        with shown.step("animating") as report:
+        with console.progress("animating") as report:
             motion = talker.animate_blocks(
                 counted(speech.blocks(), len(speech.samples), report), speech
             )
         animated = time.perf_counter()
-        with shown.step(f"writing {out}") as report:
+        with console.progress(f"writing {out}") as report:
             motion.save(out, size=pixels, identity=identity, progress=report)
         written = time.perf_counter()
     motion_time, write_time = animated - began, written - animated

@@ -67,7 +67,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score systems on a prepared corpus, beside the truth itself, a still face and the mean training motion."""
-    from jambatalk.cli.console import screen
+    from jambatalk.cli.console import progress_console
     from jambatalk.errors import InputError
     from jambatalk.evaluation.dataset import load_test_set
     from jambatalk.evaluation.evaluate import evaluate as score
@@ -82,13 +82,13 @@ def evaluate(
     test_set = load_test_set(models[-1], split, scheme)
     chosen = _regions(test_set, regions, lips, upper_face, opening, mask)
     entries = [open_entry(spec, test_set) for spec in models[:-1]]
-    with screen() as shown:
-        shown.line(f"regions {chosen.hash}: {len(chosen.lips)} lip vertices, {chosen.source}")
+    with progress_console() as console:
+        console.log(f"regions {chosen.hash}: {len(chosen.lips)} lip vertices, {chosen.source}")
         if not test_set.has_training:
-            shown.line(
+            console.log(
                 "no training split in this corpus: the row of the mean training motion is left out"
             )
-        with shown.step("scoring") as report:
+        with console.progress("scoring") as report:
             scored = score(
                 entries,
                 test_set,

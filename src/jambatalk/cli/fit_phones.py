@@ -30,7 +30,7 @@ def fit_phones(
 
     What it learns from is the corpus' training split; the figures printed are of its validation split.
     """
-    from jambatalk.cli.console import screen
+    from jambatalk.cli.console import progress_console
     from jambatalk.datasets.align import with_phones
     from jambatalk.datasets.registry import load_clips
     from jambatalk.evaluation.protocols.default_weights import score_phone_motion
@@ -39,15 +39,15 @@ def fit_phones(
     from jambatalk.training.phone_motion import PhoneFitConfig, fit_phone_motion
 
     face = default_head()
-    with screen() as shown:
-        with shown.step(f"reading {folder}"):
+    with progress_console() as console:
+        with console.progress(f"reading {folder}"):
             train, val = (load_clips(folder, split, face) for split in ("train", "val"))
-        with shown.step("aligning phones") as report:
+        with console.progress("aligning phones") as report:
             aligned = with_phones([*train, *val], report)
         train, val = aligned[: len(train)], aligned[len(train) :]
-        with shown.step("fitting") as report:
+        with console.progress("fitting") as report:
             model = fit_phone_motion(train, face, PhoneFitConfig(seed=seed, steps=steps), report)
         save_phone_motion(out, model)
         for name, value in score_phone_motion(model, val, face).items():
-            shown.line(f"{name}: {value:.3f}")
-        shown.line(f"{len(train)} clips -> {out} ({out.stat().st_size / 1e3:.0f} kB)")
+            console.log(f"{name}: {value:.3f}")
+        console.log(f"{len(train)} clips -> {out} ({out.stat().st_size / 1e3:.0f} kB)")

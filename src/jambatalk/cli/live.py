@@ -81,17 +81,17 @@ def live(
         raise InputError(f"--seconds is {seconds}, expected more than 0")
     from jambatalk.audio import Speech
     from jambatalk.audio.microphone import Microphone
-    from jambatalk.cli.console import screen
+    from jambatalk.cli.console import progress_console
     from jambatalk.idle import IdleSettings
     from jambatalk.senders import open_link
     from jambatalk.senders.pacer import Pacer
 
     frame_rate, layers = parse_fps(fps), IdleSettings.parse(life)
     with ExitStack() as stack:
-        with screen() as shown:
+        with progress_console() as console:
             speech = Speech.load(file) if file is not None else None
             microphone = Microphone(device_name) if mic else None
-            with shown.step("loading the network"):
+            with console.progress("loading the network"):
                 talker: Talker = load_warm(TalkerOptions(model, device, style=style))
             session = talker.stream(
                 microphone.rate if microphone is not None else 16000, fps=frame_rate, life=layers
@@ -102,7 +102,7 @@ def live(
                 links.append(open_link(url, session.names, rate))
                 stack.callback(links[-1].close)
             run = Run(session, links, rate, Pacer(SLACK_SECONDS if mic else None))
-            shown.line(
+            console.log(
                 f"look-ahead {session.look_ahead_ms:.0f} ms, {rate:g} frames per second; Ctrl-C ends"
             )
         with status_line(run.status), run.rested():
@@ -114,10 +114,10 @@ def live(
         result = run.result()
         if microphone is not None:
             result |= {"overflows": microphone.overflows, "dropped_samples": microphone.dropped}
-        with screen() as shown:
+        with progress_console() as console:
             for link in result["links"]:
-                shown.line(f"{link['to']}: {link['sent']} frames sent, {link['failed']} failed")
-            shown.line(f"{run.frames} frames, late by {result['late_ms']:.1f} ms on average")
+                console.log(f"{link['to']}: {link['sent']} frames sent, {link['failed']} failed")
+            console.log(f"{run.frames} frames, late by {result['late_ms']:.1f} ms on average")
     if as_json:
         typer.echo(json.dumps(result, indent=2))
 

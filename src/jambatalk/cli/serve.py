@@ -47,7 +47,7 @@ def serve(
     import secrets
 
     from jambatalk.cli.animate import TalkerOptions, load_warm
-    from jambatalk.cli.console import screen
+    from jambatalk.cli.console import progress_console
     from jambatalk.server.run import require_live
     from jambatalk.server.settings import ServerSettings
     from jambatalk.study.server import listen
@@ -68,15 +68,15 @@ def serve(
     if not 0 <= workers <= 64:
         raise InputError(f"--workers is {workers}, expected 0 to 64")
     runner = None
-    with listen(host, port) as listening, screen() as shown:
-        with shown.step("loading the network"):
+    with listen(host, port) as listening, progress_console() as console:
+        with console.progress("loading the network"):
             talker = load_warm(TalkerOptions(model, device, "float32", None, style))
         if not talker.names:
             raise InputError(
                 "this network moves vertices, too many numbers for a live link: serve one that moves shapes"
             )
         if host not in LOOPBACK and token is None:
-            shown.line(
+            console.log(
                 "note: anybody who reaches this address can use it; --token random asks for a secret"
             )
         if workers:
@@ -84,12 +84,12 @@ def serve(
             runner = Runner(store, talker.path, workers, settings.longest_sound)
         name = f"[{host}]" if ":" in host else host
         address = f"{name}:{listening.getsockname()[1]}"
-        shown.line(
+        console.log(
             f"ws://{address}/v1/stream, look-ahead {talker.look_ahead_ms:.0f} ms (Ctrl-C ends)"
         )
         if token is not None:
-            shown.line(f"token: {token}")
-        shown.line(f"the page: http://{address}/{f'#token={token}' if token is not None else ''}")
+            console.log(f"token: {token}")
+        console.log(f"the page: http://{address}/{f'#token={token}' if token is not None else ''}")
         run(talker, settings, listening, runner=runner)
 
 

@@ -99,7 +99,7 @@ def build(
 
     STUDY holds the key, which file shows which system; serve never sends it.
     """
-    from jambatalk.cli.console import parse_fps, parse_size, screen
+    from jambatalk.cli.console import parse_fps, parse_size, progress_console
     from jambatalk.study.build import build_study
     from jambatalk.study.media import Options
     from jambatalk.study.plan import CONSENT, Settings
@@ -118,21 +118,21 @@ def build(
         consent=CONSENT if consent is None else _text(consent),
     )
     options = Options(parse_size(size), face, parse_fps(None if fps is None else str(fps)), speech)
-    with screen() as shown:
-        with shown.step(f"building {out}") as report:
+    with progress_console() as console:
+        with console.progress(f"building {out}") as report:
             built = build_study(
                 _named(systems), out, settings, options=options, common=common, progress=report
             )
         for note in built.notes:
-            shown.line(f"note: {note}")
+            console.log(f"note: {note}")
         made = built.study
         per_rater, checked = count(made), len(made.mismatches)
-        shown.line(
+        console.log(
             f"{out}: {len(made.systems)} systems, {len(made.clips)} clips; "
             f"{per_rater} trials and {settings.checks} checks per rater"
         )
         if settings.kind == "ab" and settings.checks and not checked:
-            shown.line(
+            console.log(
                 "note: one clip alone allows no wrong-clip checks, all checks are instructions"
             )
     if as_json:
@@ -169,7 +169,7 @@ def serve(
     import secrets
     from contextlib import closing
 
-    from jambatalk.cli.console import screen
+    from jambatalk.cli.console import progress_console
     from jambatalk.study.plan import ANSWERS_FILE, load_study
     from jambatalk.study.server import listen, require_server
     from jambatalk.study.server import serve as run
@@ -190,14 +190,14 @@ def serve(
     with (
         listen(host, port) as listening,
         closing(Store(made.folder / ANSWERS_FILE)) as store,
-        screen() as shown,
+        progress_console() as console,
     ):
         name = f"[{host}]" if ":" in host else host
         link = f"http://{name}:{listening.getsockname()[1]}/" + (f"#token={token}" if token else "")
-        shown.line(f"{made.settings.title}: {link} (Ctrl-C ends)")
+        console.log(f"{made.settings.title}: {link} (Ctrl-C ends)")
         run(store, made, listening, token=token, most=max_raters)
         raters, answers = store.counts()
-        shown.line(f"{folder}: {raters} raters, {answers} answers stored")
+        console.log(f"{folder}: {raters} raters, {answers} answers stored")
 
 
 def report(
