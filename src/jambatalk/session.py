@@ -233,7 +233,11 @@ class Session:
     def _run(self) -> Frames:
         """Run the network over all pending hops."""
         core, model, parts = self.core, self.talker.model, []
-        style = {} if self.style_index is None else {"style": torch.tensor([self.style_index])}
+        style = (
+            {}
+            if self.style_index is None
+            else {"style": torch.tensor([self.style_index], device="cpu")}
+        )
         while core.pending_hops:
             hops = torch.from_numpy(core.next_chunk(MAX_CHUNK))[None]
             few = hops.shape[1] <= SINGLE_THREAD_HOPS * model.config.hop

@@ -16,7 +16,7 @@ from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
-from jambatalk.models.checkpoint import load_weights
+from jambatalk.models.checkpoint import load_weights, torch_defaults
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import pretranspose_linear_weights
 from jambatalk.motion import Motion
@@ -184,6 +184,7 @@ class Talker:
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+@torch_defaults()
 def load(
     path: str | Path | None = None,
     device: str = "cpu",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,19 @@ def save_tensors(
             raise InputError(f"cannot write {path}: {error}") from error
 
 
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Make float32 tensors on the CPU, whatever defaults the program has set (also a decorator)."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+@torch_defaults()
 def load_weights(
     path: str | Path, device: str = "cpu"
 ) -> tuple[SpeechToMotion, tuple[str, ...], dict[str, Any]]:
@@ -103,7 +117,7 @@ def _read(
             metadata = file.metadata() or {}
             wanted = [
                 key for key in file.keys() if with_tensors and not key.startswith(TRAINING_ONLY)
-            ]  # noqa: SIM118
+            ]
             tensors = {key: file.get_tensor(key).float() for key in wanted}
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is damaged or no safetensors file ({error})") from error
