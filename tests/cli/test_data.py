@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from jambatalk.cli.data import data
 from jambatalk.datasets.readers.vocaset import LICENCE
-from jambatalk.datasets.source import VOCASET_SPLIT
+from jambatalk.datasets.readers.vocaset import SPLITS as VOCASET_SPLIT
 from running import Outcome
 from tiny_corpora import write_facegood, write_vocaset
 

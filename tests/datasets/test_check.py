@@ -11,7 +11,8 @@ import pytest
 from jambatalk.datasets.check import Report, check
 from jambatalk.datasets.dataset import open_prepared
 from jambatalk.datasets.prepare import prepare
-from jambatalk.datasets.source import VOCASET_SPLIT, PrepareOptions
+from jambatalk.datasets.readers.vocaset import SPLITS as VOCASET_SPLIT
+from jambatalk.datasets.source import PrepareOptions
 from jambatalk.errors import InputError
 from tiny_corpora import V, voice, write_layout, write_python2, write_vocaset
 

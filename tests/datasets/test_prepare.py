@@ -18,7 +18,8 @@ import soundfile
 from jambatalk.datasets.dataset import open_prepared
 from jambatalk.datasets.prepare import prepare
 from jambatalk.datasets.readers.vocaset import LICENCE
-from jambatalk.datasets.source import VOCASET_SPLIT, PrepareOptions
+from jambatalk.datasets.readers.vocaset import SPLITS as VOCASET_SPLIT
+from jambatalk.datasets.source import PrepareOptions
 from jambatalk.errors import InputError
 from tiny_corpora import (
     BIWI_CLIPS,

@@ -13,7 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 import soundfile
 
-from jambatalk.datasets.source import BIWI_TRAIN, BIWI_UNSEEN, VOCASET_SPLIT
+from jambatalk.datasets.readers.biwi import OTHER_SUBJECTS as BIWI_UNSEEN
+from jambatalk.datasets.readers.biwi import TRAINING_SUBJECTS as BIWI_TRAIN
+from jambatalk.datasets.readers.vocaset import SPLITS as VOCASET_SPLIT
 
 OBJ = "".join(
     f"v {x} {y} {z}\n"

@@ -10,6 +10,7 @@ import typer
 from typer import Argument, Option
 
 from jambatalk.cli.console import handle_errors
+from jambatalk.datasets.registry import KINDS
 from jambatalk.errors import BAD_INPUT
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def prepare(
         str,
         Argument(
             metavar="KIND",
-            help="vocaset, biwi, biwi6, faceformer-layout, grid, facegood, tts or video.",
+            help=f"{', '.join([*KINDS][:-1])} or {[*KINDS][-1]}.",
             show_default=False,
         ),
     ],

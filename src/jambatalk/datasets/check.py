@@ -14,13 +14,7 @@ from numpy.typing import NDArray
 from jambatalk.atomic import file_sha256
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.datasets.av_sync import clip_opening, lag_curve, loudness, opening_lag_curve, peak
-from jambatalk.datasets.dataset import (
-    OFFSETS,
-    WEIGHTS,
-    PreparedClip,
-    PreparedCorpus,
-    open_prepared,
-)
+from jambatalk.datasets.dataset import OFFSETS, WEIGHTS, PreparedClip, PreparedCorpus, open_prepared
 from jambatalk.datasets.source import METRES, Issue
 from jambatalk.errors import InputError
 

@@ -18,7 +18,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -340,6 +340,51 @@ class PreparedCorpus:
         if kind == "i" and (array.min(initial=0) < 0 or array.max(initial=0) >= self.vertices):
             raise InputError(f"{path} names vertex {array.max()}, but there are {self.vertices}")
         return array
+
+
+class PreparedFolder:
+    """a folder with manifest.json, written by jambatalk data prepare
+
+    Raises InputError when the manifest is damaged.
+    """
+
+    name = "prepared"
+
+    def __init__(self, folder: Path) -> None:
+        self.corpus = open_prepared(folder)
+        self.name, self.credit = self.corpus.name, self.corpus.licence
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return (folder / MANIFEST).is_file()
+
+    @classmethod
+    def open(cls, folder: Path) -> PreparedFolder:
+        return cls(folder)
+
+    @property
+    def splits(self) -> dict[str, int]:
+        return self.corpus.splits()
+
+    def clips(
+        self, split: str | Sequence[str], face: Face, cache: Path | None = None
+    ) -> list[Clip]:
+        """The clips by the corpus' usual scheme. Vertices stay on the corpus' own mesh; weights become those of ``face``,
+        0 for shapes that the corpus lacks. InputError when it moves shapes that the face lacks."""
+        return [_applied(clip.clip(), face) for clip in self.corpus.clips(split)]
+
+
+def _applied(clip: Clip, face: Face) -> Clip:
+    motion = clip.motion
+    if motion.weights is None or motion.names == face.names:
+        return clip
+    if absent := [name for name in motion.names if name not in face.names]:
+        raise InputError(
+            f"clip {clip.id} moves {absent[0]}, a shape that the face lacks: it has {', '.join(face.names)}"
+        )
+    weights = np.zeros((len(motion), len(face.names)), np.float32)
+    weights[:, [face.names.index(name) for name in motion.names]] = motion.weights
+    return replace(clip, motion=replace(motion, weights=weights, names=face.names))
 
 
 def open_prepared(folder: str | Path) -> PreparedCorpus:

@@ -27,36 +27,19 @@ from jambatalk.datasets.dataset import (
     write_clip,
     write_json,
 )
-from jambatalk.datasets.readers.biwi import open_biwi
-from jambatalk.datasets.readers.faceformer import open_biwi6, open_layout
-from jambatalk.datasets.readers.facegood import open_facegood
-from jambatalk.datasets.readers.grid import open_grid, open_grid_vertices
-from jambatalk.datasets.readers.tts import open_tts
-from jambatalk.datasets.readers.video import open_video
-from jambatalk.datasets.readers.vocaset import open_vocaset
+from jambatalk.datasets.registry import corpus_kind
 from jambatalk.datasets.source import (
     IN_METRES,
     SHAPES,
     ClipData,
+    CorpusKind,
     Issue,
     PrepareOptions,
     RawClip,
     RawCorpus,
 )
 from jambatalk.errors import InputError
-
-KINDS: Mapping[str, Callable[[Path, PrepareOptions], RawCorpus]] = {
-    "vocaset": open_vocaset,
-    "biwi": open_biwi,
-    "biwi6": open_biwi6,
-    "faceformer-layout": open_layout,
-    "grid": open_grid,
-    "grid468": open_grid_vertices,
-    "facegood": open_facegood,
-    "tts": open_tts,
-    "video": open_video,
-}
-"""Every kind of raw corpus: one file that opens it, one line here."""
+from jambatalk.file_lock import is_locked, locked
 
 LONGEST_DIFFERENCE = 1.0
 """Seconds by which sound and motion may differ in length; beyond, one of them is cut off or belongs to another clip."""
@@ -100,18 +83,37 @@ def prepare(
     corpus as a whole cannot be read, or ``out`` holds another one.
     """
     raw, out = Path(raw), Path(out)
-    if kind not in KINDS:
-        raise InputError(f"no corpus of kind {kind!r}: choose from {', '.join(KINDS)}")
+    reader = corpus_kind(kind)
     if limit is not None and limit < 1:
         raise InputError(f"a limit of {limit} clips, expected at least 1")
     _check_folder(out, {"corpus": kind})
-    corpus = KINDS[kind](
+    try:
+        with locked(out / LOCK, str(out)):
+            return _prepare(reader, raw, out, options, half, jobs, limit, progress)
+    finally:  # a corpus that cannot be read leaves no folder behind
+        with suppress(OSError):
+            if [path.name for path in out.iterdir()] == [LOCK] and not is_locked(out / LOCK):
+                (out / LOCK).unlink()
+                out.rmdir()
+
+
+def _prepare(
+    kind: CorpusKind,
+    raw: Path,
+    out: Path,
+    options: PrepareOptions | None,
+    half: bool,
+    jobs: int | None,
+    limit: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> Outcome:
+    corpus = kind.open(
         raw,
         replace(options or PrepareOptions(), scratch=out / SCRATCH, jobs=jobs, progress=progress),
     )
     clips, failed = _distinct(corpus)
     settings: dict[str, Any] = {
-        "corpus": kind,
+        "corpus": kind.name,
         "fps": float(corpus.fps),
         "dtype": "float16" if half else "float32",
     }
@@ -215,7 +217,8 @@ def _short(key: str, value: Any) -> str:
 
 
 SCRATCH, QUALITY, REGIONS = "tracked", "quality.json", "regions.json"
-CONTENTS = ("clips", "templates", "triangles.npy", SCRATCH, QUALITY, REGIONS)
+LOCK = ".prepare.lock"
+CONTENTS = ("clips", "templates", "triangles.npy", SCRATCH, QUALITY, REGIONS, LOCK)
 
 
 def _sweep(out: Path) -> None:
@@ -330,7 +333,8 @@ def _kept(out: Path, name: str, details: Mapping[str, Any]) -> dict[str, Any] | 
         ):
             ends = ENDS if record["extra_sha256"] is not None else ENDS[:2]
             whole = [
-                file_sha256(place / f"{name}{end}") == record[f"{what}_sha256"] for end, what in ends
+                file_sha256(place / f"{name}{end}") == record[f"{what}_sha256"]
+                for end, what in ends
             ]
             if all(whole):
                 return record

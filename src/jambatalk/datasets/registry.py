@@ -1,27 +1,43 @@
-"""Opening a corpus by its folder: a small registry, one file per corpus and one line here."""
+"""All corpora: the kinds that ``data prepare`` reads, and opening a folder for training.
+
+``KINDS`` is the only list. Help texts, errors and the table in docs/corpora.md are made from it; a
+new corpus is one file in ``readers`` and one line here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
+from jambatalk.errors import InputError, shown
 
-from jambatalk.datasets.clip import Clip
-from jambatalk.datasets.dataset import MANIFEST, open_prepared
-from jambatalk.datasets.readers.facegood import FacegoodCorpus
-from jambatalk.datasets.readers.grid import GridCorpus
-from jambatalk.errors import InputError
-from jambatalk.face.face import Face
+if TYPE_CHECKING:
+    from jambatalk.datasets.clip import Clip
+    from jambatalk.datasets.source import CorpusKind
+    from jambatalk.face.face import Face
+
+KINDS = {
+    "vocaset": "jambatalk.datasets.readers.vocaset:VOCASET",
+    "biwi": "jambatalk.datasets.readers.biwi:BIWI",
+    "biwi6": "jambatalk.datasets.readers.faceformer:BIWI6",
+    "faceformer-layout": "jambatalk.datasets.readers.faceformer:LAYOUT",
+    "grid": "jambatalk.datasets.readers.grid:GRID",
+    "grid468": "jambatalk.datasets.readers.grid:GRID468",
+    "facegood": "jambatalk.datasets.readers.facegood:FACEGOOD",
+    "tts": "jambatalk.datasets.readers.tts:TTS",
+    "video": "jambatalk.datasets.readers.video:VIDEO",
+}
+"""Name of a kind -> where its ``CorpusKind`` is; imported when it is used."""
 
 
 class Corpus(Protocol):
-    """What every corpus offers.
+    """A folder that can be trained on.
 
-    name: the corpus' name. credit: one sentence naming authors and licence, for the model card.
-    splits: split name -> number of clips.
+    Attributes:
+        name: the corpus' name.
+        credit: one sentence naming authors and licence, for the model card.
     """
 
     name: str
@@ -36,75 +52,54 @@ class Corpus(Protocol):
     def open(cls, folder: Path) -> Corpus: ...
 
     @property
-    def splits(self) -> dict[str, int]: ...
+    def splits(self) -> dict[str, int]:
+        """Split name -> number of clips."""
+        ...
 
     def clips(
         self, split: str | Sequence[str], face: Face, cache: Path | None = None
     ) -> list[Clip]:
-        """The clips of one or several splits, their motion worn by ``face``, speech in memory."""
+        """Read the clips of one or several splits, their motion applied to ``face``."""
         ...
 
 
-class PreparedFolder:
-    """a folder with manifest.json, written by jambatalk data prepare
-
-    Raises InputError when the manifest is damaged.
-    """
-
-    name = "prepared"
-
-    def __init__(self, folder: Path) -> None:
-        self.corpus = open_prepared(folder)
-        self.name, self.credit = self.corpus.name, self.corpus.licence
-
-    @classmethod
-    def recognises(cls, folder: Path) -> bool:
-        return (folder / MANIFEST).is_file()
-
-    @classmethod
-    def open(cls, folder: Path) -> PreparedFolder:
-        return cls(folder)
-
-    @property
-    def splits(self) -> dict[str, int]:
-        return self.corpus.splits()
-
-    def clips(
-        self, split: str | Sequence[str], face: Face, cache: Path | None = None
-    ) -> list[Clip]:
-        """The clips by the corpus' usual scheme. Vertices stay on the corpus' own mesh; weights become those of ``face``,
-        0 for shapes that the corpus lacks. InputError when it moves shapes that the face lacks."""
-        return [_worn(clip.clip(), face) for clip in self.corpus.clips(split)]
+def corpus_kind(name: str) -> CorpusKind:
+    """Return the kind of this name. InputError lists the known ones."""
+    if name not in KINDS:
+        raise InputError(f"no corpus of kind {shown(name)}: choose from {', '.join(KINDS)}")
+    module, _, attribute = KINDS[name].partition(":")
+    kind: CorpusKind = getattr(import_module(module), attribute)
+    return kind
 
 
-def _worn(clip: Clip, face: Face) -> Clip:
-    motion = clip.motion
-    if motion.weights is None or motion.names == face.names:
-        return clip
-    if absent := [name for name in motion.names if name not in face.names]:
-        raise InputError(
-            f"clip {clip.id} moves {absent[0]}, a shape that the face lacks: it has {', '.join(face.names)}"
-        )
-    weights = np.zeros((len(motion), len(face.names)), np.float32)
-    weights[:, [face.names.index(name) for name in motion.names]] = motion.weights
-    return replace(clip, motion=replace(motion, weights=weights, names=face.names))
-
-
-READERS: tuple[type[Corpus], ...] = (GridCorpus, FacegoodCorpus, PreparedFolder)
+def kinds_table() -> str:
+    """Return the table of kinds in docs/corpora.md."""
+    rows = [("kind", "what RAW holds", "splits (the usual one first)", "frames/s", "unit")]
+    for kind in map(corpus_kind, KINDS):
+        rows.append((f"`{kind.name}`", kind.holds, kind.splits, kind.rate, kind.unit))
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
 def open_corpus(folder: str | Path) -> Corpus:
-    """The corpus that lies in ``folder``. InputError when the folder is missing or no reader knows it."""
+    """Open the corpus that lies in ``folder``, prepared or of a kind that needs no preparing.
+
+    Raises:
+        InputError: the folder is missing, or nothing here recognises it.
+    """
+    from jambatalk.datasets.dataset import PreparedFolder
+
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"no such folder: {folder}")
-    for reader in READERS:
+    direct = [kind.corpus for kind in map(corpus_kind, KINDS) if kind.corpus is not None]
+    readers: list[Any] = [*direct, PreparedFolder]
+    for reader in readers:
         if reader.recognises(folder):
-            return reader.open(folder)
-    known = "; ".join(
-        f"{reader.name}: {reader.__doc__.splitlines()[0]}" for reader in READERS if reader.__doc__
-    )
-    raise InputError(f"{folder} is no corpus known here ({known})")
+            corpus: Corpus = reader.open(folder)
+            return corpus
+    known = "; ".join(f"{reader.name}: {reader.__doc__.splitlines()[0]}" for reader in readers)
+    raise InputError(f"{folder} is not a corpus known here ({known})")
 
 
 def load_clips(
@@ -113,9 +108,13 @@ def load_clips(
     face: Face | None = None,
     cache: str | Path | None = None,
 ) -> list[Clip]:
-    """The clips of a corpus' split(s) with motion worn by ``face`` (the default head), ready for training.
+    """Read the clips of a corpus' split(s) for training.
 
-    cache: a folder in which the carried motion is kept, so that the next start is immediate; None keeps nothing.
+    Args:
+        folder: the corpus, see ``open_corpus``.
+        split: one name or several.
+        face: the head that the motion is applied to; None is the default one.
+        cache: a folder in which retargeted motion is kept, so that the next start is immediate.
     """
     if face is None:
         from jambatalk.face.head import default_head

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -14,16 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.audio import Speech
-from jambatalk.datasets import source as splits
 from jambatalk.datasets.source import (
     METRES,
     OWN_UNIT,
     ClipData,
+    CorpusKind,
     Issue,
+    Key,
     PrepareOptions,
     RawClip,
     RawCorpus,
+    Scheme,
     every_nth,
+    number,
     require,
     visible,
 )
@@ -44,6 +47,10 @@ SOUND_FOLDERS = ("wav", "audio", "videos", "faces")
 SOUND_SUFFIXES = (".wav", ".flac", ".flv")
 METRE_SIZES = ((0.1, 0.6, 1.0), (10.0, 60.0, 0.01), (100.0, 600.0, 0.001))
 """A head's largest extent from, to, and metres per unit: what the numbers of a template mean."""
+
+
+TRAINING_SUBJECTS = ("F2", "F3", "F4", "M3", "M4", "M5")
+OTHER_SUBJECTS = ("F1", "F5", "F6", "F7", "F8", "M1", "M2", "M6")
 
 
 def open_biwi(folder: Path, options: PrepareOptions) -> RawCorpus:
@@ -80,7 +87,7 @@ def open_biwi(folder: Path, options: PrepareOptions) -> RawCorpus:
         METRES if scale else OWN_UNIT,
         {subject: template * np.float32(scale or 1.0) for subject, template in templates.items()},
         triangles,
-        splits.BIWI,
+        SCHEMES,
         tuple(clips),
         tuple(problems),
     )
@@ -213,7 +220,7 @@ def _load(
     """Positions (T, V, 3) in metres, or the corpus' own unit, and the sound of one sentence."""
     found: dict[int, Array] = {}
     for name, content in _files(frames, sentence, 4 + 12 * vertices):
-        place = splits.number(PurePosixPath(name).stem)
+        place = number(PurePosixPath(name).stem)
         if place < 0 or place in found:
             raise InputError(f"{frames}: {name} has no frame number of its own")
         found[place] = read_vl(
@@ -261,3 +268,41 @@ def read_vl(content: bytes, vertices: int, name: str) -> Array:
             f"{name} is damaged or cut off: {count} vertices take {4 + 12 * count} bytes, it holds {len(content)}"
         )
     return np.frombuffer(content, "<f4", offset=4).reshape(-1, 3).astype(np.float32)
+
+
+def _codetalker(clips: Sequence[Key]) -> list[str | None]:
+    """The emotional sentences of BIWI: 192 train, 24 val, 24 test_a (subjects of train) and 32 test_b (other subjects)."""
+    return [_codetalker_split(subject, sentence) for subject, sentence in clips]
+
+
+def _codetalker_split(subject: str, sentence: str) -> str | None:
+    if not sentence.startswith("e"):
+        return None
+    place = number(sentence)
+    if subject in TRAINING_SUBJECTS:
+        for split, first, last in (("train", 1, 32), ("val", 33, 36), ("test_a", 37, 40)):
+            if first <= place <= last:
+                return split
+    return "test_b" if subject in OTHER_SUBJECTS and 37 <= place <= 40 else None
+
+
+def _scantalk(clips: Sequence[Key]) -> list[str | None]:
+    """The neutral sentences of BIWI: subjects F7 and M5 val, F8 and M6 test, the other ten train."""
+    held = {"F7": "val", "M5": "val", "F8": "test", "M6": "test"}
+    known = TRAINING_SUBJECTS + OTHER_SUBJECTS
+    return [
+        held.get(subject, "train") if subject in known and sentence.isdigit() else None
+        for subject, sentence in clips
+    ]
+
+
+SCHEMES: Mapping[str, Scheme] = {"codetalker": _codetalker, "scantalk": _scantalk}
+
+BIWI = CorpusKind(
+    "biwi",
+    open_biwi,
+    holds="`faces/`, `rigid_scans/<subject>.obj`, `wav/` or `audio/`",
+    splits="`codetalker` 192/24/24/32, `scantalk`",
+    rate="25",
+    unit="metres, see below",
+)

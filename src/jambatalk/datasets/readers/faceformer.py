@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ from jambatalk.datasets.source import (
     METRES,
     OWN_UNIT,
     ClipData,
+    CorpusKind,
     Issue,
+    Key,
     PrepareOptions,
     RawClip,
     RawCorpus,
+    Scheme,
     check_templates,
     every_nth,
     find_triangles,
     require,
-    schemes_for,
     visible,
 )
 from jambatalk.errors import InputError
@@ -121,3 +123,41 @@ def _load(motion: Path, sound: Path, vertices: int, step: int) -> ClipData:
         )
     frames = np.asarray(values[::step], np.float32).reshape(-1, vertices, 3)
     return ClipData(frames, Speech.load(sound))
+
+
+def schemes_for(subjects: Sequence[str]) -> Mapping[str, Scheme]:
+    """The schemes for a corpus of unknown origin, by its subjects' names; the first is the usual one."""
+    names = set(subjects)
+    if names and names <= set(vocaset.SPLITS):
+        return vocaset.SCHEMES
+    if names and names <= set(biwi.TRAINING_SUBJECTS + biwi.OTHER_SUBJECTS):
+        return biwi.SCHEMES
+    return {"sentences": _sentences}
+
+
+def _sentences(clips: Sequence[Key]) -> list[str | None]:
+    """By sentence, whoever says it: the last tenth test, the tenth before it val, the others train (at least one each)."""
+    names = sorted({sentence for _, sentence in clips})
+    held = max(1, len(names) // 10) if len(names) >= 3 else 0
+    split = dict.fromkeys(names, "train")
+    split |= dict.fromkeys(names[len(names) - 2 * held :], "val")
+    split |= dict.fromkeys(names[len(names) - held :], "test")
+    return [split[sentence] for _, sentence in clips]
+
+
+BIWI6 = CorpusKind(
+    "biwi6",
+    open_biwi6,
+    holds="`wav/*.wav`, `vertices_npy/*.npy`, `templates.pkl`",
+    splits="`codetalker`, `scantalk`",
+    rate="25",
+    unit="its own",
+)
+LAYOUT = CorpusKind(
+    "faceformer-layout",
+    open_layout,
+    holds="the same",
+    splits="by its subjects: those of VOCASET or BIWI, else `sentences`",
+    rate="VOCASET 60 → 30, BIWI 25, else `--source-fps`",
+    unit="VOCASET metres, else its own",
+)

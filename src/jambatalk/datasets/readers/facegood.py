@@ -20,6 +20,7 @@ from jambatalk.datasets.dataset import SAFE_NAME, read_flac
 from jambatalk.datasets.source import (
     SHAPES,
     ClipData,
+    CorpusKind,
     Issue,
     PrepareOptions,
     RawClip,
@@ -406,3 +407,14 @@ def open_facegood(folder: Path, options: PrepareOptions) -> RawCorpus:
         face.names,
         digest,
     )
+
+
+FACEGOOD = CorpusKind(
+    "facegood",
+    open_facegood,
+    holds="`columns.json`, `<id>.npy`, `<id>.flac`",
+    splits="`recording`: train, val, test",
+    rate="25 (resampled from 30)",
+    unit="weights",
+    corpus=FacegoodCorpus,
+)

@@ -25,6 +25,7 @@ from jambatalk.datasets.source import (
     CENTIMETRES,
     SHAPES,
     ClipData,
+    CorpusKind,
     PrepareOptions,
     RawClip,
     RawCorpus,
@@ -554,3 +555,22 @@ def _regions(corpus: GridCorpus) -> dict[str, Any]:
         "opening": [13, 14],
         "source": "MediaPipe face mesh: lip contours; above the eyes' corners",
     }
+
+
+GRID = CorpusKind(
+    "grid",
+    open_grid,
+    holds="`clips.jsonl`, `motion.npz`, `face468.npz`, `audio/`",
+    splits="`speaker`: as `clips.jsonl` says",
+    rate="25",
+    unit="weights",
+    corpus=GridCorpus,
+)
+GRID468 = CorpusKind(
+    "grid468",
+    open_grid_vertices,
+    holds="the same",
+    splits="the same",
+    rate="25",
+    unit="centimetres: the tracked faces themselves",
+)

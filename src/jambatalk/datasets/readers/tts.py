@@ -16,6 +16,7 @@ from jambatalk.datasets.dataset import read_flac, safe_name
 from jambatalk.datasets.source import (
     SHAPES,
     ClipData,
+    CorpusKind,
     Issue,
     PrepareOptions,
     RawClip,
@@ -160,3 +161,13 @@ def _load(folder: Path, entry: TtsEntry, model: PhoneMotion) -> ClipData:
             f"its phones end at {told:.2f} s, its sound at {seconds:.2f} s: one of them is cut off"
         )
     return ClipData(model.weights(entry.phones, max(1, round(seconds * FPS)), FPS), Speech(samples))
+
+
+TTS = CorpusKind(
+    "tts",
+    open_tts,
+    holds="`clips.jsonl` with phone times, `audio/`",
+    splits="`voice`: train, val, test_voice",
+    rate="25",
+    unit="weights, made by a model",
+)

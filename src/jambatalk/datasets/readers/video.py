@@ -23,7 +23,15 @@ from jambatalk.datasets.av_sync import loudness
 from jambatalk.datasets.clip import Clip
 from jambatalk.datasets.readers.grid import CARRY_VERSION
 from jambatalk.datasets.retarget import RetargetConfig, TrackedTake, retarget
-from jambatalk.datasets.source import SHAPES, ClipData, Issue, PrepareOptions, RawClip, RawCorpus
+from jambatalk.datasets.source import (
+    SHAPES,
+    ClipData,
+    CorpusKind,
+    Issue,
+    PrepareOptions,
+    RawClip,
+    RawCorpus,
+)
 from jambatalk.datasets.video.decode import Sound, read_sound
 from jambatalk.datasets.video.quality import (
     ClipQuality,
@@ -322,3 +330,13 @@ def _load(clip: Clip) -> ClipData:
     return ClipData(
         clip.weights, Speech(clip.samples), clip.gap, clip.tracked, head_pose=clip.motion.head_pose
     )
+
+
+VIDEO = CorpusKind(
+    "video",
+    open_video,
+    holds="recordings of people who speak, see [own-face.md](own-face.md)",
+    splits="train, val, test within every subject",
+    rate="25, or `--fps`",
+    unit="weights",
+)

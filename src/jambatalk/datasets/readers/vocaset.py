@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.audio import Speech
-from jambatalk.datasets import source as splits
 from jambatalk.datasets.safe_pickle import read_pickle
 from jambatalk.datasets.source import (
     METRES,
     ClipData,
+    CorpusKind,
     Issue,
+    Key,
     PrepareOptions,
     RawClip,
     RawCorpus,
+    Scheme,
     check_templates,
     every_nth,
     find_triangles,
+    number,
     require,
 )
 from jambatalk.errors import InputError
@@ -36,6 +39,23 @@ VERTS, AUDIO, TEMPLATES, INDEX = (
 )
 FPS = 60.0
 LICENCE = "VOCASET: not for passing on; the terms are those its owner gave you with it (voca.is.tue.mpg.de)"
+
+
+SUBJECTS = {
+    "train": (
+        "170728_03272",
+        "170904_00128",
+        "170725_00137",
+        "170915_00223",
+        "170811_03274",
+        "170913_03279",
+        "170904_03276",
+        "170912_03278",
+    ),
+    "val": ("170811_03275", "170908_03277"),
+    "test": ("170809_00138", "170731_00024"),
+}
+SPLITS = {f"FaceTalk_{name}_TA": split for split, names in SUBJECTS.items() for name in names}
 
 
 def open_vocaset(folder: Path, options: PrepareOptions) -> RawCorpus:
@@ -79,7 +99,7 @@ def open_vocaset(folder: Path, options: PrepareOptions) -> RawCorpus:
         METRES,
         templates,
         triangles,
-        splits.VOCASET,
+        SCHEMES,
         tuple(clips),
         problems,
     )
@@ -146,3 +166,29 @@ def _load(verts: Array, rows: Any, step: int, sound: Any) -> ClipData:
     return ClipData(
         np.asarray(verts[kept], np.float32), Speech.load(samples.squeeze(), rate=round(rate))
     )
+
+
+def _voca(clips: Sequence[Key]) -> list[str | None]:
+    """8, 2 and 2 subjects with all their sentences: 320, 80 and 80 clips."""
+    return [SPLITS.get(subject) for subject, _ in clips]
+
+
+def _faceformer(clips: Sequence[Key]) -> list[str | None]:
+    """The same subjects, but only sentences 21 to 40 to validate and test with: 320, 40 and 40 clips."""
+    splits = _voca(clips)
+    return [
+        split if split == "train" or 21 <= number(sentence) <= 40 else None
+        for split, (_, sentence) in zip(splits, clips)
+    ]
+
+
+SCHEMES: Mapping[str, Scheme] = {"faceformer": _faceformer, "voca": _voca}
+
+VOCASET = CorpusKind(
+    "vocaset",
+    open_vocaset,
+    holds="`data_verts.npy`, `raw_audio_fixed.pkl`, `templates.pkl`, `subj_seq_to_idx.pkl`",
+    splits="`faceformer` 320/40/40, `voca` 320/80/80",
+    rate="30 (every second of 60; `--fps 60` keeps all)",
+    unit="metres",
+)
