@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jambatalk.errors import InputError
+from jambatalk.evaluation.metrics.closure import TOUCHING_MM
 from jambatalk.evaluation.metrics.mouth import correlation
-from jambatalk.evaluation.protocols.default_weights import SHUT_MM
 from jambatalk.face.head import default_head
 from jambatalk.text import g2p as dictionaries
 from jambatalk.text.phone_motion import load_phone_motion
@@ -160,7 +160,7 @@ def measured(rows: list[dict[str, Any]], known: Any) -> list[str]:
                         bool(
                             (
                                 b[max(int(start * FPS) - 1, 0) : int(np.ceil(end * FPS)) + 2]
-                                < SHUT_MM
+                                < TOUCHING_MM
                             ).any()
                         )
                     )

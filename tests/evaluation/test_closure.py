@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jambatalk.errors import InputError
-from jambatalk.evaluation.metrics.mouth import (
+from jambatalk.evaluation.metrics.closure import (
     bilabial_onsets,
     closed_level,
     closure_rate,

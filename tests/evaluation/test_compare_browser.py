@@ -12,7 +12,7 @@ import pytest
 from jambatalk.evaluation.dataset import load_test_set
 from jambatalk.evaluation.regions import find_regions
 from jambatalk.evaluation.report import clips as worst_clips
-from jambatalk.evaluation.report.collect import System, open_system
+from jambatalk.evaluation.report.collect import ReportSystem, open_report_system
 from jambatalk.evaluation.report.page import write_report
 from tiny_talk import write_predictions, write_talk
 
@@ -35,7 +35,7 @@ QUIET = (
 class Opened:
     """The page, and what went on while it was open."""
 
-    def __init__(self, page: Any, systems: list[System]) -> None:
+    def __init__(self, page: Any, systems: list[ReportSystem]) -> None:
         self.page, self.systems = page, systems
         self.console: list[str] = []
         self.requests: list[str] = []
@@ -51,7 +51,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
     good = write_predictions(folder / "good", truth, gain=0.95, noise=0.01)
     late = write_predictions(folder / "late", truth, gain=0.6, late=2)
     test_set = load_test_set(folder / "talk")
-    systems = [open_system(str(path), test_set) for path in (late, good)]
+    systems = [open_report_system(str(path), test_set) for path in (late, good)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worst_clips, "PANEL", 96)  # small pictures are drawn quickly
         shown = write_report(

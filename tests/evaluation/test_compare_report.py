@@ -15,10 +15,12 @@ from typer.testing import CliRunner, Result
 from jambatalk.cli.main import app
 from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.evaluation.dataset import load_test_set
+from jambatalk.evaluation.metrics import METRICS
+from jambatalk.evaluation.metrics.base import Unit
 from jambatalk.evaluation.regions import find_regions
 from jambatalk.evaluation.report import page as page_module
 from jambatalk.evaluation.report import page as sections
-from jambatalk.evaluation.report.collect import System, open_system
+from jambatalk.evaluation.report.collect import ReportSystem, open_report_system
 from jambatalk.evaluation.report.figures import (
     BOTTOM,
     CLASSES,
@@ -36,9 +38,8 @@ from jambatalk.evaluation.report.figures import (
     score_classes,
     shared_scale,
 )
-from jambatalk.evaluation.report.glossary import ordered, split_name, term
 from jambatalk.evaluation.report.page import write_report
-from jambatalk.evaluation.report.table import FEW, UNCLEAR, WORSE, make_table
+from jambatalk.evaluation.report.table import FEW, UNCLEAR, WORSE, make_head, make_table
 from jambatalk.evaluation.statistics import bootstrap_interval, compare_paired
 from jambatalk.evaluation.tables import Protocol, Published
 from jambatalk.text.phones import Timed
@@ -95,13 +96,13 @@ class Made:
         self.page = folder / "out" / "report.html"
         self.systems = self.write(self.page, f"two={self.good},{self.again}", str(self.timid))
 
-    def write(self, path: Path, *specs: str, **options) -> list[System]:
-        systems = [open_system(spec, self.set) for spec in specs]
+    def write(self, path: Path, *specs: str, **options) -> list[ReportSystem]:
+        systems = [open_report_system(spec, self.set) for spec in specs]
         return write_report(
             systems, self.set, find_regions(self.set), path, **{"videos": 0, **options}
         )
 
-    def system(self, name: str) -> System:
+    def system(self, name: str) -> ReportSystem:
         return next(system for system in self.systems if system.name == name)
 
 
@@ -170,7 +171,8 @@ def test_the_same_input_gives_the_same_file(made: Made, tmp_path: Path) -> None:
 def test_differences_are_judged_against_the_reference(made: Made) -> None:
     table = make_table(made.systems, "test", made.set.clips, "two")
     metrics = [column.metric for column in table.columns]
-    assert metrics == ordered(metrics)
+    order = [metric.full_name(Unit(made.set.unit)) for metric in METRICS]
+    assert metrics == sorted(metrics, key=order.index)
     rows = {row.system: dict(zip(metrics, row.cells)) for row in table.rows}
     cell = rows["timid"]["LVE_mm"]
     values = (
@@ -202,10 +204,10 @@ def test_differences_are_judged_against_the_reference(made: Made) -> None:
 def test_a_system_against_itself_shows_no_difference_and_five_clips_show_none(
     made: Made, tmp_path: Path
 ) -> None:
-    twin = open_system(f"twin={made.timid}", made.set)
+    twin = open_report_system(f"twin={made.timid}", made.set)
     regions = find_regions(made.set)
     systems = write_report(
-        [open_system(str(made.timid), made.set), twin],
+        [open_report_system(str(made.timid), made.set), twin],
         made.set,
         regions,
         tmp_path / "r.html",
@@ -222,7 +224,7 @@ def test_a_system_against_itself_shows_no_difference_and_five_clips_show_none(
         for name, gain in (("one", 0.9), ("other", 0.2))
     )
     systems = write_report(
-        [open_system(str(p), few) for p in (one, other)],
+        [open_report_system(str(p), few) for p in (one, other)],
         few,
         find_regions(few),
         tmp_path / "s.html",
@@ -348,11 +350,15 @@ def test_curves_are_drawn_where_they_belong() -> None:
 
 def test_every_metric_has_its_words(made: Made) -> None:
     for metric in made.system("two").scored["test"][0].totals:
-        assert term(metric).meaning, metric
-    assert split_name("LVE_cm2") == ("LVE2", "cm²")
-    assert split_name("LVE_mm") == ("LVE", "mm")
-    assert split_name("absFDD_m2") == ("absFDD", "m²")
-    assert split_name("opening_correlation") == ("opening_correlation", "")
+        assert make_head(metric).meaning, metric
+    for name, title, unit in (
+        ("LVE_cm2", "LVE, squared", "cm²"),
+        ("LVE_mm", "LVE", "mm"),
+        ("absFDD_m2", "|FDD|", "m²"),
+        ("opening_correlation", "opening r", ""),
+        ("unknown_metric", "unknown_metric", ""),
+    ):
+        assert (make_head(name).title, make_head(name).unit) == (title, unit)
 
 
 def test_a_report_is_written_whole_or_not_at_all(
@@ -379,7 +385,7 @@ def test_what_cannot_be_compared_is_refused(made: Made, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="two systems are called timid"):
         made.write(tmp_path / "r.html", str(made.timid), str(made.timid))
     with pytest.raises(InputError, match="nothing between two commas"):
-        open_system(f"a={made.timid},", made.set)
+        open_report_system(f"a={made.timid},", made.set)
     assert list(tmp_path.iterdir()) == []
 
 

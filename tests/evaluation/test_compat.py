@@ -8,7 +8,7 @@ import pytest
 from jambatalk.evaluation.metrics import Accumulator
 from jambatalk.evaluation.metrics.base import Unit
 from jambatalk.evaluation.metrics.released import columns
-from tiny_pairs import REGIONS, VERTICES, pair, random_pair
+from tiny_pairs import REGIONS, VERTICES, measure, pair, random_pair
 
 
 def test_vertex_indices_pick_columns_of_flattened_frames() -> None:
@@ -22,7 +22,7 @@ def test_the_script_is_repeated_column_by_column() -> None:
         offsets.reshape(6, -1).astype(float) for offsets in (one.truth, one.predicted)
     )
     lips, upper = REGIONS.lips.tolist(), REGIONS.upper_face.tolist()
-    row = Accumulator(Unit("centimetres"), compat=True).add(one)
+    row = measure(one, compat=True)
     largest = [max((truth[t, c] - predicted[t, c]) ** 2 for c in lips) for t in range(6)]
     swings = [np.std(truth[:, c] ** 2) - np.std(predicted[:, c] ** 2) for c in upper]
     assert row["compat:LVE_cm2"] == pytest.approx(sum(largest) / 6)
@@ -35,7 +35,7 @@ def test_an_error_of_the_lips_alone_may_escape_it() -> None:
     predicted = truth.copy()
     predicted[:, 4] = 1.0  # a lip vertex; the columns 1 to 4 are those of vertices 0 and 1
     gathered = Accumulator(Unit("metres"), compat=True)
-    row = gathered.add(pair(truth, predicted, "metres"))
+    row = measure(pair(truth, predicted, "metres"), gathered)
     assert row["LVE_m2"] == pytest.approx(3)
     assert row["compat:LVE_m2"] == 0
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jambatalk.errors import InputError
-from jambatalk.evaluation.metrics.mouth import score_contact, smallest_gap
+from jambatalk.evaluation.metrics.closure import score_contact, smallest_gap
 from jambatalk.text.phones import Timed
 
 FPS = 25.0

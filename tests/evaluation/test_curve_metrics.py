@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jambatalk.evaluation.metrics import Accumulator
 from jambatalk.evaluation.metrics import mouth as curve_metrics
 from jambatalk.evaluation.metrics.base import Unit
-from jambatalk.evaluation.metrics.mouth import score_contact
+from jambatalk.evaluation.metrics.closure import score_contact
 from jambatalk.evaluation.metrics.timing import (
     path_reference,
     warped_distance,
@@ -20,7 +20,7 @@ from jambatalk.evaluation.metrics.timing import (
     warping_path,
 )
 from jambatalk.text.phones import Timed
-from tiny_pairs import TEMPLATE, VERTICES, opening_pair, pair, random_pair
+from tiny_pairs import TEMPLATE, VERTICES, measure, opening_pair, pair, random_pair
 
 FPS = 25.0
 
@@ -49,7 +49,7 @@ def test_opening_error_and_correlation_of_a_mouth_that_opens_less() -> None:
 
 @pytest.mark.parametrize("late", [-3, 0, 2])
 def test_a_late_mouth_lags_by_as_much(late: int) -> None:
-    row = Accumulator(Unit("centimetres")).add(opening_pair(mouth(), mouth(late=late)))
+    row = measure(opening_pair(mouth(), mouth(late=late)))
     assert row["lag_ms"] == pytest.approx(
         late * 40, abs=15
     )  # padding with the mean draws a little towards 0
@@ -62,7 +62,7 @@ def test_the_mouth_lags_behind_the_sound(late: int) -> None:
     spoken = np.isin(np.arange(75) // 6, (2, 3, 6, 9))  # bursts in frames of 40 ms
     heard = np.repeat(spoken, 640) * np.random.default_rng(0).uniform(-0.5, 0.5, 48000)
     opened = 0.1 + np.roll(spoken, late)
-    row = Accumulator(Unit("centimetres")).add(opening_pair(opened, opened, samples=heard))
+    row = measure(opening_pair(opened, opened, samples=heard))
     assert row["lag_ms"] == pytest.approx(0, abs=1e-6)
     assert row["sound_lag_ms"] == pytest.approx(late * 40, abs=25)
 
@@ -77,14 +77,14 @@ def test_lags_of_several_clips_come_from_their_mean_correlation() -> None:
 
 
 def test_a_still_face_has_no_timing() -> None:
-    row = Accumulator(Unit("centimetres")).add(opening_pair(mouth(), np.full(75, 0.3)))
+    row = measure(opening_pair(mouth(), np.full(75, 0.3)))
     assert math.isnan(row["MTM_ms"])
     assert row["MTM_matched_percent"] == 0
 
 
 def test_an_opening_that_is_missed_is_told_by_the_share_of_matches() -> None:
     missed = mouth() - 0.6 * np.exp(-0.5 * ((np.arange(75) - 30) / 4) ** 2)
-    row = Accumulator(Unit("centimetres")).add(opening_pair(mouth(), missed))
+    row = measure(opening_pair(mouth(), missed))
     assert row["MTM_ms"] < 40
     assert row["MTM_matched_percent"] < 100
 

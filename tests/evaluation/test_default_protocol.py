@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from jambatalk.errors import InputError
+from jambatalk.evaluation.dataset import EvalClip, sound_clip
 from jambatalk.evaluation.protocols.default_weights import (
     HELD_OUT,
     AlignedSpeech,
@@ -21,10 +22,10 @@ from jambatalk.evaluation.protocols.default_weights import (
     score_readings,
     score_silence,
 )
-from jambatalk.evaluation.systems import System, static_system
-from jambatalk.evaluation.systems import system_real_time_factor as real_time_factor
+from jambatalk.evaluation.systems import System, real_time_factor, static_system
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
+from jambatalk.motion import Motion
 from jambatalk.streaming.frame_rate import resample_frames
 from jambatalk.text.phones import Timed
 
@@ -52,7 +53,8 @@ def talk(seconds: float, seed: int) -> tuple[np.ndarray, tuple[Timed, ...]]:
 def listener(face: Face, late_frames: int = 0) -> System:
     """Opens the jaw where the last 40 ms were loud, ``late_frames`` late."""
 
-    def animate(samples: np.ndarray) -> np.ndarray:
+    def animate(clip: EvalClip, seed: int) -> Motion:
+        samples = clip.samples
         loud = np.array(
             [
                 np.abs(samples[t * 640 : (t + 1) * 640]).mean() > 0.02
@@ -61,7 +63,7 @@ def listener(face: Face, late_frames: int = 0) -> System:
         )
         weights = np.zeros((len(loud), len(face.names)), np.float32)
         weights[:, face.names.index("jawOpen")] = 0.3 * np.roll(loud, late_frames)
-        return weights
+        return Motion(25.0, weights, face.names)
 
     return System("listener", animate)
 
@@ -102,7 +104,12 @@ def test_silence_and_what_follows_speech(head: Face, readings: list[AlignedSpeec
     assert {key: value for key, value in found.items() if value != 0.0} == {}
     open_jaw = np.zeros((1, len(head.names)), np.float32)
     open_jaw[0, head.names.index("jawOpen")] = 0.1
-    gaping = System("gaping", lambda samples: np.repeat(open_jaw, len(samples) // 640, axis=0))
+    gaping = System(
+        "gaping",
+        lambda clip, seed: Motion(
+            25.0, np.repeat(open_jaw, len(clip.samples) // 640, axis=0), head.names
+        ),
+    )
     width = float(head.lip_gap(open_jaw)[0]) * 1e3
     found = score_silence(gaping, readings, head)
     for name in ("silence", "noise", "after", "after_noise"):
@@ -112,7 +119,7 @@ def test_silence_and_what_follows_speech(head: Face, readings: list[AlignedSpeec
 
 def test_a_performers_jaw_at_another_rate(head: Face) -> None:
     samples, _ = talk(8.0, 5)
-    weights = listener(head).animate(samples)
+    weights = listener(head).weights(sound_clip(samples), head)
     jaw = resample_frames(weights[:, [head.names.index("jawOpen")]], 25.0, 30.0)[:, 0]
     performance = CapturedClip("made", samples, jaw, 30.0, (samples[::-1],))
     found = score_performance(listener(head), performance, head, wrong_sound=False)
@@ -133,7 +140,9 @@ def test_a_performers_jaw_at_another_rate(head: Face) -> None:
 
 def test_speed_is_time_over_sound(head: Face) -> None:
     assert (
-        0 < real_time_factor(static_system(head), np.zeros(RATE, np.float32), repeats=1) < math.inf
+        0
+        < real_time_factor(static_system(head), sound_clip(np.zeros(RATE, np.float32)), repeats=1)
+        < math.inf
     )
 
 
@@ -152,7 +161,7 @@ def test_reading_a_performance(tmp_path: Path) -> None:
         InputError, match=r"shape \(60, 3\), expected \(T, 2\) with a column mouth_stretch_c"
     ):
         load_performance(tmp_path)
-    with pytest.raises(InputError, match="no FACEGOOD folder"):
+    with pytest.raises(InputError, match="not a FACEGOOD folder"):
         load_performance(tmp_path / "nowhere")
 
 

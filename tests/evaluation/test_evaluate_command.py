@@ -23,11 +23,12 @@ from jambatalk.errors import InputError
 from jambatalk.evaluation.dataset import EvalClip, EvalDataset, load_test_set
 from jambatalk.evaluation.evaluate import evaluate
 from jambatalk.evaluation.regions import Regions, find_regions
-from jambatalk.evaluation.systems import Entry, open_entry, timing_clip
+from jambatalk.evaluation.systems import System, open_system, timing_clip
 from jambatalk.evaluation.tables import BIWI_TEST_A, PUBLISHED, UNKNOWN, published_beside
 from jambatalk.models.checkpoint import save_weights
 from jambatalk.models.config import EncoderConfig, MelConfig
 from jambatalk.models.speech_to_motion import SpeechToMotion
+from jambatalk.motion import Motion
 from small_network import SMALL
 from tiny_corpora import V, write_facegood, write_layout
 from tiny_talk import write_talk
@@ -197,18 +198,18 @@ def test_masks_given_by_hand_have_their_own_hash_and_name(corpus: Path, tmp_path
 
 def test_entries_of_every_kind(corpus: Path, test_set: EvalDataset, tmp_path: Path) -> None:
     clip = test_set.clips[0]
-    assert np.array_equal(open_entry("truth", test_set).animate(clip, 0), clip.truth)
-    assert not open_entry("static", test_set).animate(clip, 0).any()
+    assert np.array_equal(open_system("truth", test_set).offsets(clip), clip.truth)
+    assert not open_system("static", test_set).offsets(clip).any()
     train = load_test_set(corpus, ["train"])
     mean = np.concatenate([one.truth for one in train.clips]).mean(0)
-    np.testing.assert_allclose(open_entry("mean", test_set).animate(clip, 0)[7], mean, atol=1e-7)
+    np.testing.assert_allclose(open_system("mean", test_set).offsets(clip)[7], mean, atol=1e-7)
     for path in (
         talker(tmp_path / "a.safetensors"),
         baseline(tmp_path / "b.safetensors"),
         baseline(tmp_path / "c.safetensors", fps=50),
     ):
-        entry = open_entry(f"named={path}", test_set)
-        moved = entry.animate(clip, 0)
+        entry = open_system(f"named={path}", test_set)
+        moved = entry.offsets(clip)
         assert moved.shape == (FRAMES, V, 3)
         assert moved.dtype == np.float32
         assert moved.std() > 0
@@ -233,10 +234,10 @@ def test_visemes_are_told_the_phones(tmp_path: Path) -> None:
     )
     visemes = Visemes(shapes, np.ones(len(VISEMES)), Dominance(), "centimetres", {})
     save_visemes(tmp_path / "keyed.safetensors", visemes)
-    entry = open_entry(str(tmp_path / "keyed.safetensors"), told)
+    entry = open_system(str(tmp_path / "keyed.safetensors"), told)
     clip = told.clips[0]
     keyed = visemes.animate_phones(clip.phones or (), clip.frames, clip.fps)
-    assert np.array_equal(entry.animate(clip, 0), keyed.reshape(clip.frames, -1, 3))
+    assert np.array_equal(entry.offsets(clip), keyed.reshape(clip.frames, -1, 3))
     assert (entry.name, entry.look_ahead_ms, entry.parameters, entry.runs) == (
         "keyed",
         math.inf,
@@ -246,7 +247,7 @@ def test_visemes_are_told_the_phones(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"needs timed phones, but clip clip2 of .*untold has none"
     ):
-        open_entry(
+        open_system(
             str(tmp_path / "keyed.safetensors"), load_test_set(tmp_path / "untold", ["test"])
         )
     save_visemes(
@@ -254,7 +255,7 @@ def test_visemes_are_told_the_phones(tmp_path: Path) -> None:
         Visemes(shapes, np.ones(len(VISEMES)), Dominance(), "metres", {}),
     )
     with pytest.raises(InputError, match=r"was fitted in metres, but .*told is in centimetres"):
-        open_entry(str(tmp_path / "metres.safetensors"), told)
+        open_system(str(tmp_path / "metres.safetensors"), told)
 
 
 def test_another_mesh_is_refused(test_set: EvalDataset, tmp_path: Path) -> None:
@@ -263,32 +264,32 @@ def test_another_mesh_is_refused(test_set: EvalDataset, tmp_path: Path) -> None:
         baseline(tmp_path / "b.safetensors", outputs=18),
     ):
         with pytest.raises(InputError, match=r"moves 6 vertices, but .* has 5"):
-            open_entry(str(path), test_set)
+            open_system(str(path), test_set)
     folder = tmp_path / "predictions"
     folder.mkdir()
     with pytest.raises(
         InputError, match=r"has no F1_e37\.npy: expected one file for each of 3 clips"
     ):
-        open_entry(str(folder), test_set)
+        open_system(str(folder), test_set)
     for clip in test_set.clips:
         np.save(folder / f"{clip.name}.npy", np.zeros((4, 6, 3)))
     with pytest.raises(
         InputError, match=r"shape \(4, 6, 3\) for clip F1_e37, expected floats \(T, 5, 3\)"
     ):
-        open_entry(str(folder), test_set).animate(test_set.clips[0], 0)
+        open_system(str(folder), test_set).offsets(test_set.clips[0])
     np.save(folder / "F1_e37.npy", np.full((4, 5, 3), np.nan))
     with pytest.raises(InputError, match="values that are not finite"):
-        open_entry(str(folder), test_set).animate(test_set.clips[0], 0)
+        open_system(str(folder), test_set).offsets(test_set.clips[0])
 
 
 def test_a_model_that_draws_at_random_is_asked_several_times(test_set: EvalDataset) -> None:
     asked: list[int] = []
 
-    def animate(clip: EvalClip, seed: int) -> np.ndarray:
+    def animate(clip: EvalClip, seed: int) -> Motion:
         asked.append(seed)
-        return clip.truth + np.float32(0.001 * (seed - 1))
+        return Motion(clip.fps, offsets=clip.truth + np.float32(0.001 * (seed - 1)))
 
-    entry = Entry("random", animate, stochastic=True)
+    entry = System("random", animate, stochastic=True)
     scored = evaluate([entry], test_set, REGIONS, ["test_b"], seeds=range(3), sanity=False)
     assert asked == [0, 1, 2]
     assert scored[0].totals["LVE_own2"] == pytest.approx(3e-6, rel=1e-3)  # of the first
@@ -321,7 +322,11 @@ def test_weights_are_worn_by_the_default_head(tmp_path: Path, small_weights: Pat
     weights = worn.face.pose(clip_weights(tmp_path / "ready", clip.name)[:3]) - worn.face.vertices
     np.testing.assert_allclose(clip.truth[:3], weights, atol=1e-6)
     short = replace(clip, frames=20, read_samples=lambda: np.zeros(12800, np.float32))
-    assert open_entry(str(small_weights), worn).animate(short, 0).shape == (20, worn.vertices, 3)
+    assert open_system(str(small_weights), worn).offsets(short, face=worn.face).shape == (
+        20,
+        worn.vertices,
+        3,
+    )
 
 
 def clip_weights(folder: Path, name: str) -> np.ndarray:
@@ -366,7 +371,7 @@ def test_a_corpus_without_training_has_no_mean_row(tmp_path: Path) -> None:
     alone = load_test_set(tmp_path / "ready")
     assert [one.system for one in evaluate([], alone, REGIONS)] == ["truth", "static"]
     with pytest.raises(InputError, match="no split 'train'"):
-        open_entry("mean", alone)
+        open_system("mean", alone)
     with pytest.raises(InputError, match=r"neither regions\.json nor triangles: give --regions"):
         find_regions(alone)
     assert math.isnan(evaluate([], alone, REGIONS)[1].totals["MTM_ms"])

@@ -1,26 +1,32 @@
-"""The GRID protocol and its script on a made-up corpus, where every row's value is known."""
+"""The GRID protocol and its command on a made-up corpus, where every row's value is known."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
+from jambatalk.cli.main import app
 from jambatalk.datasets.clip import Clip
 from jambatalk.datasets.registry import load_clips
 from jambatalk.errors import InputError
-from jambatalk.evaluation.protocols.grid import SPLITS, predict, score_gaps, score_weights, shuffled
+from jambatalk.evaluation.protocols.grid import (
+    SPLITS,
+    predict,
+    score_folder,
+    score_gaps,
+    score_weights,
+    shuffled,
+)
+from jambatalk.evaluation.systems import open_system
 from jambatalk.face.head import default_head
 from tiny_grid import FRAMES, write_grid
 
-ROOT = Path(__file__).parents[2]
 CLIPS = (
     ("v1", "s1", "val"),
     ("v2", "s1", "val"),
@@ -118,35 +124,60 @@ def test_missing_splits_and_truths_are_named(clips: list[Clip]) -> None:
         score_gaps("x", bare, _gaps(clips))
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "evaluate_grid.py"), *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(
-        command, capture_output=True, encoding="utf-8", env=environment, check=False
-    )
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["evaluate", "--protocol", "grid", *map(str, arguments)])
 
 
-def test_the_script_scores_a_model_beside_its_controls(
+def test_the_command_scores_a_model_beside_its_controls(
     folder: Path, small_weights: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out" / "grid.json"
-    done = _run(str(small_weights), "--data", str(folder), "--json", str(out))
-    assert done.returncode == 0, done.stderr
-    rows = {row["name"]: row for row in json.loads(out.read_text(encoding="utf-8"))["rows"]}
+    done = run(f"small={small_weights}", folder, "-o", tmp_path / "out", "--cache", tmp_path / "c")
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    rows = {row["name"]: row for row in found["rows"]}
     assert list(rows) == [
-        "model",
-        "model, shuffled audio",
+        "small",
+        "small, shuffled audio",
         "static face",
-        "truth as worn",
-        "truth as measured",
+        "retargeted truth",
+        "measured truth",
     ]
-    assert rows["truth as measured"]["seen"] == pytest.approx(1)
-    assert abs(rows["model"]["seen"]) < 0.9  # the weights are random
+    assert rows["measured truth"]["seen"] == pytest.approx(1)
+    assert abs(rows["small"]["seen"]) < 0.9  # the weights are random
+    assert rows["small"]["seen"] != rows["small, shuffled audio"]["seen"]
     assert all(name in done.stdout for name in rows)
 
 
-def test_the_script_ends_with_2_and_one_line_for_bad_input(tmp_path: Path) -> None:
-    done = _run("none", "--data", str(tmp_path / "missing"))
-    assert done.returncode == 2
-    assert done.stderr.strip().startswith("error: no such folder")
+def test_the_default_protocol_scores_models_beside_controls(
+    folder: Path, small_weights: Path, tmp_path: Path
+) -> None:
+    command = ["evaluate", "--protocol", "default", f"a={small_weights}", f"b={small_weights}"]
+    done = CliRunner().invoke(app, [*command, str(folder), "-o", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    columns = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["columns"]
+    assert list(columns) == ["a", "b", "a, wrong sound", "static face", "retargeted truth"]
+    grid = score_folder([open_system(f"a={small_weights}")], folder, default_head())[0]
+    assert columns["a"]["grid.seen"] == grid.seen
+    assert columns["a"]["grid.unseen.u1"] == grid.unseen_clips["u1"]
+    assert columns["static face"]["grid.lag_ms"] is None
+    assert columns["static face"]["silence.largest"] == pytest.approx(0, abs=1e-6)
+    assert columns["a"]["cost.megabytes"] == small_weights.stat().st_size / 1e6
+    assert "GRID, new sentences of s1: correlation" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "no such folder"),
+        (["truth", "{grid}"], "needs weights on the default head's shapes"),
+        (["a=default", "a=default", "{grid}"], "two systems are called a"),
+        (["default", "{grid}", "--split", "val"], "--split has no meaning for --protocol grid"),
+    ],
+)
+def test_bad_input_ends_with_2_and_one_line(
+    folder: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    done = run(*(part.format(grid=folder) for part in arguments))
+    assert done.exit_code == 2
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

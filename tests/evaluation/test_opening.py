@@ -8,7 +8,7 @@ import pytest
 from jambatalk.errors import InputError
 from jambatalk.evaluation.metrics.mouth import (
     correlation,
-    fitted,
+    fit_curve,
     mean_correlation,
     pooled_correlation,
 )
@@ -54,10 +54,10 @@ def test_opening_error_is_a_mean_over_frames() -> None:
 
 
 def test_curves_are_fitted_to_a_length() -> None:
-    np.testing.assert_array_equal(fitted(np.arange(5), 3), [0, 1, 2])
-    np.testing.assert_array_equal(fitted(np.arange(2), 4), [0, 1, 1, 1])
+    np.testing.assert_array_equal(fit_curve(np.arange(5), 3), [0, 1, 2])
+    np.testing.assert_array_equal(fit_curve(np.arange(2), 4), [0, 1, 1, 1])
     with pytest.raises(InputError, match="empty"):
-        fitted(np.zeros(0), 3)
+        fit_curve(np.zeros(0), 3)
 
 
 def test_different_lengths_are_named() -> None:

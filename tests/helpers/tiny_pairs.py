@@ -1,4 +1,4 @@
-"""Pairs of truth and prediction for tests of metrics: random ones, and curves of a mouth that opens as told."""
+"""Pairs of truth and prediction for tests of metrics: random ones, and given opening curves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jambatalk.evaluation.metrics import Accumulator
 from jambatalk.evaluation.metrics.base import ClipPair, Unit
 from jambatalk.evaluation.regions import Regions
 
@@ -45,3 +46,10 @@ def opening_offsets(curve: np.ndarray) -> np.ndarray:
 def opening_pair(truth: np.ndarray, predicted: np.ndarray, **others: Any) -> ClipPair:
     """Mouths that open by two curves (T,)."""
     return pair(opening_offsets(truth), opening_offsets(predicted), **others)
+
+
+def measure(one: ClipPair, into: Accumulator | None = None, **options: bool) -> dict[str, float]:
+    """Add a pair to a new (or the given) accumulator; its row of numbers."""
+    gathered = into or Accumulator(one.unit, **options)
+    gathered.add(one)
+    return gathered.rows()[one.name]

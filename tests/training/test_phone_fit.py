@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 
 from jambatalk.datasets.clip import Clip
 from jambatalk.errors import InputError
-from jambatalk.evaluation.protocols.default_weights import score_phone_motion, shut
+from jambatalk.evaluation.metrics.closure import touch_rate
+from jambatalk.evaluation.protocols.grid import score_phone_motion
 from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
 from jambatalk.text.phone_motion import load_phone_motion, save_phone_motion
@@ -131,5 +132,5 @@ def test_shut_counts_the_frames_around_the_phone() -> None:
     gap = np.full(50, 5.0)
     gap[10] = 0.2
     phones = [[Timed("p", 0.36, 0.44), Timed("ɑ", 0.44, 0.8), Timed("m", 1.0, 1.1)]]
-    assert shut([gap], phones, FPS) == 0.5
-    assert np.isnan(shut([gap], [[Timed("ɑ", 0, 1)]], FPS))
+    assert touch_rate([gap], phones, FPS) == 0.5
+    assert np.isnan(touch_rate([gap], [[Timed("ɑ", 0, 1)]], FPS))

@@ -25,8 +25,9 @@ from jambatalk.datasets.clip import Clip
 from jambatalk.datasets.dataset import PreparedCorpus, open_prepared
 from jambatalk.datasets.report import require_matplotlib
 from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.evaluation.metrics.closure import touch_rate
 from jambatalk.evaluation.metrics.timing import lag_ms
-from jambatalk.evaluation.protocols.default_weights import score_phone_motion, shut
+from jambatalk.evaluation.protocols.grid import score_phone_motion
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.text.phone_motion import PhoneMotion, load_phone_motion
@@ -227,7 +228,7 @@ def print_synthetic(corpus: PreparedCorpus, face: Face) -> None:
     clips = [clip.clip() for clip in corpus.clips("val")]
     gaps = [gap_mm(face, clip.weights) for clip in clips]
     levels = [loudness(clip.samples, clip.frames, clip.fps) for clip in clips]
-    closed = shut(gaps, [clip.phones for clip in clips], clips[0].fps)
+    closed = touch_rate(gaps, [clip.phones for clip in clips], clips[0].fps)
     print(f"{corpus.name}, {len(clips)} validation clips: bilabials closed: {closed:.3f}")
     print(
         f"{corpus.name}: lag of the gap behind the sound's level: {lag_ms(levels, gaps, clips[0].fps):+.0f} ms"

@@ -18,7 +18,8 @@ from jambatalk.atomic import atomic_write
 from jambatalk.datasets.clip import Clip
 from jambatalk.datasets.registry import open_corpus
 from jambatalk.errors import InputError, MissingExtraError
-from jambatalk.evaluation.metrics.mouth import closed_level, correlation
+from jambatalk.evaluation.metrics.closure import closed_level
+from jambatalk.evaluation.metrics.mouth import correlation
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 

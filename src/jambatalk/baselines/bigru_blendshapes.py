@@ -239,6 +239,15 @@ def save_bigru(
         save_file(tensors, temporary, metadata)
 
 
+def is_bigru(path: str | Path) -> bool:
+    """Whether a file says that it holds this network; False for anything else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
 def load_bigru(path: str | Path) -> tuple[BiGRU, tuple[str, ...]]:
     """(network in evaluation mode, output names). InputError when the file is missing, damaged or of another kind."""
     path = Path(path)

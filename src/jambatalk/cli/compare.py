@@ -45,7 +45,7 @@ def compare(
     from jambatalk.errors import InputError
     from jambatalk.evaluation.dataset import load_test_set
     from jambatalk.evaluation.regions import Regions, find_regions
-    from jambatalk.evaluation.report.collect import open_system
+    from jambatalk.evaluation.report.collect import open_report_system
     from jambatalk.evaluation.report.page import require_extra, write_report
 
     if len(models) < 2:
@@ -57,7 +57,7 @@ def compare(
     require_extra()
     test_set = load_test_set(models[-1], split, scheme)
     chosen = find_regions(test_set) if regions is None else Regions.load(regions, test_set.vertices)
-    systems = [open_system(spec, test_set) for spec in models[:-1]]
+    systems = [open_report_system(spec, test_set) for spec in models[:-1]]
     options = [
         *(word for one in split or () for word in ("--split", one)),
         *(() if scheme is None else ("--scheme", scheme)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,16 +13,41 @@ if TYPE_CHECKING:
     from jambatalk.evaluation.regions import Regions
 
 
+class Protocol(str, Enum):
+    """What is measured."""
+
+    vertices = "vertices"
+    grid = "grid"
+    default = "default"
+
+
+def list_metrics(wanted: bool) -> None:
+    """Print the metrics and end."""
+    if wanted:
+        from jambatalk.evaluation.metrics import metrics_table
+
+        typer.echo(metrics_table())
+        raise typer.Exit
+
+
 def evaluate(
     models: Annotated[
         list[str],
         typer.Argument(
             metavar="MODEL... DATA",
-            help="default, a file of weights (@STYLE behind it for a style) or a folder of predictions CLIP.npy; NAME= before it "
-            "for a name. Last, the folder of a prepared corpus.",
+            help="default, a file of weights (@STYLE after it for a style) or a folder of "
+            "predictions CLIP.npy; NAME= before it for a name. Last, the data: the folder of a "
+            "prepared corpus, or for the other protocols a GRID folder.",
             show_default=False,
         ),
     ],
+    protocol: Annotated[
+        Protocol,
+        typer.Option(
+            help="vertices: errors of vertices on a prepared corpus. grid: lip gap on the default "
+            "head against the speakers' tracked gap. default: all that the default weights promise."
+        ),
+    ] = Protocol.vertices,
     split: Annotated[
         list[str] | None,
         typer.Option(help="A split; give the option again for more. Default: those named test..."),
@@ -49,7 +75,7 @@ def evaluate(
         typer.Option(help="What these masks are called, for numbers published under the name."),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, help="How often a model that draws at random is asked.")
+        int, typer.Option(min=1, help="Predictions of a model that draws at random.")
     ] = 10,
     compat: Annotated[
         bool,
@@ -59,29 +85,81 @@ def evaluate(
         ),
     ] = False,
     speed: Annotated[bool, typer.Option(help="Measure real-time factors.")] = True,
+    facegood: Annotated[
+        Path | None,
+        typer.Option(help="Protocol default: a FACEGOOD folder (columns.json, ID.npy, ID.flac)."),
+    ] = None,
+    librivox: Annotated[
+        Path | None,
+        typer.Option(help="Protocol default: a folder of .wav files and their transcription."),
+    ] = None,
+    voice: Annotated[
+        Path | None,
+        typer.Option(help="Protocol default: a prepared corpus of synthetic voices (test_voice)."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Protocols grid and default: a folder that keeps retargeted motion."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "-o", "--out", help="Write result.json, clips.csv and regions.json into this folder."
         ),
     ] = None,
+    metrics: Annotated[
+        bool,
+        typer.Option(
+            "--list-metrics",
+            callback=list_metrics,
+            is_eager=True,
+            help="Print the metrics with their definitions, and end.",
+        ),
+    ] = False,
 ) -> None:
-    """Score systems on a prepared corpus, beside the truth itself, a still face and the mean training motion."""
-    from jambatalk.cli.console import progress_console
+    """Score systems on a corpus beside the truth, a still face and other references."""
     from jambatalk.errors import InputError
+
+    *specs, data = models
+    vertex_options: dict[str, object] = {
+        "--split": split,
+        "--scheme": scheme,
+        "--regions": regions,
+        "--lips": lips,
+        "--upper-face": upper_face,
+        "--opening": opening,
+        "--mask": mask,
+        "--compat": compat,
+    }
+    speech: dict[str, object] = {"--facegood": facegood, "--librivox": librivox, "--voice": voice}
+    wrong = {
+        Protocol.vertices: {**speech, "--cache": cache},
+        Protocol.grid: {**vertex_options, **speech},
+        Protocol.default: vertex_options,
+    }[protocol]
+    if given := [name for name, value in wrong.items() if value]:
+        raise InputError(f"{given[0]} has no meaning for --protocol {protocol.value}")
+    if not specs and protocol is not Protocol.grid:
+        raise InputError(
+            f"only {data} is named: expected at least one model and, last, the folder of the data"
+        )
+    if protocol is Protocol.grid:
+        _grid(specs, Path(data), cache, out)
+        return
+    if protocol is Protocol.default:
+        _default(specs, Path(data), facegood, librivox, voice, cache, out)
+        return
+
+    from jambatalk.cli.console import progress_console
     from jambatalk.evaluation.dataset import load_test_set
     from jambatalk.evaluation.evaluate import evaluate as score
     from jambatalk.evaluation.regions import FILE
-    from jambatalk.evaluation.systems import open_entry
+    from jambatalk.evaluation.systems import open_system
     from jambatalk.evaluation.tables import save_results, text_table
 
-    if len(models) < 2:
-        raise InputError(
-            f"only {models[0]} is named: expected at least one model and, last, the folder of a prepared corpus"
-        )
-    test_set = load_test_set(models[-1], split, scheme)
+    test_set = load_test_set(data, split, scheme)
     chosen = _regions(test_set, regions, lips, upper_face, opening, mask)
-    entries = [open_entry(spec, test_set) for spec in models[:-1]]
+    systems = [open_system(spec, test_set) for spec in specs]
     with progress_console() as console:
         console.log(f"regions {chosen.hash}: {len(chosen.lips)} lip vertices, {chosen.source}")
         if not test_set.has_training:
@@ -90,7 +168,7 @@ def evaluate(
             )
         with console.progress("scoring") as report:
             scored = score(
-                entries,
+                systems,
                 test_set,
                 chosen,
                 seeds=range(seeds),
@@ -102,6 +180,65 @@ def evaluate(
         save_results(out, scored)
         chosen.save(out / FILE)
     typer.echo(text_table(scored))
+
+
+def _grid(specs: list[str], data: Path, cache: Path | None, out: Path | None) -> None:
+    from rich.console import Console
+
+    from jambatalk.atomic import write_json
+    from jambatalk.evaluation.protocols.grid import print_table, score_folder
+    from jambatalk.evaluation.systems import open_system
+    from jambatalk.evaluation.tables import RESULT
+    from jambatalk.face.head import default_head
+
+    systems = [open_system(spec) for spec in specs]
+    rows = score_folder(systems, data, default_head(), cache)
+    if out is not None:
+        write_json(out / RESULT, {"models": specs, "rows": [row.as_dict() for row in rows]})
+    print_table(rows, Console(width=170))
+
+
+def _default(
+    specs: list[str],
+    grid: Path,
+    facegood: Path | None,
+    librivox: Path | None,
+    voice: Path | None,
+    cache: Path | None,
+    out: Path | None,
+) -> None:
+    from rich.console import Console
+
+    from jambatalk.atomic import write_json
+    from jambatalk.datasets.registry import load_clips
+    from jambatalk.evaluation.protocols.default_weights import (
+        ProtocolData,
+        finite,
+        load_performance,
+        load_readings,
+        load_voice,
+        score_all,
+    )
+    from jambatalk.evaluation.protocols.grid import SPLITS
+    from jambatalk.evaluation.protocols.promises import print_table
+    from jambatalk.evaluation.systems import open_system
+    from jambatalk.evaluation.tables import RESULT
+    from jambatalk.face.head import default_head
+
+    face = default_head()
+    systems = [open_system(spec) for spec in specs]
+    data = ProtocolData(
+        load_clips(grid, SPLITS, face, cache),
+        load_readings(librivox) if librivox else (),
+        load_voice(voice) if voice else (),
+        load_performance(facegood) if facegood else None,
+    )
+    columns = score_all(systems, data, face)
+    if out is not None:
+        found = {name: finite(numbers) for name, numbers in columns.items()}
+        write_json(out / RESULT, {"models": specs, "columns": found})
+    unseen = [clip.id for clip in data.grid if clip.split == "test_unseen"]
+    print_table(columns, unseen, Console(width=max(100, 64 + 20 * len(columns))))
 
 
 def _regions(
@@ -128,7 +265,8 @@ def _regions(
     elif given:
         lacking = next(name for name in masks if name not in given)
         raise InputError(
-            f"{given[0]} is given without {lacking}: expected --lips, --upper-face and --opening together"
+            f"{given[0]} is given without {lacking}: expected --lips, --upper-face and --opening "
+            "together"
         )
     else:
         found = find_regions(test_set)

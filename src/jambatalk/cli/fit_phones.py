@@ -33,7 +33,7 @@ def fit_phones(
     from jambatalk.cli.console import progress_console
     from jambatalk.datasets.align import with_phones
     from jambatalk.datasets.registry import load_clips
-    from jambatalk.evaluation.protocols.default_weights import score_phone_motion
+    from jambatalk.evaluation.protocols.grid import score_phone_motion
     from jambatalk.face.head import default_head
     from jambatalk.text.phone_motion import save_phone_motion
     from jambatalk.training.phone_motion import PhoneFitConfig, fit_phone_motion

@@ -1,4 +1,4 @@
-"""What systems are compared on: the clips of a prepared corpus as sound and moving vertices."""
+"""Load the clips that systems are compared on: sound and moving vertices of a prepared corpus."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.audio import SAMPLE_RATE
 from jambatalk.datasets.dataset import WEIGHTS, PreparedClip, PreparedCorpus, open_prepared
 from jambatalk.datasets.source import METRES
 from jambatalk.errors import InputError
@@ -26,22 +27,25 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class EvalClip:
-    """One clip; its files are read when they are asked for, every time, so that a long set needs no memory.
+    """One clip; its files are read each time they are asked for, so that a long set fits in memory.
 
-    fps: frames per second. template: (V, 3) float32, the subject at rest, in the set's unit. phones, words: with times in
-    seconds, None when unknown. read_samples, read_truth: give what ``samples`` and ``truth`` are.
+    Args:
+        name: Unique within the set.
+        fps: Frames per second.
+        frames: Of the motion.
+        read_samples, read_truth: Give what ``samples`` and ``truth`` are.
+        template: (V, 3) float32, the subject at rest, in the set's unit; None for sound alone.
+        phones, words: With times in seconds; None when unknown.
     """
 
-    __test__: ClassVar[bool] = False  # its name begins with Test, but it is none
-
     name: str
-    subject: str
-    split: str
     fps: float
     frames: int
-    template: Array
     read_samples: Callable[[], Array] = field(repr=False)
-    read_truth: Callable[[], Array] = field(repr=False)
+    read_truth: Callable[[], Array] | None = field(default=None, repr=False)
+    template: Array | None = None
+    subject: str = ""
+    split: str = ""
     phones: tuple[Timed, ...] | None = None
     words: tuple[Timed, ...] | None = None
 
@@ -52,18 +56,29 @@ class EvalClip:
 
     @property
     def truth(self) -> Array:
-        """(T, V, 3) float32 offsets from the template in the set's unit. InputError when a file is damaged."""
+        """(T, V, 3) float32 offsets from the template. InputError when a file is damaged."""
+        if self.read_truth is None:
+            raise InputError(f"clip {self.name} is sound alone: its true motion is not known")
         return self.read_truth()
 
 
+def sound_clip(samples: Array, fps: float = 25.0, name: str = "sound") -> EvalClip:
+    """Make a clip of sound alone, (n,) float32 at 16 kHz."""
+    frames = max(1, round(len(samples) / SAMPLE_RATE * fps))
+    return EvalClip(name, fps, frames, lambda: samples)
+
+
 class EvalDataset:
-    """Clips of one mesh and one unit.
+    """The clips of some splits of a prepared corpus: one mesh and one unit.
 
-    folder: of the corpus. corpus: its kind. scheme: how it is split. unit: of offsets and templates. face: what wears the
-    motion of a corpus of weights, None for vertices. clips: in the corpus' order.
+    Attributes:
+        folder: Of the corpus.
+        corpus: Its kind.
+        scheme: How it is split.
+        unit: Of offsets and templates.
+        face: What a corpus of weights moves; None for a corpus of vertices.
+        clips: In the corpus' order.
     """
-
-    __test__: ClassVar[bool] = False
 
     def __init__(self, corpus: PreparedCorpus, splits: Sequence[str], scheme: str | None) -> None:
         self.folder, self.corpus, self.scheme = corpus.folder, corpus.name, corpus.scheme(scheme)
@@ -92,20 +107,20 @@ class EvalDataset:
 
         return EvalClip(
             name=clip.name,
-            subject=clip.subject,
-            split=clip.splits[self.scheme] or "",
             fps=clip.fps,
             frames=cut.frames,
-            template=clip.template if face is None else face.vertices,
             read_samples=lambda: cut.samples,
             read_truth=truth,
+            template=clip.template if face is None else face.vertices,
+            subject=clip.subject,
+            split=clip.splits[self.scheme] or "",
             phones=clip.phones,
             words=clip.words,
         )
 
     @property
     def vertices(self) -> int:
-        """How many each frame has."""
+        """The number of vertices of a frame."""
         return self._prepared.vertices if self.face is None else len(self.face.vertices)
 
     @property
@@ -119,7 +134,7 @@ class EvalDataset:
 
     @property
     def triangles(self) -> Array | None:
-        """(F, 3) int32, None when the corpus does not tell them."""
+        """(F, 3) int32, None when the corpus has none."""
         return self._prepared.triangles if self.face is None else self.face.triangles
 
     @cached_property
@@ -127,8 +142,9 @@ class EvalDataset:
         """Twelve hexadecimal digits over the clips' names, splits, lengths and checksums."""
         digest = hashlib.sha256(f"{self.corpus}/{self.unit}\n".encode())
         for clip, prepared in zip(self.clips, self._chosen, strict=True):
-            line = f"{clip.name}/{clip.split}/{clip.frames}/{prepared.motion_sha256}/{prepared.audio_sha256}\n"
-            digest.update(line.encode())
+            parts = (clip.name, clip.split, clip.frames)
+            sums = (prepared.motion_sha256, prepared.audio_sha256)
+            digest.update(("/".join(map(str, (*parts, *sums))) + "\n").encode())
         return digest.hexdigest()[:12]
 
     @property
@@ -137,7 +153,7 @@ class EvalDataset:
         return TRAIN in self._prepared.splits(self.scheme)
 
     def mean_offset(self) -> Array:
-        """(V, 3) float32, the mean of all frames of the training split. InputError when the corpus has none."""
+        """(V, 3) float32, the mean of all training frames. InputError without a training split."""
         if not self.has_training:
             raise InputError(
                 f"{self.folder} has no split {TRAIN!r}: the mean training motion is not known"
@@ -156,9 +172,12 @@ class EvalDataset:
 def load_test_set(
     folder: str | Path, splits: Sequence[str] | None = None, scheme: str | None = None
 ) -> EvalDataset:
-    """The clips of some splits of a prepared corpus; None takes those whose names begin with "test".
+    """Load some splits of a prepared corpus; None takes those whose names begin with "test".
 
-    A corpus of weights is worn by the default head. InputError for unknown splits, a damaged corpus, or no clip at all.
+    A corpus of weights moves the default head.
+
+    Raises:
+        InputError: A split is unknown, the corpus is damaged or no clip is left.
     """
     corpus = open_prepared(folder)
     known = corpus.splits(scheme)

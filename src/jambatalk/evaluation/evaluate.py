@@ -1,4 +1,4 @@
-"""Scoring systems on a test set, clip by clip in constant memory."""
+"""Score systems on a test set by vertices, clip by clip in constant memory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jambatalk.errors import InputError
 from jambatalk.evaluation.dataset import EvalClip, EvalDataset
 from jambatalk.evaluation.metrics import Accumulator
-from jambatalk.evaluation.metrics.base import ClipPair, Unit
+from jambatalk.evaluation.metrics.base import Array, ClipPair, Unit
 from jambatalk.evaluation.regions import Regions
-from jambatalk.evaluation.systems import Array, Entry, real_time_factor, sanity_entries
+from jambatalk.evaluation.systems import (
+    System,
+    check_names,
+    real_time_factor,
+    reference_systems,
+    timing_clip,
+)
 
 Progress = Callable[[str, int, int], None]
 """Called with (system, clips done, clips in all)."""
@@ -19,11 +24,15 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Scored:
-    """One system on one split: a row of the table, and everything that tells under which protocol it holds.
+    """One system on one split: a row of the table, with the protocol that its numbers hold under.
 
-    rows: clip -> metric -> value, nan where a metric has none there; metrics carry their unit in their names. totals: the
-    same over all clips; not in general the mean of the rows, since frames, phones or curves are pooled. info: parameters,
-    look_ahead_ms, real_time_factor, sha256, path, stochastic, seeds, notes. mask: where the regions come from.
+    Attributes:
+        rows: Clip -> metric -> value, nan where a metric has none; metrics carry their unit in
+            their names.
+        totals: Metric -> value over all clips; not in general the mean of the rows, since frames,
+            phones or curves are pooled.
+        info: parameters, look_ahead_ms, real_time_factor, sha256, path, stochastic, seeds, notes.
+        mask: Where the regions come from.
     """
 
     system: str
@@ -40,15 +49,15 @@ class Scored:
 
     @property
     def protocol(self) -> str:
-        """One line: what the numbers are comparable under."""
+        """What the numbers are comparable under, in one line."""
         return (
-            f"{self.corpus}, scheme {self.scheme}, split {self.split}, {len(self.rows)} clips, data {self.data_hash}, "
-            f"unit {self.unit}, regions {self.region_hash} ({self.mask})"
+            f"{self.corpus}, scheme {self.scheme}, split {self.split}, {len(self.rows)} clips, "
+            f"data {self.data_hash}, unit {self.unit}, regions {self.region_hash} ({self.mask})"
         )
 
 
 def evaluate(
-    entries: Sequence[Entry],
+    systems: Sequence[System],
     test_set: EvalDataset,
     regions: Regions,
     splits: Sequence[str] | None = None,
@@ -58,95 +67,77 @@ def evaluate(
     sanity: bool = True,
     speed: bool = True,
 ) -> list[Scored]:
-    """Every entry on every split, entries in order within a split, after the sanity rows that are not among them by name.
+    """Score every system on every split, in order, after the reference systems not among them.
 
-    splits: of the test set's, None for all. seeds: of a stochastic entry; its first one gives the ordinary metrics, all of
-    them MEE, CE and diversity. compat: also what the authors' released script computes, under names that begin with
-    "compat:". speed: whether to measure real-time factors. InputError when regions or predictions are of another mesh.
+    Args:
+        splits: Of the test set's; None for all.
+        seeds: Of a stochastic system; the first gives the ordinary metrics, all of them MEE, CE and
+            diversity.
+        compat: Also measure what the authors' released script computes ("compat:" names).
+        sanity: Begin with truth, static and mean.
+        speed: Measure real-time factors.
+
+    Raises:
+        InputError: Regions or predictions are of another mesh, or two systems have one name.
     """
     regions.check(test_set.vertices)
-    if twice := [
-        entry.name
-        for i, entry in enumerate(entries)
-        if entry.name in [one.name for one in entries[:i]]
-    ]:
-        raise InputError(
-            f"two systems are called {twice[0]}: expected different names, NAME=MODEL gives one"
-        )
-    named = {entry.name for entry in entries}
-    shown = [
-        entry for entry in sanity_entries(test_set) if sanity and entry.name not in named
-    ] + list(entries)
+    check_names(systems)
+    names = {system.name for system in systems}
+    references = reference_systems(test_set) if sanity else []
+    shown = [system for system in references if system.name not in names] + list(systems)
+    clip = timing_clip(test_set) if speed else None
     factors = {
-        entry.name: real_time_factor(entry, test_set) for entry in shown if speed and entry.runs
+        system.name: real_time_factor(system, clip) for system in shown if clip and system.runs
     }
     scored = []
     for split in test_set.splits if splits is None else splits:
         clips = [clip for clip in test_set.clips if clip.split == split]
-        for entry in shown:
+        for system in shown:
+            gathered = Accumulator(Unit(test_set.unit), compat=compat, samples=system.stochastic)
+            for done, clip in enumerate(clips, 1):
+                gathered.add(*_predict(system, clip, test_set, regions, seeds))
+                if progress is not None:
+                    progress(system.name, done, len(clips))
+            info = {
+                "parameters": system.parameters,
+                "look_ahead_ms": system.look_ahead_ms,
+                "real_time_factor": factors.get(system.name),
+                "path": None if system.path is None else system.path.name,
+                "sha256": system.sha256,
+                "stochastic": system.stochastic,
+                "seeds": list(seeds) if system.stochastic else [seeds[0]],
+                "notes": system.notes,
+            }
             scored.append(
-                _score(
-                    entry,
-                    clips,
-                    test_set,
-                    regions,
-                    split,
-                    seeds,
-                    progress,
-                    compat,
-                    factors.get(entry.name),
+                Scored(
+                    system=system.name,
+                    split=split,
+                    rows=gathered.rows(),
+                    totals=gathered.totals(),
+                    info=info,
+                    region_hash=regions.hash,
+                    unit=test_set.unit,
+                    data_hash=test_set.data_hash,
+                    corpus=test_set.corpus,
+                    scheme=test_set.scheme,
+                    mask=regions.source,
                 )
             )
     return scored
 
 
-def _score(
-    entry: Entry,
-    clips: Sequence[EvalClip],
-    test_set: EvalDataset,
-    regions: Regions,
-    split: str,
-    seeds: Sequence[int],
-    progress: Progress | None,
-    compat: bool,
-    factor: float | None,
-) -> Scored:
-    gathered = Accumulator(Unit(test_set.unit), compat=compat, samples=entry.stochastic)
-    for done, clip in enumerate(clips):
-        pair = make_pair(clip, entry.animate(clip, seeds[0]), regions, test_set.unit)
-        others: list[Array] = (
-            [entry.animate(clip, seed) for seed in seeds[1:]] if entry.stochastic else []
-        )
-        gathered.add(pair, others)
-        if progress is not None:
-            progress(entry.name, done + 1, len(clips))
-    info = {
-        "parameters": entry.parameters,
-        "look_ahead_ms": entry.look_ahead_ms,
-        "real_time_factor": factor,
-        "path": None if entry.path is None else entry.path.name,
-        "sha256": entry.sha256,
-        "stochastic": entry.stochastic,
-        "seeds": list(seeds) if entry.stochastic else [seeds[0]],
-        "notes": entry.notes,
-    }
-    return Scored(
-        entry.name,
-        split,
-        gathered.rows(),
-        gathered.totals(),
-        info,
-        regions.hash,
-        test_set.unit,
-        test_set.data_hash,
-        test_set.corpus,
-        test_set.scheme,
-        regions.source,
-    )
+def _predict(
+    system: System, clip: EvalClip, test_set: EvalDataset, regions: Regions, seeds: Sequence[int]
+) -> tuple[ClipPair, list[Array]]:
+    """The clip's truth beside the first seed's prediction, and the other seeds' predictions."""
+    asked = seeds if system.stochastic else seeds[:1]
+    predicted, *others = (system.offsets(clip, seed, test_set.face) for seed in asked)
+    return make_pair(clip, predicted, regions, test_set.unit), others
 
 
 def make_pair(clip: EvalClip, predicted: Array, regions: Regions, unit: str) -> ClipPair:
-    """A clip's truth beside a prediction (T, V, 3) of it."""
+    """Put a clip's truth beside a prediction (T, V, 3) of it."""
+    assert clip.template is not None
     return ClipPair(
         name=clip.name,
         truth=clip.truth,

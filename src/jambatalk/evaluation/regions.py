@@ -1,4 +1,6 @@
-"""Where on a mesh it is measured: lips, upper face, and the two vertices between which the mouth opens."""
+"""Where on a mesh it is measured: lips, upper face, and the two vertices between which the mouth
+opens.
+"""
 
 from __future__ import annotations
 
@@ -20,29 +22,35 @@ from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.face.landmarks import INNER_LOWER, INNER_UPPER
 
-# The mouth of a mesh found by its shape: the hole between the lips, the rings of vertices around it, the face above it.
+# The mouth of a mesh found by its shape: the hole between the lips, the rings of vertices around
+# it, the face above it.
 #
-# Axes as ``Face`` has them: x to the face's own left, y up, z out of the face. Lengths are told in widths of the mouth, so that
-# no unit needs to be known.
+# Axes as ``Face`` has them: x to the face's own left, y up, z out of the face. Lengths are told in
+# widths of the mouth, so that no unit needs to be known.
 
 
 Array = NDArray[Any]
 MEDIAPIPE_VERTICES = (468, 478)  # without and with the irises
 LIP_REACH = 0.2
-"""A ring of neighbours belongs to the lips while its mean distance from the inner ring is at most this many mouth widths: on
-MediaPipe's face these are the rings up to the outer contour of the lips (0.05, 0.10 and 0.16; the next is 0.30)."""
+"""A ring of neighbours belongs to the lips while its mean distance from the inner ring is at most
+this many mouth widths: on MediaPipe's face these are the rings up to the outer contour of the lips
+(0.05, 0.10 and 0.16; the next is 0.30).
+"""
 UPPER_FACE = 1.3
-"""Mouth widths above the mouth at which the upper face begins; MediaPipe's lower eyelids lie at 1.5."""
+"""Mouth widths above the mouth at which the upper face begins; MediaPipe's lower eyelids lie at
+1.5.
+"""
 CENTRED = 0.05
 """How far a mouth's centre may lie from the middle of its surface, in widths of the surface."""
 
 
 def mouth_ring(template: Array, triangles: Array) -> tuple[Array, Array, str]:
-    """(ring (n,) vertex indices in order, mask (F,) of triangles that fill the mouth's hole, how it was found).
+    """(ring (n,) vertex indices in order, mask (F,) of triangles that fill the mouth's hole, how it
+    was found).
 
-    MediaPipe's face, whose mouth is filled by triangles, is known by its own vertex numbers. Of any other mesh the mouth is the
-    widest hole of the largest surface that lies in that surface's middle, on its front half, and is no more than half as wide.
-    InputError when there is none.
+    MediaPipe's face, whose mouth is filled by triangles, is known by its own vertex numbers. Of any
+    other mesh the mouth is the widest hole of the largest surface that lies in that surface's
+    middle, on its front half, and is no more than half as wide. InputError when there is none.
     """
     ring = _mediapipe_ring(len(template), triangles)
     if ring is not None:
@@ -67,7 +75,8 @@ def mouth_ring(template: Array, triangles: Array) -> tuple[Array, Array, str]:
             best = width, loop
     if best is None:
         raise InputError(
-            f"this mesh of {len(template)} vertices has no hole where a mouth would be: expected regions from mask files"
+            f"this mesh of {len(template)} vertices has no hole where a mouth would be: expected "
+            "regions from mask files"
         )
     return best[1], np.zeros(len(triangles), bool), "the mouth's boundary ring"
 
@@ -88,7 +97,8 @@ def _edges(triangles: Array) -> Array:
 
 
 def boundary_loops(triangles: Array) -> list[Array]:
-    """The closed boundaries of a mesh, each as vertex indices in order; edges of exactly one triangle are a boundary.
+    """The closed boundaries of a mesh, each as vertex indices in order; edges of exactly one
+    triangle are a boundary.
 
     A boundary that touches itself in a vertex is cut there into its simple loops.
     """
@@ -136,7 +146,9 @@ def components(vertices: int, triangles: Array) -> Array:
 
 
 def largest_surface(template: Array, triangles: Array) -> Array:
-    """(V,) mask of the connected surface of the largest extent: the skin, rather than eyes, teeth or lashes."""
+    """(V,) mask of the connected surface of the largest extent: the skin, rather than eyes, teeth
+    or lashes.
+    """
     part = components(len(template), triangles)
     extent = {
         label: float(np.linalg.norm(np.ptp(template[part == label], axis=0)))
@@ -149,7 +161,9 @@ def largest_surface(template: Array, triangles: Array) -> Array:
 def lip_rings(
     template: Array, triangles: Array, ring: Array, filled: Array, reach: float = LIP_REACH
 ) -> Array:
-    """(L,) ascending indices: the ring and the rings of neighbours around it within ``reach`` mouth widths; at least one."""
+    """(L,) ascending indices: the ring and the rings of neighbours around it within ``reach`` mouth
+    widths; at least one.
+    """
     edges = _edges(triangles[~filled])
     width = float(np.ptp(template[ring, 0]))
     inside = np.zeros(len(template), bool)
@@ -169,7 +183,9 @@ def lip_rings(
 
 
 def upper_of_face(template: Array, triangles: Array, ring: Array) -> Array:
-    """Ascending indices of the mouth's surface at least UPPER_FACE mouth widths above it, on the front half."""
+    """Ascending indices of the mouth's surface at least UPPER_FACE mouth widths above it, on the
+    front half.
+    """
     surface = largest_surface(template, triangles)
     width, height = float(np.ptp(template[ring, 0])), float(template[ring, 1].mean())
     depth = template[surface, 2]
@@ -183,7 +199,9 @@ def upper_of_face(template: Array, triangles: Array, ring: Array) -> Array:
 
 
 def middle_of_ring(template: Array, ring: Array) -> tuple[int, int]:
-    """(upper, lower): of the ring's two halves between its corners, the vertex nearest to the middle of its width."""
+    """(upper, lower): of the ring's two halves between its corners, the vertex nearest to the
+    middle of its width.
+    """
     x = template[ring, 0]
     middle = (x.min() + x.max()) / 2
     corners = sorted((int(np.argmin(x)), int(np.argmax(x))))
@@ -191,7 +209,8 @@ def middle_of_ring(template: Array, ring: Array) -> tuple[int, int]:
     other = np.concatenate([ring[corners[1] + 1 :], ring[: corners[0]]])
     if not len(one) or not len(other):
         raise InputError(
-            "the mouth's ring has a lip without vertices between the corners: expected regions from mask files"
+            "the mouth's ring has a lip without vertices between the corners: expected regions "
+            "from mask files"
         )
     halves = sorted((one, other), key=lambda half: -float(template[half, 1].mean()))
     upper, lower = (int(half[np.argmin(np.abs(template[half, 0] - middle))]) for half in halves)
@@ -206,8 +225,9 @@ FILE = "regions.json"
 class Regions:
     """Vertex indices of one mesh.
 
-    lips, upper_face: ascending int64. opening: the middle vertex of the upper inner lip and that of the lower one. source: a
-    few words on where they come from, which published masks are named by. vertices: of the mesh that they index.
+    lips, upper_face: ascending int64. opening: the middle vertex of the upper inner lip and that of
+    the lower one. source: a few words on where they come from, which published masks are named by.
+    vertices: of the mesh that they index.
     """
 
     lips: Array
@@ -233,7 +253,9 @@ class Regions:
 
     @cached_property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that differ when any index does; printed with every number measured there."""
+        """Twelve hexadecimal digits that differ when any index does; printed with every number
+        measured there.
+        """
         digest = hashlib.sha256(
             f"{self.vertices}/{self.opening[0]}/{self.opening[1]}/{len(self.lips)}\n".encode()
         )
@@ -245,7 +267,8 @@ class Regions:
         """InputError when they belong to a mesh of another size."""
         if vertices != self.vertices:
             raise InputError(
-                f"these regions are of a mesh of {self.vertices} vertices, but the motion has {vertices}"
+                f"these regions are of a mesh of {self.vertices} vertices, but the motion has "
+                f"{vertices}"
             )
 
     def save(self, path: str | Path) -> None:
@@ -264,9 +287,9 @@ class Regions:
 
     @classmethod
     def load(cls, path: str | Path, vertices: int) -> Regions:
-        """Read what ``save`` wrote, or any JSON object of "lips", "upper_face" and "opening", such as ``data prepare`` writes
-        beside corpora whose mesh is known. vertices: of the mesh. InputError when it is missing, damaged, of another mesh, or
-        altered without its hash.
+        """Read what ``save`` wrote, or any JSON object of "lips", "upper_face" and "opening", such
+        as ``data prepare`` writes beside corpora whose mesh is known. vertices: of the mesh.
+        InputError when it is missing, damaged, of another mesh, or altered without its hash.
         """
         path = Path(path)
         try:
@@ -288,7 +311,8 @@ class Regions:
             raise InputError(f"{path} is of a mesh of {own} vertices, expected {vertices}")
         if stored != regions.hash:
             raise InputError(
-                f"{path} says its hash is {stored}, but its indices give {regions.hash}: was it changed by hand?"
+                f"{path} says its hash is {stored}, but its indices give {regions.hash}: was it "
+                "changed by hand?"
             )
         return regions
 
@@ -296,7 +320,8 @@ class Regions:
 def regions_from_files(
     lips: Path, upper_face: Path, opening: tuple[int, int], vertices: int, source: str | None = None
 ) -> Regions:
-    """From mask files of the user's own, as ``training.lips.read_region`` reads them (.npy, .txt, .json, .pkl).
+    """From mask files of the user's own, as ``training.lips.read_region`` reads them (.npy, .txt,
+    .json, .pkl).
 
     Files with several regions are asked for "lips" and "upper_face". InputError as there.
     """
@@ -329,12 +354,14 @@ def regions_of_face(face: Face, source: str = "the default head") -> Regions:
 
 
 def regions_from_geometry(template: Array, triangles: Array) -> Regions:
-    """From a mesh alone, with axes as ``Face`` has them: x to the face's left, y up, z out of it; any unit.
+    """From a mesh alone, with axes as ``Face`` has them: x to the face's left, y up, z out of it;
+    any unit.
 
-    lips: the ring around the opening of the mouth and the rings of neighbours within a fifth of the mouth's width. upper_face:
-    what lies 1.3 mouth widths above the mouth (about the lower eyelids) or higher, on the front half. opening: the vertices of
-    the ring's upper and lower half that are nearest to its middle. template: (V, 3). triangles: (F, 3).
-    InputError when the mesh has no opening where a mouth would be.
+    lips: the ring around the opening of the mouth and the rings of neighbours within a fifth of the
+    mouth's width. upper_face: what lies 1.3 mouth widths above the mouth (about the lower eyelids)
+    or higher, on the front half. opening: the vertices of the ring's upper and lower half that are
+    nearest to its middle. template: (V, 3). triangles: (F, 3). InputError when the mesh has no
+    opening where a mouth would be.
     """
     ring, filled, found = mouth_ring(template, triangles)
     lips = lip_rings(template, triangles, ring, filled)
@@ -345,8 +372,10 @@ def regions_from_geometry(template: Array, triangles: Array) -> Regions:
 
 
 def find_regions(test_set: EvalDataset) -> Regions:
-    """The regions of a test set's mesh: of ``regions.json`` in its folder, else of the default head where that is the mesh, else
-    from its triangles and the first subject's template. InputError where none of these can be."""
+    """The regions of a test set's mesh: of ``regions.json`` in its folder, else of the default head
+    where that is the mesh, else from its triangles and the first subject's template. InputError
+    where none of these can be.
+    """
     path = test_set.folder / FILE
     if path.is_file():
         return Regions.load(path, test_set.vertices)
@@ -354,7 +383,8 @@ def find_regions(test_set: EvalDataset) -> Regions:
         return regions_of_face(default_head())
     if test_set.triangles is None:
         raise InputError(
-            f"{test_set.folder} has neither {FILE} nor triangles: give --regions, or --lips, --upper-face and --opening"
+            f"{test_set.folder} has neither {FILE} nor triangles: give --regions, or --lips, "
+            "--upper-face and --opening"
         )
     return regions_from_geometry(test_set.template, test_set.triangles)
 

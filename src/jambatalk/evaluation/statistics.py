@@ -1,10 +1,13 @@
-"""Error bars and tests over clips, speakers and training seeds: which differences between systems are real.
+"""Error bars and tests over clips, speakers and training seeds: which differences between systems
+are real.
 
-Scores come as (C,) one value for each clip, or (S, C) for a system that was trained S times from other seeds and scored on the
-same clips. A clip with nan (the metric does not exist there) is left out. Everything random is drawn from a fixed seed.
+Scores come as (C,) one value for each clip, or (S, C) for a system that was trained S times from
+other seeds and scored on the same clips. A clip with nan (the metric does not exist there) is left
+out. Everything random is drawn from a fixed seed.
 
-What is drawn anew, or flipped, is a *unit*: a clip, or a speaker with all clips where there are enough speakers
-(``units_of``). With fewer speakers, an interval tells of other sentences of these speakers and not of other speakers.
+What is drawn anew, or flipped, is a *unit*: a clip, or a speaker with all clips where there are
+enough speakers (``units_of``). With fewer speakers, an interval tells of other sentences of these
+speakers and not of other speakers.
 """
 
 from __future__ import annotations
@@ -25,9 +28,13 @@ Array = NDArray[Any]
 LEVEL, ALPHA = 0.95, 0.05
 RESAMPLES = 10_000
 EXACT = 16
-"""Up to so many units every choice of signs is tried (2^15 of them, as a choice and its opposite say the same)."""
+"""Up to so many units every choice of signs is tried (2^15 of them, as a choice and its opposite
+say the same).
+"""
 LEAST_SPEAKERS = 6
-"""With fewer speakers the units are clips: no test over five units can fall below p = 2 / 2^5 = 0.06."""
+"""With fewer speakers the units are clips: no test over five units can fall below p = 2 / 2^5 =
+0.06.
+"""
 
 
 class Interval(NamedTuple):
@@ -50,15 +57,16 @@ class Spread(NamedTuple):
 class Difference:
     """The score of one system minus that of another on the same clips.
 
-    low, high: confidence interval from resampled units, and resampled seeds where a system has several.
-    p: the larger of ``clip_p`` and ``seed_p``: a difference has to hold on other clips and for other trainings.
-    clip_p: paired sign-flip test over the units. wilcoxon_p: Wilcoxon's signed-rank test over them, as a check.
-    seed_p: Welch's t-test between the seeds' means; nan when neither system has several. Of a system with one seed it says
+    low, high: confidence interval from resampled units, and resampled seeds where a system has
+    several. p: the larger of ``clip_p`` and ``seed_p``: a difference has to hold on other clips and
+    for other trainings. clip_p: paired sign-flip test over the units. wilcoxon_p: Wilcoxon's
+    signed-rank test over them, as a check. seed_p: Welch's t-test between the seeds' means; nan
+    when neither system has several. Of a system with one seed it says
         nothing: what another training of it would give is not known.
     adjusted_p: ``p`` corrected for the number of comparisons (``corrected``), else ``p`` itself.
-    effect: mean over units of the difference, in standard deviations of it (Cohen's d_z); nan where it does not vary.
-    units: how many clips or speakers were compared. seeds: of the one and of the other system.
-    real: whether ``adjusted_p`` is below alpha and the interval leaves out 0.
+    effect: mean over units of the difference, in standard deviations of it (Cohen's d_z); nan where
+    it does not vary. units: how many clips or speakers were compared. seeds: of the one and of the
+    other system. real: whether ``adjusted_p`` is below alpha and the interval leaves out 0.
     too_few: whether no result with so few units could have been real.
     """
 
@@ -83,12 +91,16 @@ class Difference:
 
 
 def units_of(subjects: Sequence[Hashable]) -> list[Hashable]:
-    """The unit of each clip: its speaker where there are at least LEAST_SPEAKERS, else the clip itself."""
+    """The unit of each clip: its speaker where there are at least LEAST_SPEAKERS, else the clip
+    itself.
+    """
     return list(subjects) if len(set(subjects)) >= LEAST_SPEAKERS else list(range(len(subjects)))
 
 
 def over_seeds(scores: Array, weights: Array | None = None) -> Spread:
-    """Mean ± deviation over training seeds of each seed's mean over clips; scores (S, C) or (C,), weights (C,) of the clips."""
+    """Mean ± deviation over training seeds of each seed's mean over clips; scores (S, C) or (C,),
+    weights (C,) of the clips.
+    """
     (table,), groups, counted = _complete([_table(scores)], None, weights)
     means = table @ counted / counted.sum() if len(groups) else np.full(len(table), np.nan)
     return Spread(
@@ -107,12 +119,14 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """Mean over clips (and seeds) with its bootstrap interval, bias-corrected and accelerated for a single seed.
+    """Mean over clips (and seeds) with its bootstrap interval, bias-corrected and accelerated for a
+    single seed.
 
-    scores: (C,) or (S, C). units: (C,) the unit of each clip, None for the clip itself. weights: (C,) how much each clip counts
-    in the mean (its frames, for a metric over all frames), None for all alike. With several seeds, units and seeds are drawn
-    independently, seeds widened after Rao and Wu (1988) because they are few, and the interval is by percentiles.
-    A single unit has no interval: low and high are nan.
+    scores: (C,) or (S, C). units: (C,) the unit of each clip, None for the clip itself. weights:
+    (C,) how much each clip counts in the mean (its frames, for a metric over all frames), None for
+    all alike. With several seeds, units and seeds are drawn independently, seeds widened after Rao
+    and Wu (1988) because they are few, and the interval is by percentiles. A single unit has no
+    interval: low and high are nan.
     """
     tables, groups, counted = _complete([_table(scores)], units, weights)
     return _bootstrap(tables, groups, counted, level, resamples, seed)
@@ -130,8 +144,9 @@ def compare_paired(
 ) -> Difference:
     """Is the difference a - b of two systems on the same clips real?
 
-    a, b: (C,) or (S, C) scores, the same clips in the same order; numbers of seeds may differ. units, weights:
-    (C,) as in ``bootstrap_interval``. Raises InputError when the clips do not agree, MissingExtraError without SciPy.
+    a, b: (C,) or (S, C) scores, the same clips in the same order; numbers of seeds may differ.
+    units, weights: (C,) as in ``bootstrap_interval``. Raises InputError when the clips do not
+    agree, MissingExtraError without SciPy.
     """
     tables, groups, counted = _complete([_table(a), _table(b)], units, weights)
     count = int(groups.max()) + 1 if len(groups) else 0
@@ -164,13 +179,17 @@ def compare_paired(
 
 
 def corrected(differences: Sequence[Difference], alpha: float = ALPHA) -> list[Difference]:
-    """The differences of one table judged together: ``adjusted_p`` by Holm's step-down method, ``real`` anew."""
+    """The differences of one table judged together: ``adjusted_p`` by Holm's step-down method,
+    ``real`` anew.
+    """
     adjusted = holm([difference.p for difference in differences])
     return [_judged(difference, float(p), alpha) for difference, p in zip(differences, adjusted)]
 
 
 def holm(p_values: Sequence[float]) -> Array:
-    """(n,) p-values corrected for n comparisons after Holm (1979); each is at least as large as before and at most 1."""
+    """(n,) p-values corrected for n comparisons after Holm (1979); each is at least as large as
+    before and at most 1.
+    """
     p = np.asarray(p_values, np.float64)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty_like(p)
@@ -179,9 +198,11 @@ def holm(p_values: Sequence[float]) -> Array:
 
 
 def sign_flip(differences: Array, seed: int = 0, draws: int = RESAMPLES) -> float:
-    """Two-sided p of the paired sign-flip (permutation) test that the differences (n,) are symmetric about 0.
+    """Two-sided p of the paired sign-flip (permutation) test that the differences (n,) are
+    symmetric about 0.
 
-    Exact for up to EXACT of them; else from ``draws`` random choices of signs, the observed one counted among them.
+    Exact for up to EXACT of them; else from ``draws`` random choices of signs, the observed one
+    counted among them.
     """
     values = np.asarray(differences, np.float64)
     observed = abs(values.sum())
@@ -224,7 +245,9 @@ def _table(scores: Array) -> Array:
 def _complete(
     tables: Sequence[Array], units: Sequence[Hashable] | None, weights: Array | None
 ) -> tuple[list[Array], Array, Array]:
-    """The tables without the clips that any of them lacks; of the rest, the number of the unit (C,) and the weight (C,)."""
+    """The tables without the clips that any of them lacks; of the rest, the number of the unit (C,)
+    and the weight (C,).
+    """
     clips = tables[0].shape[1]
     labels = range(clips) if units is None else units
     counted = np.ones(clips) if weights is None else np.asarray(weights, np.float64)
@@ -235,7 +258,8 @@ def _complete(
     ):
         shapes = " and ".join(str(table.shape[1]) for table in tables)
         raise InputError(
-            f"scores of {shapes} clips, {len(labels)} units and {counted.size} weights, expected the same clips everywhere"
+            f"scores of {shapes} clips, {len(labels)} units and {counted.size} weights, expected "
+            "the same clips everywhere"
         )
     whole = ~np.any([np.isnan(table).any(0) for table in tables], axis=0) & (counted > 0)
     numbers: dict[Hashable, int] = {}
@@ -298,7 +322,9 @@ def _quantile(replicates: Array, share: float, bias: float, acceleration: float)
 
 @lru_cache(maxsize=8)
 def _counts(units: int, resamples: int, seed: int) -> Array:
-    """(B, units) how often each unit is drawn. The same for all metrics and systems, so that their intervals are comparable."""
+    """(B, units) how often each unit is drawn. The same for all metrics and systems, so that their
+    intervals are comparable.
+    """
     drawn = np.random.default_rng(seed).multinomial(
         units, np.full(units, 1 / units), size=resamples
     )
@@ -306,7 +332,9 @@ def _counts(units: int, resamples: int, seed: int) -> Array:
 
 
 def _seed_weights(seeds: int, resamples: int, seed: int) -> Array:
-    """(B, S) weights of the seeds, of mean 1 / S; plain ones would give (S - 1) / S of the variance of the seeds' mean."""
+    """(B, S) weights of the seeds, of mean 1 / S; plain ones would give (S - 1) / S of the variance
+    of the seeds' mean.
+    """
     if seeds == 1:
         return np.ones((resamples, 1))
     return 1 / seeds + np.sqrt(seeds / (seeds - 1)) * (_counts(seeds, resamples, seed) - 1) / seeds

@@ -1,4 +1,6 @@
-"""What ``evaluate`` found, for eyes and for programs: a text table, a JSON file and a CSV file of every clip."""
+"""What ``evaluate`` found, for eyes and for programs: a text table, a JSON file and a CSV file of
+every clip.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,11 @@ from jambatalk.datasets.source import METRES, OWN_UNIT
 from jambatalk.evaluation.evaluate import Scored
 from jambatalk.evaluation.metrics import HIGHER, LOWER, ONE, ZERO, better
 
-# Numbers that papers print, each with the protocol it was measured under, so that none is set beside another's.
+# Numbers that papers print, each with the protocol it was measured under, so that none is set
+# beside another's.
 #
-# All are second-hand: taken from later papers' tables, not measured here. Where a paper does not say its unit or mask, neither
-# does its protocol here, and its numbers then agree with nothing.
+# All are second-hand: taken from later papers' tables, not measured here. Where a paper does not
+# say its unit or mask, neither does its protocol here, and its numbers then agree with nothing.
 
 
 SECOND_HAND = "second-hand"
@@ -29,8 +32,9 @@ UNKNOWN = ""
 class Protocol:
     """What has to agree before numbers may stand side by side.
 
-    corpus: the kind of a prepared corpus. scheme, split: of its splits. unit: of its positions. mask: the name of the lips and
-    upper-face masks (``Regions.source``), or their hash. table: whose table it is. UNKNOWN agrees with nothing.
+    corpus: the kind of a prepared corpus. scheme, split: of its splits. unit: of its positions.
+    mask: the name of the lips and upper-face masks (``Regions.source``), or their hash. table:
+    whose table it is. UNKNOWN agrees with nothing.
     """
 
     corpus: str
@@ -59,8 +63,8 @@ class Published:
     protocol: Protocol
 
 
-# In the unit of the files of the FaceFormer layout, which CodeTalker's script reads (LVE printed x 1e-4, FDD x 1e-5), on the
-# masks that lie beside that script.
+# In the unit of the files of the FaceFormer layout, which CodeTalker's script reads (LVE printed x
+# 1e-4, FDD x 1e-5), on the masks that lie beside that script.
 BIWI_TEST_A = Protocol(
     "faceformer-layout",
     "codetalker",
@@ -128,7 +132,9 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def published_beside(scored: Scored, numbers: Sequence[Published] = PUBLISHED) -> list[Published]:
-    """Those numbers that may stand beside ours: corpus, scheme, split, unit and mask agree, and we print the same metric."""
+    """Those numbers that may stand beside ours: corpus, scheme, split, unit and mask agree, and we
+    print the same metric.
+    """
     return [one for one in numbers if one.metric in scored.totals and one.protocol.agrees(scored)]
 
 
@@ -141,7 +147,9 @@ PROTOCOL = ("system", "corpus", "scheme", "split", "unit", "region_hash", "data_
 
 
 def text_table(scored: Sequence[Scored]) -> str:
-    """One block for each split: the line of its protocol, then a row for each metric and a column for each system."""
+    """One block for each split: the line of its protocol, then a row for each metric and a column
+    for each system.
+    """
     blocks = []
     for split in dict.fromkeys(one.split for one in scored):
         systems = [one for one in scored if one.split == split]

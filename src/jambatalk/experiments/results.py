@@ -103,9 +103,9 @@ def score_runs(
 
 
 def _entry(path: Path, test_set: Any) -> Any:
-    from jambatalk.evaluation.systems import open_entry
+    from jambatalk.evaluation.systems import open_system
 
-    return open_entry(str(path), test_set)
+    return open_system(str(path), test_set)
 
 
 def _scores(

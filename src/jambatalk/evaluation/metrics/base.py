@@ -1,4 +1,4 @@
-"""One clip's truth and prediction side by side: what every metric is given."""
+"""``ClipPair``, one clip's truth beside a prediction of it, and the values of metrics."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from jambatalk.errors import InputError
 from jambatalk.evaluation.regions import Regions
 from jambatalk.text.phones import Timed
 
-# The units of a corpus in the names of its numbers.
-
-
+Array = NDArray[Any]
+HEAD_METRES = 0.2
+"""The largest side of a head, for meshes of unknown unit."""
 _METRES = {METRES: ("m", 1.0), CENTIMETRES: ("cm", 0.01), "millimetres": ("mm", 0.001)}
 
 
 @dataclass(frozen=True)
 class Unit:
-    """The unit of a corpus by its name, such as "metres"; anything that is no known length is the corpus' own.
+    """The unit of a corpus by its name, such as "metres"; any other name is the corpus' own unit.
 
-    short: m, cm, mm or own, as in ``LVE_cm2``. to_mm: millimetres per unit, 1 when unknown. length: mm or own, as in ``MVE_mm``.
+    Attributes:
+        short: m, cm, mm or own, as in ``LVE_cm2``.
+        length: mm or own, as in ``MVE_mm``.
+        to_mm: Millimetres per unit, 1 when unknown.
     """
 
     name: str
@@ -46,15 +49,19 @@ class Unit:
     def to_mm(self) -> float:
         return _METRES[self.name][1] * 1000 if self.known else 1.0
 
+    def to_metres(self, template: Array) -> float:
+        """Metres per unit; of an unknown unit, as if the mesh (V, 3) had the size of a head."""
+        if self.known:
+            return self.to_mm / 1000
+        return HEAD_METRES / float(np.ptp(template, axis=0).max())
 
-Array = NDArray[Any]
-BLOCK = (
-    512  # vertices at a time, so that a long clip of a fine mesh needs no copies of its whole size
-)
+
+BLOCK = 512
+"""Vertices at a time, so that a long clip of a fine mesh is not copied as a whole."""
 
 
 class Ratio(NamedTuple):
-    """A metric of one clip as a fraction; over several clips the totals and the numbers are added."""
+    """A metric of one clip as a fraction; over several clips totals and numbers are added."""
 
     total: float
     number: float
@@ -67,8 +74,17 @@ class Ratio(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipPair:
-    """truth, predicted: (T, V, 3) offsets from ``template`` (V, 3), all in ``unit``. fps: frames per second. samples: (n,) at
-    16 kHz. phones, words: with times in seconds, None when unknown. InputError when the shapes or regions do not fit."""
+    """One clip's truth and a prediction of it, side by side.
+
+    Args:
+        truth, predicted: (T, V, 3) offsets from ``template`` (V, 3), all in ``unit``.
+        fps: Frames per second.
+        samples: (n,) at 16 kHz.
+        phones, words: With times in seconds; None when unknown.
+
+    Raises:
+        InputError: The shapes or regions do not fit each other.
+    """
 
     name: str
     truth: Array
@@ -91,8 +107,8 @@ class ClipPair:
             or not len(self.truth)
         ):
             raise InputError(
-                f"clip {self.name}: shapes {shape} of truth, {self.predicted.shape} of prediction and {self.template.shape} of "
-                "template do not fit each other"
+                f"clip {self.name}: shapes {shape} of truth, {self.predicted.shape} of prediction "
+                f"and {self.template.shape} of template do not fit each other"
             )
         self.regions.check(shape[1])
 
@@ -109,23 +125,25 @@ class ClipPair:
 
     @cached_property
     def true_opening(self) -> Array:
-        """(T,) float64, how far the two middle inner-lip vertices are apart, in the unit."""
-        return self._opening(self.truth)
+        """(T,) float64 distance of the two middle inner-lip vertices, in the unit."""
+        return opening(self.truth, self.template, self.regions)
 
     @cached_property
     def predicted_opening(self) -> Array:
-        return self._opening(self.predicted)
-
-    def _opening(self, offsets: Array) -> Array:
-        upper, lower = self.regions.opening
-        rest = self.template[upper].astype(np.float64) - self.template[lower]
-        apart: Array = np.linalg.norm(
-            rest + offsets[:, upper].astype(np.float64) - offsets[:, lower], axis=1
-        )
-        return apart
+        return opening(self.predicted, self.template, self.regions)
 
     def blocks(self) -> Iterator[tuple[Array, Array]]:
-        """(truth, prediction) of some vertices after the other, (T, at most BLOCK, 3) float64."""
+        """Give (truth, prediction) of at most BLOCK vertices at a time, (T, v, 3) float64."""
         for first in range(0, len(self.template), BLOCK):
             part = slice(first, first + BLOCK)
             yield self.truth[:, part].astype(np.float64), self.predicted[:, part].astype(np.float64)
+
+
+def opening(offsets: Array, template: Array, regions: Regions) -> Array:
+    """Distance of the two middle inner-lip vertices: (T, V, 3) offsets -> (T,) float64."""
+    upper, lower = regions.opening
+    rest = template[upper].astype(np.float64) - template[lower]
+    apart: Array = np.linalg.norm(
+        rest + offsets[:, upper].astype(np.float64) - offsets[:, lower], axis=1
+    )
+    return apart

@@ -1,8 +1,9 @@
-"""What the authors' released metric script computes, for comparison with what it prints; not the field's quantities.
+"""The authors' released metric script, to compare with what it prints; not the field's quantities.
 
-The script flattens each frame to 3 V columns x0 y0 z0 x1 ... and then picks columns by numbers that are vertex indices. So a
-"lip vertex" is one coordinate of some other vertex, and a distance is that of single numbers. It was written with the control
-indices of another rig; here the columns are those that the regions' own indices pick, which may be any that the user gives.
+The script flattens each frame to 3 V columns x0 y0 z0 x1 ... and then picks columns by numbers that
+are vertex indices. So a "lip vertex" is one coordinate of some other vertex, and a distance is that
+of single numbers. It was written with the control indices of another rig; here the columns are
+those that the regions' own indices pick, which may be any that the user gives.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def lip_vertex_error(pair: ClipPair) -> Ratio:
 
 
 def upper_face_dynamics(pair: ClipPair) -> Ratio:
-    """Mean over the upper face's columns of std_t(y²) - std_t(p²), y and p offsets from the template, mean over clips."""
+    """Mean over the upper face's columns of std_t(y²) - std_t(p²), mean over clips."""
     upper = pair.regions.upper_face
     deviations = [
         np.square(columns(offsets, upper)).std(0) for offsets in (pair.truth, pair.predicted)
@@ -42,8 +43,9 @@ def mean_vertex_error(pair: ClipPair) -> Ratio:
     return Ratio(total, pair.truth.size)
 
 
+PREFIX = "compat:"
 COMPAT_METRICS: dict[str, Callable[[ClipPair], Ratio]] = {
-    "compat:LVE_{area}": lip_vertex_error,
-    "compat:FDD_{area}": upper_face_dynamics,
-    "compat:MVE_{unit}": mean_vertex_error,
+    f"{PREFIX}LVE_{{area}}": lip_vertex_error,
+    f"{PREFIX}FDD_{{area}}": upper_face_dynamics,
+    f"{PREFIX}MVE_{{unit}}": mean_vertex_error,
 }

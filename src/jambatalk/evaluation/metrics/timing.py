@@ -1,9 +1,9 @@
-"""How late one curve is against another, in milliseconds, finer than a frame."""
+"""Timing: how late one curve follows another, finer than a frame, and dynamic time warping."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,25 @@ from jambatalk.errors import InputError
 from jambatalk.evaluation.metrics.base import ClipPair
 
 Array = NDArray[Any]
+REACH_MS = 400.0
+"""Lags up to this are looked for."""
+STILL = 1e-6
+"""A curve whose spread is smaller than this share of its height does not move."""
 
 
 def cross_correlation(leader: Array, follower: Array, reach: int) -> Array:
-    """(2 * reach + 1,) correlations of leader[t] with follower[t + lag], lag from -reach to +reach frames.
+    """Correlate leader[t] with follower[t + lag], lag from -reach to +reach frames.
 
-    Both curves are taken about their means and padded with them; 0 everywhere when either does not move.
+    Both curves are taken about their means and padded with them.
+
+    Returns:
+        (2 * reach + 1,); 0 everywhere when either curve does not move.
     """
     leader, follower = np.asarray(leader, np.float64), np.asarray(follower, np.float64)
     if leader.shape != follower.shape or leader.ndim != 1:
         raise InputError(
-            f"curves have shapes {leader.shape} and {follower.shape}, expected two of the same length"
+            f"curves have shapes {leader.shape} and {follower.shape}, expected two of the same "
+            "length"
         )
     leader, follower = leader - leader.mean(), follower - follower.mean()
     scale = np.sqrt((leader @ leader) * (follower @ follower))
@@ -36,7 +44,7 @@ def cross_correlation(leader: Array, follower: Array, reach: int) -> Array:
 
 
 def peak(values: Array) -> float:
-    """Position of the maximum of sampled values, refined by the parabola through it and its two neighbours."""
+    """Position of the maximum, refined by the parabola through it and its two neighbors."""
     i = int(np.argmax(values))
     if i == 0 or i == len(values) - 1:
         return float(i)
@@ -46,12 +54,12 @@ def peak(values: Array) -> float:
 
 
 def lag_ms(
-    leaders: Sequence[Array], followers: Sequence[Array], fps: float, reach_ms: float = 400.0
+    leaders: Sequence[Array], followers: Sequence[Array], fps: float, reach_ms: float = REACH_MS
 ) -> float:
     """Milliseconds by which the followers come after the leaders; negative when they come before.
 
-    The cross-correlations of all clips are averaged before the maximum is taken, so that one odd clip does not decide.
-    Returns nan when nothing moves.
+    The cross-correlations of all clips are averaged before the maximum is taken, so that one odd
+    clip does not decide. nan when nothing moves.
     """
     reach = max(1, round(reach_ms * fps / 1000))
     total = np.mean(
@@ -63,7 +71,7 @@ def lag_ms(
 
 
 def sound_level(samples: Array, rate: int, fps: float, frames: int) -> Array:
-    """(frames,) level of the sound in dB (floor -60) in a window of two frames centred on each frame's time t / fps."""
+    """Level of the sound in dB (floor -60), in two frames around each frame's time t / fps."""
     power = np.concatenate([[0.0], np.cumsum(np.asarray(samples, np.float64) ** 2)])
     centres = np.arange(frames) * (rate / fps)
     half = rate / fps
@@ -73,42 +81,37 @@ def sound_level(samples: Array, rate: int, fps: float, frames: int) -> Array:
     return np.maximum(10.0 * np.log10(mean + 1e-12), -60.0)
 
 
-# How late the mouth opens, after the true mouth and after the sound.
-
-
-REACH_MS = 400.0
-STILL = 1e-6
-"""A curve whose spread is smaller than this share of its height is held for still."""
-
-
 class Lags:
-    """lag_ms: prediction after truth. sound_lag_ms: prediction after the sound's level.
+    """Measures lag_ms, prediction after truth, and sound_lag_ms, prediction after sound level.
 
-    As ``lag.lag_ms``: the cross-correlations of the clips are averaged before the maximum is taken, so that one odd clip does
-    not decide. What is kept is their sum. nan where nothing moves.
+    As in ``lag_ms``, the cross-correlations of the clips are averaged before the maximum is taken;
+    kept is their sum. nan where nothing moves.
     """
 
     def __init__(self) -> None:
         self._sums: dict[str, Array] = {}
+        self._rows: dict[str, dict[str, float]] = {}
         self._fps = 0.0
 
-    def add(self, pair: ClipPair) -> dict[str, float]:
-        """Add a clip; gives the lags of this clip alone."""
+    def add(self, pair: ClipPair) -> None:
         self._fps = pair.fps
         leaders = {"lag_ms": pair.true_opening}
         if pair.samples is not None:
             leaders["sound_lag_ms"] = sound_level(pair.samples, SAMPLE_RATE, pair.fps, pair.frames)
         reach = max(1, round(REACH_MS * pair.fps / 1000))
-        row = {}
+        row = self._rows.setdefault(pair.name, {})
         for name, leader in leaders.items():
             found = np.zeros(2 * reach + 1)
             if _moves(pair.predicted_opening) and _moves(leader):
                 found = cross_correlation(_scaled(leader), _scaled(pair.predicted_opening), reach)
             row[name] = self._lag(found)
             self._sums[name] = self._sums.get(name, 0.0) + found
-        return row
 
-    def totals(self) -> dict[str, float]:
+    def rows(self) -> Mapping[str, Mapping[str, float]]:
+        """Clip -> the lags of this clip alone."""
+        return self._rows
+
+    def totals(self) -> Mapping[str, float]:
         return {name: self._lag(found) for name, found in self._sums.items()}
 
     def _lag(self, correlations: Array) -> float:
@@ -128,13 +131,17 @@ def _scaled(curve: Array) -> Array:
 
 # Dynamic time warping: of the lips' motion, and of the slopes of two curves.
 #
-# A path goes from the first frames of both to their last ones in steps (1, 1), (1, 0) and (0, 1). Among paths of equal cost
-# the diagonal step is preferred, then the one that advances the first sequence. Each kernel has its plain form beside it.
+# A path goes from the first frames of both to their last ones in steps (1, 1), (1, 0) and (0, 1).
+# Among paths of equal cost the diagonal step is preferred, then the one that advances the first
+# sequence. Each kernel has its plain form beside it.
 
 
 def warped_distance(one: Array, other: Array) -> tuple[float, int]:
-    """(summed cost, length) of the cheapest path between (T, L, 3) and (S, L, 3); the cost of two frames is the mean distance
-    of their points. Memory is that of one row of frames."""
+    """(summed cost, length) of the cheapest path between (T, L, 3) and (S, L, 3).
+
+    The cost of two frames is the mean distance of their points. Memory is that of one row of
+    frames.
+    """
     total, length = _warped(
         np.ascontiguousarray(one, np.float64), np.ascontiguousarray(other, np.float64)
     )
@@ -144,10 +151,8 @@ def warped_distance(one: Array, other: Array) -> tuple[float, int]:
 @njit(cache=True, nogil=True)
 def _warped(one, other):  # type: ignore[no-untyped-def]
     frames, others, points = one.shape[0], other.shape[0], one.shape[1]
-    cost, length = (
-        np.full(others + 1, np.inf),
-        np.zeros(others + 1, np.int64),
-    )  # of the row above, then of this one
+    # Of the row above, then of this one.
+    cost, length = np.full(others + 1, np.inf), np.zeros(others + 1, np.int64)
     cost[0] = 0.0
     for i in range(frames):
         above, above_length = cost[0], length[0]  # what lay at j - 1 in the row above
@@ -170,7 +175,7 @@ def _warped(one, other):  # type: ignore[no-untyped-def]
 
 
 def warped_distance_reference(one: Array, other: Array) -> tuple[float, int]:
-    """The same by the whole table of costs and the way back through it."""
+    """Compute the same by the whole table of costs and the way back through it."""
     apart = np.linalg.norm(one[:, None].astype(np.float64) - other[None], axis=3).mean(2)  # (T, S)
     path = path_reference(apart)
     return float(sum(apart[i, j] for i, j in path)), len(path)
@@ -221,7 +226,6 @@ def path_reference(costs: Array) -> list[tuple[int, int]]:
     at, path = (len(costs) - 1, len(costs[0]) - 1), []
     while at != (-1, -1):
         path.append(at)
-        at = min(
-            reached_from(*at), key=lambda before: total.get(before, infinite)
-        )  # the first of equals
+        # The first of equals.
+        at = min(reached_from(*at), key=lambda before: total.get(before, infinite))
     return path[::-1]

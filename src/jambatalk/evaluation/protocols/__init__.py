@@ -1,1 +1,1 @@
-"""Fixed procedures: what is scored on which clips, and the table that comes of it."""
+"""Fixed procedures: what is scored on which clips, and the table of it."""

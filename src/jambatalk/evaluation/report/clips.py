@@ -1,11 +1,11 @@
-"""The clips that the reference gets worst, as small videos with sound: the truth and the systems side by side."""
+"""The reference's worst clips as small videos with sound: truth and systems side by side."""
 
 from __future__ import annotations
 
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jambatalk.audio import Speech
 from jambatalk.evaluation.dataset import EvalClip, EvalDataset
 from jambatalk.evaluation.metrics.base import Unit
-from jambatalk.evaluation.report.collect import SEEDS, System
+from jambatalk.evaluation.report.collect import SEEDS, ReportSystem
 from jambatalk.evaluation.report.figures import jpeg
 from jambatalk.face.face import Face
 from jambatalk.render import Renderer
@@ -27,14 +27,17 @@ Array = NDArray[Any]
 PANEL, LINE, COLUMNS = 320, 22, 3
 """Pixels of a face, of the line beneath it, and faces in a row."""
 INK, PAPER = (226, 229, 234), (24, 27, 32)
-HEAD_METRES = 0.2
-"""Where the unit is unknown, the mesh's largest side is taken for this."""
 
 
 @dataclass(frozen=True)
 class WorstClip:
-    """A clip's video. error: of the reference. systems: whose faces are beside the truth's, in order. poster: a JPEG of the
-    frame in which the true mouth is open widest."""
+    """A clip's video.
+
+    Attributes:
+        error: Of the reference.
+        systems: Beside the truth, in order.
+        poster: A JPEG of the frame in which the true mouth is open widest.
+    """
 
     clip: EvalClip
     error: float
@@ -46,9 +49,9 @@ class WorstClip:
 
 
 def worst(
-    reference: System, test_set: EvalDataset, metric: str, count: int
+    reference: ReportSystem, test_set: EvalDataset, metric: str, count: int
 ) -> list[tuple[EvalClip, float]]:
-    """The clips with the highest ``metric`` (mean over the reference's entries), worst first, with its value."""
+    """Find the clips with the highest ``metric`` (mean over the reference's runs), worst first."""
     errors: dict[str, float] = {}
     for split in test_set.splits:
         clips = [clip for clip in test_set.clips if clip.split == split]
@@ -66,19 +69,24 @@ def worst(
 
 def film(
     chosen: Sequence[tuple[EvalClip, float]],
-    systems: Sequence[System],
+    systems: Sequence[ReportSystem],
     test_set: EvalDataset,
     truth: Mapping[str, Array],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[WorstClip]:
-    """A video of each clip: the truth, then the first entry of each system. The corpus has to tell its triangles.
+    """Film each clip: the truth, then the first run of each system.
 
-    truth: clip -> its true opening (T,).
+    Args:
+        test_set: With known triangles.
+        truth: Clip -> its true opening (T,).
     """
     films = []
     for done, (clip, error) in enumerate(chosen, 1):
         motions = [("truth", clip.truth)]
-        motions += [(system.name, system.entries[0].animate(clip, SEEDS[0])) for system in systems]
+        motions += [
+            (system.name, system.runs[0].offsets(clip, SEEDS[0], test_set.face))
+            for system in systems
+        ]
         widest = int(np.argmax(truth[clip.name]))
         mp4, poster = side_by_side(clip, motions, test_set, widest)
         height, width = poster.shape[:2]
@@ -101,8 +109,13 @@ def film(
 def side_by_side(
     clip: EvalClip, motions: Sequence[tuple[str, Array]], test_set: EvalDataset, kept: int
 ) -> tuple[bytes, Array]:
-    """(MP4, one of its pictures (H, W, 3)) of offsets (T, V, 3) of one clip by name, with the clip's sound."""
+    """Film motions of one clip, offsets (T, V, 3) by name, with the clip's sound.
+
+    Returns:
+        The MP4, and its picture (H, W, 3) of frame ``kept``.
+    """
     assert test_set.triangles is not None
+    assert clip.template is not None
     renderer, scale = _renderer(clip.template, test_set)
     columns = 2 if len(motions) == 4 else min(COLUMNS, len(motions))
     rows = -(-len(motions) // columns)
@@ -130,13 +143,10 @@ def side_by_side(
 
 
 def _renderer(template: Array, test_set: EvalDataset) -> tuple[Renderer, float]:
-    """A renderer of the subject in metres, and what positions are multiplied by to be metres."""
-    unit = Unit(test_set.unit)
-    scale = unit.to_mm / 1000 if unit.known else HEAD_METRES / float(np.ptp(template, axis=0).max())
+    """A renderer of the subject in metres, and the factor from positions to metres."""
+    scale = Unit(test_set.unit).to_metres(template)
     rest = np.asarray(template * scale, np.float32)
     if test_set.face is not None:
-        from dataclasses import replace
-
         return Renderer(replace(test_set.face, vertices=rest), (PANEL, PANEL), supersample=2), scale
     assert test_set.triangles is not None
     return Renderer(Face(rest, test_set.triangles), (PANEL, PANEL), supersample=2), scale

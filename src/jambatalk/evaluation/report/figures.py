@@ -1,4 +1,6 @@
-"""How wide the mouth opens, system by system against the truth, above the spectrogram of what is said: SVG for one clip."""
+"""How wide the mouth opens, system by system against the truth, above the spectrogram of what is
+said: SVG for one clip.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,12 @@ from numpy.typing import NDArray
 
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.errors import MissingExtraError
-from jambatalk.evaluation.metrics.mouth import (
-    CLOSED_SHARE,
+from jambatalk.evaluation.metrics.closure import (
     ROUNDING_METRES,
     SHORTEST_VOWEL,
     closed_level,
     smallest_gap,
+    threshold,
 )
 from jambatalk.face.deform import affine, vertex_normals
 from jambatalk.face.face import Face
@@ -41,7 +43,8 @@ from jambatalk.text.phones import (
     features_of,
 )
 
-# Pictures and numbers inside a page: PNG bytes, addresses that hold the data itself, sound as a spectrogram.
+# Pictures and numbers inside a page: PNG bytes, addresses that hold the data itself, sound as a
+# spectrogram.
 
 
 Array = NDArray[Any]
@@ -58,7 +61,9 @@ def require_matplotlib() -> None:
 
 
 def png(image: Array) -> bytes:
-    """A PNG of (H, W, 3) or (H, W, 4), as uint8 or floats in 0..1. The same image gives the same bytes."""
+    """A PNG of (H, W, 3) or (H, W, 4), as uint8 or floats in 0..1. The same image gives the same
+    bytes.
+    """
     require_matplotlib()
     from matplotlib.image import imsave
 
@@ -86,7 +91,8 @@ def data_uri(data: bytes, kind: str) -> str:
 
 
 def spectrogram(samples: Array) -> bytes:
-    """PNG of the mel spectrogram of (n,) samples at 16 kHz: one column each 10 ms, low tones below, the loudest 60 dB in grey.
+    """PNG of the mel spectrogram of (n,) samples at 16 kHz: one column each 10 ms, low tones below,
+    the loudest 60 dB in grey.
 
     Black ink on a transparent ground, so that it shows on light pages; a dark page inverts it.
     """
@@ -112,22 +118,28 @@ def spectrogram(samples: Array) -> bytes:
     return png(np.stack([np.zeros_like(ink)] * 3 + [ink], axis=2))
 
 
-# Values of vertices as colours on the face: where a system errs, and how much each part of the face moves.
+# Values of vertices as colours on the face: where a system errs, and how much each part of the face
+# moves.
 
 
 COLOUR_MAP = "viridis"
 """Perceptually uniform, and told apart by people who confuse red and green."""
 FORM = 0.22
-"""Share of the brightness that follows the face's form: enough to see a nose, too little to be taken for a value."""
+"""Share of the brightness that follows the face's form: enough to see a nose, too little to be
+taken for a value.
+"""
 TOP_SHARE = 0.995
-"""The brightest colour stands for this quantile of all values shown, so that one odd vertex does not darken the rest."""
+"""The brightest colour stands for this quantile of all values shown, so that one odd vertex does
+not darken the rest.
+"""
 
 
 class MotionMap:
-    """Collects over clips, for each vertex, the mean distance from the truth and how much the vertex moves.
+    """Collects over clips, for each vertex, the mean distance from the truth and how much the
+    vertex moves.
 
-    error (V,): mean over all frames of |p - y|. moved (V,): root of the mean over clips of the variance over time of the
-    position. Both in the unit of the positions.
+    error (V,): mean over all frames of |p - y|. moved (V,): root of the mean over clips of the
+    variance over time of the position. Both in the unit of the positions.
     """
 
     def __init__(self, vertices: int) -> None:
@@ -152,7 +164,9 @@ class MotionMap:
 
 @dataclass(frozen=True)
 class Scale:
-    """What the colours mean: 0 to ``top``. ticks: values to be written beside the bar. colours: CSS, from 0 to top."""
+    """What the colours mean: 0 to ``top``. ticks: values to be written beside the bar. colours:
+    CSS, from 0 to top.
+    """
 
     top: float
     ticks: tuple[float, ...]
@@ -279,8 +293,9 @@ def figure(
 ) -> str:
     """An ``<svg>`` of one clip.
 
-    truth: (T,) opening in ``unit``. curves: CSS class -> (T,) opening of a system; the page's style gives classes their colours.
-    samples: (n,) speech at 16 kHz. words: written above their time. phones: bands behind those for which the lips meet.
+    truth: (T,) opening in ``unit``. curves: CSS class -> (T,) opening of a system; the page's style
+    gives classes their colours. samples: (n,) speech at 16 kHz. words: written above their time.
+    phones: bands behind those for which the lips meet.
     """
     seconds = max(len(truth) / fps, len(samples) / SAMPLE_RATE)
     top = (
@@ -366,7 +381,8 @@ def _axes(seconds: float, top: float, unit: str) -> list[str]:
     return parts
 
 
-# What the mouth does for each class of phones: how wide it opens, how often it closes, how wide it is.
+# What the mouth does for each class of phones: how wide it opens, how often it closes, how wide it
+# is.
 
 
 _ROUND = FEATURES.index("round")
@@ -385,7 +401,7 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class SpokenClip:
-    """A clip as this table needs it. true: (T,) opening. speaker: closed lips are told from all clips of a speaker."""
+    """A clip as this table needs it; true: (T,) opening."""
 
     name: str
     speaker: str
@@ -396,10 +412,13 @@ class SpokenClip:
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class of phones in one system's motion.
+    """One class of phones in one system's motion; numbers are nan where none is spoken.
 
-    count: phones that the numbers are from. opening: mean opening over their frames. closed: share of them in which the opening
-    falls to where the truth of the same clip counts as closed. Both nan where no such phone is spoken.
+    Attributes:
+        count: Phones that the numbers are from.
+        opening: Mean opening over their frames.
+        closed: Share of them in which the opening falls below the closure threshold of the same
+            clip's truth.
     """
 
     count: int
@@ -408,27 +427,22 @@ class ClassScore:
 
 
 def thresholds(clips: Sequence[SpokenClip]) -> dict[str, float]:
-    """Clip -> the opening up to which lips count as closed: 20 % of the way from the speaker's closed lips to the clip's widest.
-
-    Taken from the truth for every system alike: they all wear the same mesh. Closed lips: the 10th percentile over all clips of
-    the speaker; widest: the clip's 95th percentile.
-    """
+    """Clip -> its closure threshold, from the truth for every system alike: the mesh is the same."""
     levels = {}
     for speaker in dict.fromkeys(clip.speaker for clip in clips):
         levels[speaker] = closed_level(clip.true for clip in clips if clip.speaker == speaker)
-    bounds = {}
-    for clip in clips:
-        closed = levels[clip.speaker]
-        bounds[clip.name] = (
-            closed + CLOSED_SHARE * (float(np.percentile(clip.true, 95)) - closed) + ROUNDING_METRES
-        )
-    return bounds
+    return {
+        clip.name: threshold(clip.true, levels[clip.speaker]) + ROUNDING_METRES for clip in clips
+    }
 
 
 def score_classes(
     clips: Sequence[SpokenClip], openings: Mapping[str, Array]
 ) -> dict[str, ClassScore]:
-    """Class -> score of a system's openings (clip name -> (T,)); vowels of at least 60 ms, looked at in their middle third."""
+    """Score a system's openings (clip name -> (T,)) by class of phones.
+
+    Of vowels those of at least 60 ms count, in their middle third.
+    """
     bounds, scores = thresholds(clips), {}
     for name, members in CLASSES.items():
         means, closed = [], []

@@ -16,7 +16,7 @@ from jambatalk.evaluation.dataset import EvalClip, EvalDataset
 from jambatalk.evaluation.metrics.base import Unit
 from jambatalk.evaluation.regions import Regions
 from jambatalk.evaluation.report.clips import WorstClip, film, worst
-from jambatalk.evaluation.report.collect import System, gather
+from jambatalk.evaluation.report.collect import ReportSystem, collect
 from jambatalk.evaluation.report.figures import (
     CLASSES,
     PAUSES,
@@ -56,7 +56,9 @@ class FaceMap:
 
 @dataclass(frozen=True)
 class Maps:
-    """Pictures of all systems and what their colours mean: one scale of errors, of the systems, and one of motion."""
+    """Pictures of all systems and what their colours mean: one scale of errors, of the systems, and
+    one of motion.
+    """
 
     faces: tuple[FaceMap, ...]
     error: Scale
@@ -65,7 +67,9 @@ class Maps:
 
 @dataclass(frozen=True)
 class Closure:
-    """rows: (system, class of phones -> score). counts: class -> (its phones, how many were spoken)."""
+    """rows: (system, class of phones -> score). counts: class -> (its phones, how many were
+    spoken).
+    """
 
     rows: tuple[tuple[str, Mapping[str, ClassScore]], ...]
     counts: Mapping[str, tuple[tuple[str, ...], int]]
@@ -92,7 +96,7 @@ class ClipFigure:
 
 
 def split_section(
-    systems: Sequence[System], test_set: EvalDataset, split: str, reference: str
+    systems: Sequence[ReportSystem], test_set: EvalDataset, split: str, reference: str
 ) -> SplitSection:
     """Everything about one split."""
     clips = [clip for clip in test_set.clips if clip.split == split]
@@ -109,19 +113,23 @@ def split_section(
 
 
 def face_maps(
-    systems: Sequence[System], test_set: EvalDataset, clips: Sequence[EvalClip]
+    systems: Sequence[ReportSystem], test_set: EvalDataset, clips: Sequence[EvalClip]
 ) -> Maps | None:
-    """Error and motion of each vertex, mean over a system's entries, on the face of the first clip's subject."""
+    """Error and motion of each vertex, mean over a system's runs, on the face of the first clip's
+    subject.
+    """
     if test_set.triangles is None:
         return None
     to_mm, split = Unit(test_set.unit).to_mm, clips[0].split
     errors, moved = {}, {}
     for system in systems:
-        maps = [watch.maps[split] for watch in system.watches]
+        maps = [summary.maps[split] for summary in system.summaries]
         errors[system.name] = np.mean([one.error for one in maps], axis=0) * to_mm
         moved[system.name] = np.mean([one.moved for one in maps], axis=0) * to_mm
+    assert clips[0].template is not None
     view = FrontView(clips[0].template, test_set.triangles)
-    # A face that never moves errs more than any system: it would leave the systems in one dark colour.
+    # A face that never moves errs more than any system: it would leave the systems in one dark
+    # colour.
     judged = [system.name for system in systems if not system.sanity] or list(errors)
     of_error, of_moved = (
         shared_scale([errors[name] for name in judged]),
@@ -138,8 +146,12 @@ def face_maps(
     return Maps(faces, of_error, of_moved)
 
 
-def closure(systems: Sequence[System], clips: Sequence[EvalClip], unit: Unit) -> Closure | None:
-    """What each class of phones does to the lips, from each system's first entry; openings in mm where the unit is known."""
+def closure(
+    systems: Sequence[ReportSystem], clips: Sequence[EvalClip], unit: Unit
+) -> Closure | None:
+    """What each class of phones does to the lips, from each system's first run; openings in mm
+    where the unit is known.
+    """
     true = truth_of(systems)
     spoken = [
         SpokenClip(clip.name, clip.subject, clip.fps, true[clip.name] * unit.to_mm, clip.phones)
@@ -153,7 +165,10 @@ def closure(systems: Sequence[System], clips: Sequence[EvalClip], unit: Unit) ->
             system.name,
             score_classes(
                 spoken,
-                {clip.name: system.watches[0].openings[clip.name] * unit.to_mm for clip in spoken},
+                {
+                    clip.name: system.summaries[0].openings[clip.name] * unit.to_mm
+                    for clip in spoken
+                },
             ),
         )
         for system in systems
@@ -163,9 +178,9 @@ def closure(systems: Sequence[System], clips: Sequence[EvalClip], unit: Unit) ->
     )
 
 
-def truth_of(systems: Sequence[System]) -> Mapping[str, np.ndarray]:
+def truth_of(systems: Sequence[ReportSystem]) -> Mapping[str, np.ndarray]:
     """Clip -> its true opening (T,)."""
-    return next(system for system in systems if system.name == TRUTH).watches[0].openings
+    return next(system for system in systems if system.name == TRUTH).summaries[0].openings
 
 
 def clips_drawn(test_set: EvalDataset) -> list[EvalClip]:
@@ -180,13 +195,13 @@ def clips_drawn(test_set: EvalDataset) -> list[EvalClip]:
     return drawn
 
 
-def clip_figure(systems: Sequence[System], clip: EvalClip, unit: Unit) -> ClipFigure:
-    """The opening curves of one clip: the truth, and the first entry of each of ``moving(systems)``."""
+def clip_figure(systems: Sequence[ReportSystem], clip: EvalClip, unit: Unit) -> ClipFigure:
+    """The opening curves of one clip: the truth, and the first run of each of ``moving(systems)``."""
     words = clip.words or ()
     said = " ".join(word.text for word in words if word.text not in PAUSES)
     label = f"{clip.name}: {said}" if said else clip.name
     curves = {
-        f"s{n}": system.watches[0].openings[clip.name] * unit.to_mm
+        f"s{n}": system.summaries[0].openings[clip.name] * unit.to_mm
         for n, system in enumerate(moving(systems))
     }
     svg = figure(
@@ -202,7 +217,7 @@ def clip_figure(systems: Sequence[System], clip: EvalClip, unit: Unit) -> ClipFi
     return ClipFigure(clip.name, clip.split, label, svg)
 
 
-def moving(systems: Sequence[System]) -> list[System]:
+def moving(systems: Sequence[ReportSystem]) -> list[ReportSystem]:
     """All but the truth, in the order in which colours are given."""
     return [system for system in systems if system.name != TRUTH]
 
@@ -232,7 +247,7 @@ def require_extra() -> None:
 
 
 def write_report(
-    systems: Sequence[System],
+    systems: Sequence[ReportSystem],
     test_set: EvalDataset,
     regions: Regions,
     path: str | Path,
@@ -241,12 +256,14 @@ def write_report(
     videos: int = 3,
     command: str = "",
     progress: Progress | None = None,
-) -> list[System]:
-    """Score the systems and write the report to ``path``, whole or not at all; gives the systems with their scores.
+) -> list[ReportSystem]:
+    """Score the systems and write the report to ``path``, whole or not at all; gives the systems
+    with their scores.
 
-    reference: the name of the system that others are tested against, None for the first one. videos: how many of its worst
-    clips are filmed. command: the line that made the report, printed in it. The same input gives the same file.
-    Raises InputError for an unknown reference or what ``gather`` refuses, MissingExtraError without the extra ``evaluate``.
+    reference: the name of the system that others are tested against, None for the first one.
+    videos: how many of its worst clips are filmed. command: the line that made the report, printed
+    in it. The same input gives the same file. Raises InputError for an unknown reference or what
+    ``gather`` refuses, MissingExtraError without the extra ``evaluate``.
     """
     require_extra()
     tell = progress or (lambda what, done, total: None)
@@ -254,9 +271,10 @@ def write_report(
     reference = names[0] if reference is None and names else reference
     if reference not in names:
         raise InputError(
-            f"no system is called {reference!r}: choose the reference from {', '.join(names) or 'none'}"
+            f"no system is called {reference!r}: choose the reference from "
+            f"{', '.join(names) or 'none'}"
         )
-    shown = gather(systems, test_set, regions, lambda done, total: tell("scoring", done, total))
+    shown = collect(systems, test_set, regions, lambda done, total: tell("scoring", done, total))
     page = render(shown, test_set, regions, reference, videos, command, tell)
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
@@ -264,7 +282,7 @@ def write_report(
 
 
 def render(
-    systems: Sequence[System],
+    systems: Sequence[ReportSystem],
     test_set: EvalDataset,
     regions: Regions,
     reference: str,
@@ -277,7 +295,7 @@ def render(
     base = next(system for system in systems if system.name == reference)
     metric = f"LVE_{unit.length}"
 
-    def error(system: System) -> float:
+    def error(system: ReportSystem) -> float:
         value = float(np.mean([system.total(split, metric) for split in test_set.splits]))
         return math.inf if math.isnan(value) else value
 

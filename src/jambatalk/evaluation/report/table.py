@@ -1,4 +1,4 @@
-"""The table of results: value, interval, spread over seeds, the best, and what differs from the reference beyond chance."""
+"""The report's table of results: values, intervals, spread over seeds and verdicts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.evaluation.dataset import EvalClip
-from jambatalk.evaluation.metrics import HIGHER, LOWER, NONE, ONE, ZERO, better
-from jambatalk.evaluation.report.collect import System
+from jambatalk.evaluation.metrics import HIGHER, LOWER, NONE, ONE, ZERO, better, metric_of
+from jambatalk.evaluation.report.collect import ReportSystem
 from jambatalk.evaluation.report.figures import nice_step
-from jambatalk.evaluation.report.glossary import ordered, split_name, term
 from jambatalk.evaluation.statistics import (
     Difference,
     Interval,
@@ -31,12 +30,25 @@ from jambatalk.text.phones import BILABIALS
 Array = NDArray[Any]
 
 BETTER, WORSE, UNCLEAR, FEW = "better", "worse", "unclear", "few"
+UNIT_SIGNS = {
+    "percent": "%",
+    "own": "unit",
+    "own2": "unit²",
+    **{unit: unit for unit in ("mm", "ms")},
+    **{f"{unit}2": f"{unit}²" for unit in ("mm", "cm", "m")},
+}
+"""The last part of a metric's full name -> its unit as it is printed."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of the table. value: over all clips as ``jambatalk evaluate`` prints it, mean over seeds; nan for none.
-    deviation: between seeds, nan for one. verdict: against the reference, "" where nothing is compared."""
+    """A number of the table.
+
+    Attributes:
+        value: Over all clips as ``jambatalk evaluate`` prints it, mean over seeds; nan for none.
+        deviation: Between seeds, nan for one.
+        verdict: Against the reference, "" where nothing is compared.
+    """
 
     value: float
     interval: Interval
@@ -91,15 +103,16 @@ class Table:
 
 
 def make_table(
-    systems: Sequence[System], split: str, clips: Sequence[EvalClip], reference: str
+    systems: Sequence[ReportSystem], split: str, clips: Sequence[EvalClip], reference: str
 ) -> Table:
-    """The table of one split. clips: of that split. reference: the system that the others are tested against."""
+    """Make the table of one split.
+
+    Args:
+        clips: Of that split.
+        reference: The system that the others are tested against.
+    """
     known = dict.fromkeys(name for system in systems for name in system.scored[split][0].totals)
-    metrics = [
-        name
-        for name in ordered(list(known))
-        if any(not math.isnan(s.total(split, name)) for s in systems)
-    ]
+    metrics = [name for name in known if any(not math.isnan(s.total(split, name)) for s in systems)]
     units = units_of([clip.subject for clip in clips])
     columns = {
         metric: make_column(systems, split, clips, metric, reference, units) for metric in metrics
@@ -109,19 +122,14 @@ def make_table(
             system.name,
             system.sanity,
             system.name == reference,
-            len(system.entries),
-            ""
-            if system.entries[0].parameters is None
-            else f"{system.entries[0].parameters / 1e6:.2f} M",
-            "" if system.sanity else look_ahead(system.entries[0].look_ahead_ms),
+            len(system.runs),
+            "" if system.runs[0].parameters is None else f"{system.runs[0].parameters / 1e6:.2f} M",
+            "" if system.sanity else look_ahead(system.runs[0].look_ahead_ms),
             tuple(columns[metric][system.name] for metric in metrics),
         )
         for system in systems
     ]
-    heads = [
-        Column(m, term(m).title, split_name(m)[1], GOOD.get(better(m), ""), term(m).meaning)
-        for m in metrics
-    ]
+    heads = [make_head(metric) for metric in metrics]
     speakers = len({clip.subject for clip in clips})
     grouped = len(set(units)) == speakers < len(clips)
     return Table(
@@ -129,15 +137,24 @@ def make_table(
     )
 
 
+def make_head(name: str) -> Column:
+    """Describe a metric by its full name; an unknown one stands for itself."""
+    metric = metric_of(name)
+    unit = UNIT_SIGNS.get(name.rpartition("_")[2], "")
+    if metric is None:
+        return Column(name, name, unit, "", "")
+    return Column(name, metric.title, unit, GOOD.get(metric.better, ""), metric.about)
+
+
 def make_column(
-    systems: Sequence[System],
+    systems: Sequence[ReportSystem],
     split: str,
     clips: Sequence[EvalClip],
     metric: str,
     reference: str,
     units: Sequence[Any],
 ) -> dict[str, Cell]:
-    """System -> cell. Tests are of all systems but the sanity rows against the reference, corrected among themselves."""
+    """System -> cell; all but the references are tested against ``reference``, Holm-corrected."""
     weights = clip_weights(metric, clips)
     goal = better(metric)
     totals = {system.name: system.total(split, metric) for system in systems}
@@ -161,13 +178,13 @@ def make_column(
     column = {}
     for system in systems:
         values = system.values(split, metric)
-        said, difference = verdicts.get(system.name, ("", None))
+        judged, difference = verdicts.get(system.name, ("", None))
         column[system.name] = Cell(
             value=totals[system.name],
             interval=bootstrap_interval(values, units, weights=weights),
             deviation=over_seeds(values, weights).deviation,
             best=goal != NONE and len(compared) > 1 and losses.get(system.name, math.nan) == least,
-            verdict=said,
+            verdict=judged,
             difference=difference,
         )
     return column
@@ -193,7 +210,8 @@ def verdict(difference: Difference) -> str:
 
 def clip_weights(metric: str, clips: Sequence[EvalClip]) -> Array | None:
     """(C,) how much a clip counts in the metric's total; None for all alike."""
-    if term(metric).frames:
+    known = metric_of(metric)
+    if known is not None and known.pooled:
         return np.array([clip.frames for clip in clips], np.float64)
     if metric == "closure_percent" and all(clip.phones for clip in clips):
         return np.array(
@@ -220,7 +238,10 @@ LABEL = 20
 
 
 def forest(table: Table, metric: str) -> str:
-    """An ``<svg>`` of one metric of a table; "" where it has no number. The dashed line stands at the reference."""
+    """Draw one metric of a table as ``<svg>``; "" where it has no number.
+
+    The dashed line stands at the reference.
+    """
     column = next(n for n, one in enumerate(table.columns) if one.metric == metric)
     head = table.columns[column]
     rows = [
@@ -249,7 +270,8 @@ def forest(table: Table, metric: str) -> str:
         f" ({head.good})" if head.good else ""
     )
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" class="forest" aria-label="{escape(title)} with intervals, by system">',
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" class="forest" '
+        f'aria-label="{escape(title)} with intervals, by system">',
         f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="18">{escape(title)}</text>',
     ]
     step = nice_step((high - low) / 6)
@@ -262,22 +284,25 @@ def forest(table: Table, metric: str) -> str:
     for row, cell in rows:
         if row.reference:
             parts.append(
-                f'<line class="base" x1="{x(cell.value):.1f}" x2="{x(cell.value):.1f}" y1="{TOP}" y2="{bottom}"/>'
+                f'<line class="base" x1="{x(cell.value):.1f}" x2="{x(cell.value):.1f}" y1="{TOP}" '
+                f'y2="{bottom}"/>'
             )
     for n, (row, cell) in enumerate(rows):
         y = TOP + ROW * (n + 0.5)
         label = row.system if len(row.system) <= LABEL else f"{row.system[: LABEL - 1]}…"
         weight = " best" if cell.best else ""
         parts.append(
-            f'<text class="tick side{weight}" x="{LEFT - 10}" y="{y + 4:.1f}">{escape(label)}</text>'
+            f'<text class="tick side{weight}" x="{LEFT - 10}" y="{y + 4:.1f}">'
+            f"{escape(label)}</text>"
         )
         if not math.isnan(cell.interval.low):
             parts.append(
-                f'<line class="range" x1="{x(cell.interval.low):.1f}" x2="{x(cell.interval.high):.1f}" y1="{y}" y2="{y}"/>'
+                f'<line class="range" x1="{x(cell.interval.low):.1f}" '
+                f'x2="{x(cell.interval.high):.1f}" y1="{y}" y2="{y}"/>'
             )
         parts.append(
-            f'<circle class="dot{weight}" cx="{x(cell.value):.1f}" cy="{y}" r="5"><title>{escape(row.system)} {cell.text} '
-            f"{cell.bounds}</title></circle>"
+            f'<circle class="dot{weight}" cx="{x(cell.value):.1f}" cy="{y}" r="5">'
+            f"<title>{escape(row.system)} {cell.text} {cell.bounds}</title></circle>"
         )
     parts.append("</svg>")
     return "".join(parts)
