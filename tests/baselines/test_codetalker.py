@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jambatalk.baselines import baseline_config
-from jambatalk.baselines.checkpoint import load_baseline, save_baseline
+from jambatalk.baselines import baseline_config, load_baseline, save_baseline
 from jambatalk.baselines.codetalker import CodeTalker, CodeTalkerConfig
 from jambatalk.baselines.motion_prior import Codebook
 from jambatalk.models.config import EncoderConfig, PretrainedConfig

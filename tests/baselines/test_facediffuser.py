@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jambatalk.baselines import baseline_config
-from jambatalk.baselines.checkpoint import load_baseline, save_baseline
+from jambatalk.baselines import baseline_config, load_baseline, save_baseline
 from jambatalk.baselines.diffusion import Diffusion, cosine_signal
 from jambatalk.baselines.facediffuser import FaceDiffuser, FaceDiffuserConfig
 from jambatalk.errors import InputError

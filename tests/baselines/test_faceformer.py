@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from jambatalk.baselines import baseline_config
+from jambatalk.baselines import baseline_config, load_baseline, save_baseline
 from jambatalk.baselines.biased_attention import (
     AlignedCrossAttention,
     BiasedStack,
@@ -18,7 +18,6 @@ from jambatalk.baselines.biased_attention import (
     periodic_bias,
     slopes,
 )
-from jambatalk.baselines.checkpoint import load_baseline, save_baseline
 from jambatalk.baselines.faceformer import FaceFormer, FaceFormerConfig
 from jambatalk.models.config import EncoderConfig, PretrainedConfig
 from jambatalk.models.speech_to_motion import parameter_count

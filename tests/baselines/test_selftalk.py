@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from jambatalk.baselines import baseline_config
-from jambatalk.baselines.checkpoint import load_baseline, save_baseline
+from jambatalk.baselines import baseline_config, load_baseline, save_baseline
 from jambatalk.baselines.selftalk import SelfTalk, SelfTalkConfig
 from jambatalk.errors import InputError
 from jambatalk.models.config import EncoderConfig, MelConfig

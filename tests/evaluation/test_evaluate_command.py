@@ -13,8 +13,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from jambatalk.baselines import save_baseline
 from jambatalk.baselines.bigru import VertexBiGRU, VertexBiGRUConfig
-from jambatalk.baselines.checkpoint import save_baseline
 from jambatalk.baselines.visemes import VISEMES, Dominance, Visemes, save_visemes
 from jambatalk.cli.main import app
 from jambatalk.datasets.prepare import prepare

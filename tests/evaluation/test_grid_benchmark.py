@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jambatalk.baselines import save_baseline
 from jambatalk.baselines.bigru import VertexBiGRU, VertexBiGRUConfig
-from jambatalk.baselines.checkpoint import save_baseline
 from jambatalk.baselines.visemes import VISEMES, Dominance, Visemes, save_visemes
 from jambatalk.datasets.dataset import write_json
 from jambatalk.models.config import EncoderConfig

@@ -12,7 +12,7 @@ import torch
 
 pytest.importorskip("lightning_fabric", reason="lightning-fabric is not installed")
 
-from jambatalk.baselines.checkpoint import is_baseline, load_baseline
+from jambatalk.baselines import is_baseline, load_baseline
 from jambatalk.datasets.dataset import open_prepared
 from jambatalk.datasets.prepare import prepare
 from jambatalk.datasets.readers.grid import GridCorpus, spoken

@@ -7,7 +7,6 @@ microphone and level; the only augmentation in training is a faint steady noise.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,16 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from jambatalk.atomic import atomic_write
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.config import from_mapping
 from jambatalk.datasets.clip import Clip
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
+from jambatalk.models.checkpoint import (
+    build_network,
+    checked_names,
+    read_checkpoint,
+    write_checkpoint,
+)
 from jambatalk.models.config import MelConfig
 from jambatalk.models.features import LogMel
 from jambatalk.streaming.frame_rate import resample_frames
@@ -225,18 +227,9 @@ def _window(
 def save_bigru(
     path: str | Path, network: BiGRU, names: tuple[str, ...], notes: dict[str, Any]
 ) -> None:
-    """Write the network with its configuration, the names of its outputs and ``notes`` (how it was trained)."""
-    metadata = {
-        "format": FORMAT,
-        "config": json.dumps(dataclasses.asdict(network.config)),
-        "names": json.dumps(list(names)),
-        "notes": json.dumps(notes),
-    }
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
-    }
-    with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata)
+    """Write the network with its settings, the names of its outputs and how it was trained."""
+    parts = {"config": dataclasses.asdict(network.config), "names": list(names), "notes": notes}
+    write_checkpoint(path, FORMAT, network.state_dict(), parts)
 
 
 def is_bigru(path: str | Path) -> bool:
@@ -249,23 +242,12 @@ def is_bigru(path: str | Path) -> bool:
 
 
 def load_bigru(path: str | Path) -> tuple[BiGRU, tuple[str, ...]]:
-    """(network in evaluation mode, output names). InputError when the file is missing, damaged or of another kind."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no weights at {path}: expected a file written by tools/train_bigru.py")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise InputError(
-                    f"{path} is of format {metadata.get('format')!r}, expected {FORMAT!r}"
-                )
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        network = BiGRU(from_mapping(BiGRUConfig, json.loads(metadata["config"]), str(path)))
-        network.load_state_dict(tensors)
-        names = tuple(json.loads(metadata["names"]))
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{path} is damaged or no weights of a BiGRU ({' '.join(str(error).split())[:200]})"
-        ) from error
-    return network.eval(), names
+    """Load a network in evaluation mode and the names of its outputs.
+
+    Raises:
+        InputError: the file is missing, damaged, of another format or does not fit its settings.
+    """
+    parts, tensors = read_checkpoint(path, FORMAT)
+    config = from_mapping(BiGRUConfig, parts["config"], str(path))
+    network = build_network(lambda: BiGRU(config), config, tensors, path)
+    return network, checked_names(parts, config.outputs, path)

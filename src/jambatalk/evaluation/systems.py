@@ -104,8 +104,7 @@ def open_system(spec: str, test_set: EvalDataset | None = None) -> System:
     if spec == STATIC:
         return static_system()
     if spec.partition("@")[0] != DEFAULT and path.is_file():
-        from jambatalk.baselines import bigru_blendshapes
-        from jambatalk.baselines.checkpoint import is_baseline
+        from jambatalk.baselines import bigru_blendshapes, is_baseline
         from jambatalk.baselines.visemes import is_visemes
 
         if bigru_blendshapes.is_bigru(path):
@@ -163,7 +162,7 @@ def baseline_system(path: Path, test_set: EvalDataset) -> System:
     import torch
 
     from jambatalk.atomic import file_sha256
-    from jambatalk.baselines.checkpoint import load_baseline
+    from jambatalk.baselines import load_baseline
     from jambatalk.models.speech_to_motion import parameter_count
 
     network, notes = load_baseline(path)

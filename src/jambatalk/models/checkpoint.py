@@ -1,30 +1,40 @@
-"""Trained weights on disk: one safetensors file that carries its whole configuration."""
+"""Trained weights on disk: one safetensors file with all settings that build the network again.
+
+The file's metadata hold ``format`` as plain text and further parts as JSON: ``config`` (settings),
+``notes`` (how it was trained) and, where outputs have names, ``names``. ``save_weights`` and
+``load_weights`` are for the network; baselines write the same file under formats of their own.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from jambatalk.atomic import atomic_write
 from jambatalk.config import from_mapping
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading, reason, shown
 from jambatalk.models.config import ModelConfig
 from jambatalk.models.encoders.pretrained import unfilled_networks
 from jambatalk.models.speech_to_motion import SpeechToMotion
 
 FORMAT = "jambatalk-1"
 
-# Tensors of a checkpoint that only training uses; animating leaves them on disk.
 TRAINING_ONLY = "lip_reader."
+"""Begin of the names of tensors that only training uses; animating leaves them on disk."""
+
+LARGEST_SETTING = 1 << 16
+"""Settings above this must be dimensions of a tensor in the file: no file may fill the memory."""
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_weights(
@@ -34,9 +44,14 @@ def save_weights(
     notes: dict[str, Any],
     half: bool = False,
 ) -> None:
-    """Write the network with its configuration, output names (none: vertex offsets) and ``notes`` (how it was trained).
+    """Write a network.
 
-    ``half`` stores float16, which halves the file; ``load_weights`` gives float32 in either case.
+    Args:
+        path: The file.
+        model: The network, whose settings are stored too.
+        names: Of its outputs; none for vertex offsets.
+        notes: How it was trained.
+        half: Store float16, which halves the file; loading gives float32 in either case.
     """
     save_tensors(path, model.state_dict(), model.config, names, notes, half)
 
@@ -49,26 +64,185 @@ def save_tensors(
     notes: dict[str, Any],
     half: bool = False,
 ) -> None:
-    """As ``save_weights`` for a state dict without its network; it may hold TRAINING_ONLY tensors besides."""
-    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    """Write a state dict as ``save_weights`` does; it may hold TRAINING_ONLY tensors besides."""
+    parts = {"config": dataclasses.asdict(config), "names": list(names), "notes": notes}
+    write_checkpoint(path, FORMAT, tensors, parts, half)
+
+
+def load_weights(
+    path: str | Path, device: str = "cpu"
+) -> tuple[SpeechToMotion, tuple[str, ...], dict[str, Any]]:
+    """Load a network.
+
+    Returns:
+        The network in evaluation mode, the names of its outputs, the notes.
+
+    Raises:
+        InputError: the file is missing, damaged, of another format or does not fit its settings.
+    """
+    parts, tensors = read_checkpoint(path, FORMAT, skip=TRAINING_ONLY)
+    config = _config(parts, path)
+    names = checked_names(parts, config.outputs, path)
+    model = build_network(lambda: SpeechToMotion(config), config, tensors, path)
+    model.choose_style()
+    return model.to(device), names, parts["notes"]
+
+
+def read_config(path: str | Path) -> ModelConfig:
+    """Load the settings of the network in a file; errors as ``load_weights``."""
+    return _config(read_checkpoint(path, FORMAT, tensors=False)[0], path)
+
+
+def _config(parts: Mapping[str, Any], path: str | Path) -> ModelConfig:
+    return from_mapping(ModelConfig, parts.get("config", {}), str(path))
+
+
+# What all checkpoints share.
+
+
+def write_checkpoint(
+    path: str | Path,
+    file_format: str,
+    tensors: Mapping[str, Tensor],
+    parts: Mapping[str, Any],
+    half: bool = False,
+) -> None:
+    """Write tensors and the parts that describe them.
+
+    Args:
+        path: The file; it takes its name when it is complete.
+        file_format: Tells one kind of network from others.
+        tensors: By name, on any device.
+        parts: Values by name that JSON can hold: config, notes, names.
+        half: Store floating-point tensors as float16.
+    """
+    stored = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     if half:
-        tensors = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
-    metadata = {
-        "format": FORMAT,
-        "config": json.dumps(dataclasses.asdict(config)),
-        "names": json.dumps(list(names)),
-        "notes": json.dumps(notes),
-    }
+        stored = {k: v.half() if v.is_floating_point() else v for k, v in stored.items()}
+    metadata = {"format": file_format} | {name: json.dumps(v) for name, v in parts.items()}
     with atomic_write(path) as temporary:
         try:
-            save_file(tensors, temporary, metadata)
+            save_file(stored, temporary, metadata)
         except SafetensorError as error:  # a full disk
             raise InputError(f"cannot write {path}: {error}") from error
 
 
+def checkpoint_format(path: str | Path) -> str | None:
+    """Return the format that a file names; None for anything else than a safetensors file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError, ValueError):
+        return None
+
+
+def read_checkpoint(
+    path: str | Path, file_format: str, tensors: bool = True, skip: str | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what ``write_checkpoint`` wrote.
+
+    Args:
+        path: The file.
+        file_format: The format that it must have.
+        tensors: Whether to read the tensors.
+        skip: Leave out tensors whose names begin with this.
+
+    Returns:
+        The parts by name, of which config and notes are mappings; the tensors, floating-point ones
+        as float32.
+
+    Raises:
+        InputError: the file is missing, damaged, of another format, or has values that are not
+            finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"no weights at {path}: expected a .safetensors file written by jambatalk train"
+        )
+    with reading(path, "a safetensors file"), safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("format") != file_format:
+            raise InputError(
+                f"{path} is of format {shown(metadata.get('format'))}, expected {file_format!r}: "
+                "not written by jambatalk train"
+            )
+        wanted = [k for k in file.keys() if skip is None or not k.startswith(skip)]  # noqa: SIM118
+        found = {key: _own(file.get_tensor(key)) for key in wanted} if tensors else {}
+    for name, value in found.items():
+        if not torch.isfinite(value).all():
+            raise InputError(f"{path} holds values that are not finite in {name}")
+    parts: dict[str, Any] = {}
+    for name, text in metadata.items():
+        if name != "format":
+            with reading(f"the header of {path} ({name})", "JSON"):
+                parts[name] = json.loads(text)
+    for name in ("config", "notes"):
+        if not isinstance(parts.get(name), dict):
+            raise InputError(
+                f"{path} has a damaged header: {name} is {shown(parts.get(name))}, "
+                "expected a mapping"
+            )
+    return parts, found
+
+
+def _own(value: Tensor) -> Tensor:
+    """A tensor in memory of its own, floating-point ones as float32.
+
+    Within the file tensors lie at any address, and torch rounds differently by it.
+    """
+    kind = torch.float32 if value.is_floating_point() else value.dtype
+    return value.to(kind, copy=True)
+
+
+def checked_names(parts: Mapping[str, Any], outputs: int, path: str | Path) -> tuple[str, ...]:
+    """Return the names of the outputs in a header; none, or as many different ones as outputs."""
+    names = parts.get("names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(
+            f"{path} has a damaged header: names are {shown(names)}, expected a list of texts"
+        )
+    if names and len(set(names)) != outputs:
+        raise InputError(
+            f"{path} has a damaged header: {len(set(names))} different names for {outputs} outputs"
+        )
+    return tuple(names)
+
+
+def build_network(
+    make: Callable[[], Network], config: Any, tensors: Mapping[str, Tensor], path: str | Path
+) -> Network:
+    """Build a network and give it its tensors, without a copy: each is in memory once.
+
+    Args:
+        make: Builds the network; pretrained encoders within it get no weights of their own.
+        config: The settings that it is built by.
+        tensors: Its whole state.
+        path: The file, for messages.
+
+    Returns:
+        The network in evaluation mode.
+
+    Raises:
+        InputError: the tensors are not those of the network that the settings describe.
+    """
+    largest = max((size for value in tensors.values() for size in value.shape), default=0)
+    if (size := _largest_setting(config)) > max(LARGEST_SETTING, largest):
+        raise InputError(f"{path} does not fit its own configuration: a setting is {shown(size)}")
+    try:
+        with torch_defaults(), unfilled_networks():
+            network = make()
+        network.load_state_dict(dict(tensors), assign=True)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
+        raise InputError(f"{path} does not fit its own configuration: {reason(error)}") from error
+    return network.eval()
+
+
 @contextmanager
 def torch_defaults() -> Iterator[None]:
-    """Make float32 tensors on the CPU, whatever defaults the program has set (also a decorator)."""
+    """Make float32 tensors on the CPU inside, whatever defaults the program has set."""
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -78,57 +252,11 @@ def torch_defaults() -> Iterator[None]:
         torch.set_default_dtype(dtype)
 
 
-@torch_defaults()
-def load_weights(
-    path: str | Path, device: str = "cpu"
-) -> tuple[SpeechToMotion, tuple[str, ...], dict[str, Any]]:
-    """(network in evaluation mode, output names, notes). InputError when the file is missing, damaged or of another kind."""
-    path = Path(path)
-    config, names, notes, tensors = _read(path, with_tensors=True)
-    with unfilled_networks():
-        model = SpeechToMotion(config)
-    try:
-        # Taken over, not copied: a network of a billion numbers is in memory once.
-        model.load_state_dict(tensors, assign=True)
-        model.choose_style()
-    except RuntimeError as error:
-        raise InputError(
-            f"{path} does not fit its own configuration: {' '.join(str(error).split())[:300]}"
-        ) from error
-    if bad := [name for name, value in tensors.items() if not torch.isfinite(value).all()]:
-        raise InputError(f"{path} holds values that are not finite in {bad[0]}")
-    return model.to(device).eval(), names, notes
-
-
-def read_config(path: str | Path) -> ModelConfig:
-    """The settings of the network in a weights' file; errors as ``load_weights``."""
-    return _read(Path(path), with_tensors=False)[0]
-
-
-def _read(
-    path: Path, with_tensors: bool
-) -> tuple[ModelConfig, tuple[str, ...], dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise InputError(
-            f"no weights at {path}: expected a .safetensors file written by jambatalk train"
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            wanted = [
-                key for key in file.keys() if with_tensors and not key.startswith(TRAINING_ONLY)
-            ]
-            tensors = {key: file.get_tensor(key).float() for key in wanted}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged or no safetensors file ({error})") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(
-            f"{path} is of format {metadata.get('format')!r}, expected {FORMAT!r}: not written by jambatalk train"
-        )
-    try:
-        config = from_mapping(ModelConfig, json.loads(metadata["config"]), str(path))
-        names = tuple(json.loads(metadata["names"]))
-        notes = json.loads(metadata["notes"])
-    except (KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} has a damaged header ({error!r})") from error
-    return config, names, notes, tensors
+def _largest_setting(config: Any) -> int:
+    """The largest integer among settings, nested ones included."""
+    if dataclasses.is_dataclass(config):
+        values = [getattr(config, f.name) for f in dataclasses.fields(config)]
+        return max(map(_largest_setting, values), default=0)
+    if isinstance(config, (list, tuple)):
+        return max(map(_largest_setting, config), default=0)
+    return config if isinstance(config, int) else 0

@@ -47,6 +47,26 @@ class MelConfig:
     high: float = 4.0
     """See ``low``."""
 
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("bands", 1, 1024),
+            ("hop", 1, self.window),
+            ("window", 1, self.fft),
+            ("fft", 1, 1 << 16),
+            ("low_hz", 0.0, self.high_hz),
+            ("high_hz", 0.0, SAMPLE_RATE / 2),
+            ("floor", 1e-30, 1.0),
+            ("rate", 1e-9, 1.0),
+            ("prior", 0.0, 1e6),
+            ("level_prior", 0.0, 1e6),
+            ("background_memory", 1e-3, 1e9),
+            ("memory", 1e-3, 1e9),
+            ("low", -1e3, self.high),
+            ("high", -1e3, 1e3),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {least} to {most}")
+
 
 @dataclass(frozen=True)
 class SpeechEncoderConfig(Variants):

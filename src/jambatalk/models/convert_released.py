@@ -16,7 +16,7 @@ from torch import Tensor
 
 from jambatalk.config import from_mapping
 from jambatalk.errors import InputError
-from jambatalk.models.checkpoint import FORMAT, TRAINING_ONLY, save_tensors
+from jambatalk.models.checkpoint import FORMAT, TRAINING_ONLY, read_checkpoint, save_tensors
 from jambatalk.models.config import ModelConfig, PretrainedConfig
 from jambatalk.models.encoders.pretrained import XLSR_53_LARGE
 from jambatalk.models.lip_reader import LipReader, LipReaderConfig
@@ -72,7 +72,7 @@ def convert_released(
     progress: called with (done, in all), counted in numbers. Raises InputError, naming the tensors that are missing, left
     over, of another shape or not finite; then nothing is written. MissingExtraError without transformers.
     """
-    tensors = read_checkpoint(checkpoint)
+    tensors = read_released(checkpoint)
     if not lip_reader:
         tensors = {
             name: value for name, value in tensors.items() if not name.startswith(LIP_READER)
@@ -109,7 +109,7 @@ def convert_released(
     return Conversion(preset, config, len(names), kept)
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+def read_released(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .pth file by the authors' names, left on disk until they are used; nothing in it is executed.
 
     Plain state dicts, those inside a training program's mapping, and those with DataParallel's prefix are taken.
@@ -203,29 +203,16 @@ def lip_reader_settings(tensors: Mapping[str, Tensor], where: str) -> tuple[LipR
 
 
 def load_lip_reader(path: str | Path) -> LipReader:
-    """The lip reader that ``convert_released`` kept in a weights' file. InputError when there is none."""
-    import json
-
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise InputError(f"no weights at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            kept = [name for name in file.keys() if name.startswith(TRAINING_ONLY)]  # noqa: SIM118
-            tensors = {
-                name.removeprefix(TRAINING_ONLY): file.get_tensor(name).float() for name in kept
-            }
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged or no safetensors file ({error})") from error
-    notes = json.loads(metadata.get("notes", "{}"))
-    if metadata.get("format") != FORMAT or "lip_reader" not in notes:
+    """Load the lip reader that ``convert_released`` kept. InputError when there is none."""
+    parts, tensors = read_checkpoint(path, FORMAT)
+    kept = parts["notes"].get("lip_reader")
+    if kept is None:
         raise InputError(f"{path} holds no lip reader")
     with torch.device("meta"):
-        settings = from_mapping(LipReaderConfig, notes["lip_reader"]["config"], str(path))
-        reader = LipReader(notes["lip_reader"]["vertices"], settings)
-    reader.load_state_dict(tensors, assign=True)
+        settings = from_mapping(LipReaderConfig, kept["config"], str(path))
+        reader = LipReader(kept["vertices"], settings)
+    own = {k.removeprefix(TRAINING_ONLY): v for k, v in tensors.items() if TRAINING_ONLY in k}
+    reader.load_state_dict(own, assign=True)
     return reader.eval()
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from jambatalk.audio import Speech
+from jambatalk.baselines import is_baseline, load_baseline, save_baseline
 from jambatalk.baselines.base import Baseline
-from jambatalk.baselines.checkpoint import is_baseline, load_baseline, save_baseline
 from jambatalk.errors import InputError
 from jambatalk.models.checkpoint import load_weights, save_weights
 from jambatalk.models.config import EncoderConfig, LipClosureConfig, ModelConfig

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from jambatalk.errors import InputError
@@ -57,3 +58,44 @@ def test_foreign_and_unfit_files_are_named(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="unknown setting 'heads'"):
         load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "text", "words"),
+    [
+        ("names", "null", "names are None"),
+        ("names", "[1, 2]", "names are"),
+        ("names", '["a", "b"]', "2 different names for 52 outputs"),
+        ("names", "[", "names"),
+        ("notes", "[]", "notes is"),
+        ("config", "null", "config is None"),
+        ("config", "[1]", "config is"),
+        ("config", '{"fps": 3e38}', "fps is 3e\\+38, expected int"),
+        ("config", '{"fps": NaN}', "fps is nan, expected int"),
+        ("config", '{"mel": {"floor": NaN}}', "floor is nan, expected a finite number"),
+        ("config", '{"mel": {"rate": 1e999}}', "rate is inf, expected a finite number"),
+        ("config", '{"mel": {"high_hz": 3e38}}', "high_hz"),
+        ("config", '{"mel": {"fft": 1000000000}}', "fft"),
+        ("config", '{"encoder": 3}', "expected settings with kind"),
+        ("config", '{"encoder": {"kind": ["streaming"]}}', "expected settings with kind"),
+        ("config", '{"encoder": {"widths": [1e9, 2]}}', "expected int"),
+        ("config", '{"decoder": {"width": 1000000000000}}', "a setting is 1000000000000"),
+        ("config", '{"decoder": {"pattern": "M Q"}}', "layer pattern 'M Q'"),
+        ("config", '{"styles": {"a": 1}}', "expected a list"),
+        ("config", "[" * 5000, "config"),
+        ("config", '{"fps": 1' + "0" * 5000 + "}", "config|fps"),
+    ],
+)
+def test_damaged_metadata_is_one_sentence(
+    small_weights: Path, tmp_path: Path, part: str, text: str, words: str
+) -> None:
+    with safe_open(small_weights, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(tensors, tmp_path / "bad.safetensors", metadata | {part: text})
+    with pytest.raises(InputError, match=words) as caught:
+        load_weights(tmp_path / "bad.safetensors")
+    message = str(caught.value)
+    assert "bad.safetensors" in message
+    assert "\n" not in message
+    assert len(message) < 600

@@ -29,13 +29,13 @@ from jambatalk.models.convert_released import (
     Conversion,
     convert_released,
     load_lip_reader,
-    read_checkpoint,
+    read_released,
 )
 from jambatalk.models.lip_reader import LipReader
 from released_tiny import SPEECH, VERTICES, WIDTH, tiny_checkpoint
 from small_network import speechlike
 
-KEYS = Path(__file__).parents[1] / "../shared/golden/released_checkpoint_keys.json"
+KEYS = Path(__file__).parents[2] / "../shared/golden/released_checkpoint_keys.json"
 
 
 def saved(tmp_path, tensors, name="authors.pth", **options):
@@ -344,10 +344,10 @@ def test_hostile_files_are_refused_unread(tmp_path, monkeypatch, new):
     with pytest.raises(
         InputError, match=r"is refused: it asks to run (posix|nt)\.mkdir, expected tensors alone"
     ):
-        read_checkpoint(path)
+        read_released(path)
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(InputError, match=r"plain\.pth is (refused|damaged)"):
-        read_checkpoint("plain.pth")
+        read_released("plain.pth")
     assert not (tmp_path / "harm").exists()
 
 
@@ -363,20 +363,20 @@ def test_damaged_and_foreign_files(tmp_path):
     ):
         (tmp_path / f"{name}.pth").write_bytes(content)
         with pytest.raises(InputError, match=r"\.pth is damaged or no checkpoint of torch"):
-            read_checkpoint(tmp_path / f"{name}.pth")
+            read_released(tmp_path / f"{name}.pth")
     with pytest.raises(InputError, match="no checkpoint at"):
-        read_checkpoint(tmp_path / "missing.pth")
+        read_released(tmp_path / "missing.pth")
     with pytest.raises(InputError, match="holds list, expected the tensors of a network by name"):
-        read_checkpoint(saved(tmp_path, [1, 2], "list.pth"))
+        read_released(saved(tmp_path, [1, 2], "list.pth"))
     with pytest.raises(InputError, match="holds more than tensors: epoch, note"):
-        read_checkpoint(saved(tmp_path, {"a": torch.ones(2), "epoch": 3, "note": "x"}, "mixed.pth"))
+        read_released(saved(tmp_path, {"a": torch.ones(2), "epoch": 3, "note": "x"}, "mixed.pth"))
 
 
 def test_an_unsafe_torch_is_refused(tmp_path, monkeypatch):
     path = saved(tmp_path, {"a": torch.ones(2)})
     monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
     with pytest.raises(InputError, match=r"safely needs torch 2\.6 or later, this is 2\.5\.1"):
-        read_checkpoint(path)
+        read_released(path)
 
 
 def test_an_interrupted_conversion_leaves_nothing(tmp_path):

@@ -21,7 +21,7 @@ ORDERS = {"a": "M E T E M E", "b": "E M T E M E", "c": "M E T M E M", "d": "E M 
 def test_the_weights_that_ship_are_the_base_preset() -> None:
     assert jambatalk.load().model.config == load_preset("base")
     assert load_train_config(
-        Path(__file__).parents[1] / "configs" / "base.yaml"
+        Path(__file__).parents[2] / "configs" / "base.yaml"
     ).model == load_preset("base")
 
 
