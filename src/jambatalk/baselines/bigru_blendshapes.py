@@ -25,6 +25,7 @@ from jambatalk.face.face import Face
 from jambatalk.models.checkpoint import (
     build_network,
     checked_names,
+    checkpoint_format,
     read_checkpoint,
     write_checkpoint,
 )
@@ -233,12 +234,8 @@ def save_bigru(
 
 
 def is_bigru(path: str | Path) -> bool:
-    """Whether a file says that it holds this network; False for anything else."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("format") == FORMAT
-    except (SafetensorError, OSError, ValueError):
-        return False
+    """Return whether a file holds this network; False for anything else."""
+    return checkpoint_format(path) == FORMAT
 
 
 def load_bigru(path: str | Path) -> tuple[BiGRU, tuple[str, ...]]:
