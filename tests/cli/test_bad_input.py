@@ -162,10 +162,11 @@ def test_as_a_program_there_is_one_line_and_no_traceback(tmp_path):
     assert err.startswith("error: cannot read text.wav")
 
 
-@pytest.mark.skipif(
-    sys.platform == "win32", reason="Ctrl-C cannot be sent to one process on Windows"
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to one process")
+@pytest.mark.parametrize(
+    ("names", "statuses"), [(["SIGINT"], {130}), (["SIGTERM", "SIGHUP", "SIGTERM"], {143, 129})]
 )
-def test_ctrl_c_leaves_nothing(small_weights, tmp_path):
+def test_signals_leave_nothing(names, statuses, small_weights, tmp_path):
     write_wav(tmp_path / "long.wav", seconds=120)
     process = program(
         "animate", "long.wav", "-o", "out/talk.mp4", "--model", small_weights, cwd=tmp_path
@@ -179,14 +180,30 @@ def test_ctrl_c_leaves_nothing(small_weights, tmp_path):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        for name in names:
+            process.send_signal(getattr(signal, name))
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode in statuses
     assert err.strip().splitlines()[-1] == "interrupted; nothing half-written"
     assert "Traceback" not in err
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+def test_an_ignored_signal_stays_ignored():
+    from jambatalk.cli.console import _signals_interrupt
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt), _signals_interrupt():  # noqa: PT012
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_threads(small_weights, tmp_path, monkeypatch):

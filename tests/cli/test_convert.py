@@ -78,7 +78,8 @@ def test_smaller_files():
         (
             {},
             (),
-            "say which layout it has, --preset released-vocaset (5,023 vertices) or released-biwi6 (3,895 vertices)",
+            "say which layout it has, --preset released-vocaset (5,023 vertices) or "
+            "released-biwi6 (3,895 vertices)",
         ),
         (
             {"more": torch.ones(1)},
@@ -142,7 +143,8 @@ def test_vertices_want_a_mesh(tmp_path):
         ),
         (
             "a.csv",
-            f"a.csv: .csv holds shape weights, but this network moves {VERTICES} vertices: save it as .npz",
+            f"a.csv: .csv holds shape weights, but this network moves {VERTICES} vertices: save "
+            "it as .npz",
         ),
     ):
         failed = run("animate", "a.wav", "-o", output, "--model", "a.safetensors")

@@ -1,4 +1,6 @@
-"""``jambatalk demo`` makes a video of the bundled speech; ``jambatalk doctor`` finds what is wrong."""
+"""``jambatalk demo`` makes a video of the bundled speech; ``jambatalk doctor`` finds what is
+wrong.
+"""
 
 from __future__ import annotations
 

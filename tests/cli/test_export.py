@@ -96,8 +96,8 @@ def test_a_failed_comparison_writes_nothing(small_weights, tmp_path, monkeypatch
     )
     error = run("export", "step.pt2", "--model", small_weights).error
     assert (
-        "moves differently from the network by 0.5, expected at most 0.0001: nothing was written to step.pt2"
-        in error
+        "moves differently from the network by 0.5, expected at most 0.0001: nothing was written "
+        "to step.pt2" in error
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,6 @@
-"""Building studies: what is made, what raters get to see, what is refused, and what an interrupted build leaves."""
+"""Building studies: what is made, what raters get to see, what is refused, and what an interrupted
+build leaves.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from jambatalk.motion import Motion
 from jambatalk.study import build as build_module
 from jambatalk.study import checks
 from jambatalk.study.build import build_study
-from jambatalk.study.media import Options
+from jambatalk.study.media import RenderOptions
 from jambatalk.study.plan import MEDIA_FOLDER, Settings, Study, load_study
 from jambatalk.study.trials import CHECK, HEADPHONES, PRACTICE, RATING, trials_for
 from study_clips import error_of, run, write_clip, write_systems
@@ -143,7 +145,7 @@ def test_motions_are_drawn_with_the_sound_beside_them(tmp_path: Path) -> None:
             Motion(20.0, offsets=offsets).save(folder / "one.npz")
         soundfile.write(folder / "one.wav", np.full(6400, 0.1), 16000)
     systems = {name: tmp_path / name for name in ("still", "moving")}
-    options = Options(size=(32, 32), face=mesh, fps=20.0)
+    options = RenderOptions(size=(32, 32), face=mesh, fps=20.0)
     made = build_study(
         systems, tmp_path / "study", Settings(headphones=0, checks=0), options=options
     )
@@ -212,7 +214,7 @@ def test_bad_input_gives_one_sentence(videos: dict[str, Path], tmp_path: Path) -
         ([ours], "needs at least 2 systems"),
         ([ours, "theirs"], "expected NAME=FOLDER"),
         ([ours, ours], "given twice"),
-        ([ours, "x=" + str(tmp_path / "nowhere")], "is no folder"),
+        ([ours, "x=" + str(tmp_path / "nowhere")], "is not a folder"),
         ([ours, one["empty"]], "holds no clips"),
         ([ours, one["fewer"]], "system fewer has no clip 'clip1'"),
         ([ours, one["silent"], "--common"], "has no sound"),
@@ -234,7 +236,7 @@ def test_bad_input_gives_one_sentence(videos: dict[str, Path], tmp_path: Path) -
         assert words in error_of("study", "build", *arguments, "-o", out), arguments
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(folders), arguments
     for command in ("serve", "report"):
-        assert "is no study" in error_of("study", command, tmp_path)
+        assert "is not a study" in error_of("study", command, tmp_path)
 
 
 def test_a_second_build_into_the_same_folder_is_refused(
@@ -282,3 +284,15 @@ def test_the_command_builds_what_it_says(videos: dict[str, Path], tmp_path: Path
     assert made.pairs == (("ours", "third"), ("theirs", "third"))
     assert made.settings.consent == "Ünder these terms."
     assert {made.media[one.right].system for one in made.mismatches} == {"third"}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_playlist_is_not_a_video(suffix: str, videos: dict[str, Path], tmp_path: Path) -> None:
+    """Its text would make the reader open any file that it names."""
+    folder = tmp_path / "evil"
+    folder.mkdir()
+    shutil.copy(next(videos["ours"].iterdir()), folder / "other.bin")
+    arguments = (f"a={folder}", f"b={folder}", "-o", tmp_path / "study")
+    for text in ("ffconcat version 1.0\nfile other.bin\n", "#EXTM3U\n#EXTINF:1,\nother.bin\n"):
+        (folder / f"clip0{suffix}").write_text(text)
+        assert f"clip0{suffix} cannot be read as a video" in error_of("study", "build", *arguments)

@@ -1,4 +1,6 @@
-"""The page in a real browser, on a screen of a phone's size: a killed server, a reload, and no answer lost."""
+"""The page in a real browser, on a screen of a phone's size: a killed server, a reload, and no
+answer lost.
+"""
 
 from __future__ import annotations
 

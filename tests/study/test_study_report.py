@@ -1,4 +1,6 @@
-"""Simulated raters whose preferences are known: the report finds them, and leaves out who clicks at random."""
+"""Simulated raters whose preferences are known: the report finds them, and leaves out who clicks at
+random.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ def _by_strength(rng: Random) -> Any:
 
 @pytest.fixture(scope="module")
 def answered(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """120 raters by the true strengths, then 40 who click at random everywhere; 9 comparisons and 8 checks each."""
+    """120 raters by the true strengths, then 40 who click at random everywhere; 9 comparisons and 8
+    checks each.
+    """
     study = _make(tmp_path_factory.mktemp("answered"), tuple(TRUE), checks=8)
     rng = Random(11)
     for number in range(120):
@@ -67,7 +71,8 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_known_strengths_are_recovered_and_random_clickers_are_out(answered: Study) -> None:
     found = report_study(answered.folder, draws=300).found
     assert found["raters"]["all"] == 160
-    # One of 2^8 random clickers passes the checks, then one of 57 the tones (5 or 6 right of 6): none of these 40.
+    # One of 2^8 random clickers passes the checks, then one of 57 the tones (5 or 6 right of 6):
+    # none of these 40.
     assert found["raters"]["random_clicker_passes_checks"] == pytest.approx(1 / 2**8)
     assert found["raters"]["kept"] == 120
     assert sorted(found["raters"]["excluded"]) == sorted(f"rater {n}" for n in range(120, 160))
@@ -76,7 +81,8 @@ def test_known_strengths_are_recovered_and_random_clickers_are_out(answered: Stu
     for one in kept["bradley_terry"]:
         low, high = one["raters_95"]
         assert low < TRUE[one["system"]] < high
-        # 720 comparisons tell each log strength to about 0.09 (one standard deviation): three of them.
+        # 720 comparisons tell each log strength to about 0.09 (one standard deviation): three of
+        # them.
         assert one["log_strength"] == pytest.approx(TRUE[one["system"]], abs=0.27)
     for pair in kept["pairs"]:
         truth = 1 / (1 + math.exp(TRUE[pair["second"]] - TRUE[pair["first"]]))
@@ -230,3 +236,21 @@ def test_a_study_that_somebody_joined_but_nobody_answered_reports_nothing_found(
     assert status == 0, errors
     assert "1 raters, 0 kept" in printed
     assert "incomplete: 0 of 13 trials answered" in printed
+
+
+def test_no_cell_is_a_formula(tmp_path: Path) -> None:
+    systems = write_systems(tmp_path, ("ours", "theirs"), 1)
+    named = {"=HYPERLINK(1)": systems["ours"], "@theirs": systems["theirs"]}
+    (tmp_path / "ours" / "clip0.mp4").rename(tmp_path / "ours" / "+clip.mp4")
+    (tmp_path / "theirs" / "clip0.mp4").rename(tmp_path / "theirs" / "+clip.mp4")
+    settings = Settings(seed=1, tone_seconds=0.05, headphones=0, checks=0)
+    study = build_study(named, tmp_path / "study", settings).study
+    answer_all(study, lambda trial, question: "A", 0)
+    status, _, errors = run("study", "report", study.folder, "-o", tmp_path / "out")
+    assert status == 0, errors
+    (row, *_) = csv.DictReader((tmp_path / "out" / "answers.csv").open(encoding="utf-8"))
+    assert row["clip"] == "'+clip"
+    assert {row["A"], row["B"]} == {"'=HYPERLINK(1)", "'@theirs"}
+    for name in ("answers.csv", "pairs.csv", "raters.csv"):
+        for line in csv.reader((tmp_path / "out" / name).open(encoding="utf-8")):
+            assert not any(cell.startswith(("=", "+", "@", "-")) for cell in line), line

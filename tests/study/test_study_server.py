@@ -1,4 +1,6 @@
-"""The server's calls: what is stored, what is refused, and that no request leads out of the list of media."""
+"""The server's calls: what is stored, what is refused, and that no request leads out of the list of
+media.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ import pytest
 from jambatalk.study.build import build_study
 from jambatalk.study.plan import Settings, Study
 from jambatalk.study.store import Store
+from jambatalk.study.trials import trials_for
 from study_clips import error_of, write_systems
 
 pytest.importorskip("starlette")
@@ -203,4 +206,57 @@ def test_what_serve_refuses(study: Study, tmp_path: Path) -> None:
     assert "8 to 200 letters" in error_of("study", "serve", study.folder, "--token", "a b")
     (study.folder / "answers.sqlite").write_bytes(b"no database" * 999)
     assert "cannot be used as the database" in error_of("study", "serve", study.folder, "--port", 0)
-    assert "damaged or no database" in error_of("study", "report", study.folder)
+    assert "damaged or not a database" in error_of("study", "report", study.folder)
+
+
+def test_media_need_the_token(client: TestClient, study: Study, store: Store) -> None:
+    name = next(iter(study.media))
+    stranger = TestClient(study_app(study, store, token=TOKEN))
+    assert stranger.get(f"/media/{name}").status_code == 401
+    assert stranger.get("/api/study", headers={"X-Study-Token": TOKEN}).status_code == 200
+    # A video element sends no header of its own: the cookie of the first call is enough.
+    assert stranger.get(f"/media/{name}").status_code == 200
+    cookie = client.get("/api/study").headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert TestClient(study_app(study, store)).get(f"/media/{name}").status_code == 200
+
+
+def test_names_of_media_do_not_follow_from_the_seed(study: Study, tmp_path: Path) -> None:
+    systems = write_systems(tmp_path, ("crimson", "cobalt"), 2)
+    again = build_study(systems, tmp_path / "again", study.settings).study
+    assert again.settings.seed == study.settings.seed
+    assert not again.files & study.files
+    shown = [
+        [(trial.systems, trial.clip, trial.expected) for trial in trials_for(one, 0)]
+        for one in (study, again)
+    ]
+    assert shown[0] == shown[1]
+
+
+def test_other_sites_and_names_are_refused(study: Study, store: Store) -> None:
+    app = study_app(study, store, hosts=("127.0.0.1", "localhost", "::1", "study.example"))
+    client = TestClient(app, base_url="http://127.0.0.1:8000")
+    name = next(iter(study.media))
+    consent = client.get("/api/study").json()["consent_sha256"]
+    for host, status in (
+        ("localhost:8000", 200),
+        ("[::1]:8000", 200),
+        ("Study.example", 200),
+        ("rebound.example:8000", 421),
+        ("[", 421),
+        ("", 421),
+    ):
+        for path in ("/", "/api/study", f"/media/{name}"):
+            assert client.get(path, headers={"Host": host}).status_code == status, (host, path)
+    body = {"rater": RATER, "consent": consent}
+    for origin, status in (
+        ("http://127.0.0.1:8000", 200),
+        ("http://127.0.0.1:9000", 403),
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://[", 403),
+    ):
+        got = client.post("/api/join", json=body, headers={"Origin": origin})
+        assert got.status_code == status, origin
+        assert client.get(f"/media/{name}", headers={"Origin": origin}).status_code == status

@@ -66,7 +66,9 @@ def test_bradley_terry_where_strengths_would_be_infinite_or_unknown() -> None:
 
 
 KRIPPENDORFF = ["123321412...", "1233224125.3", ".3332342251.", "12332441251."]
-"""The example of Krippendorff (2011), "Computing Krippendorff's alpha-reliability", part C: four observers, twelve units."""
+"""The example of Krippendorff (2011), "Computing Krippendorff's alpha-reliability", part C: four
+observers, twelve units.
+"""
 
 
 def test_krippendorffs_alpha_on_his_own_example() -> None:

@@ -71,7 +71,8 @@ def ablate(
     if background:
         if runner.working():
             raise InputError(
-                f"another process is at work on {folder}: wait until it ends, or choose another folder"
+                f"another process is at work on {folder}: wait until it ends, or choose another "
+                "folder"
             )
         words = [
             "ablate",
@@ -94,7 +95,8 @@ def ablate(
             words += [word for value in values or () for word in (option, value)]
         process = detach(words, folder / LOG)
         typer.echo(
-            f"process {process} is at work; its words go to {folder / LOG}, and --status tells where it stands"
+            f"process {process} is at work; its words go to {folder / LOG}, and --status tells "
+            "where it stands"
         )
         return
     states = runner.run(jobs, lambda line: typer.echo(line, err=True))
@@ -102,7 +104,8 @@ def ablate(
     if failed := [state for state in states if state.state != "done"]:
         for state in failed:
             typer.echo(
-                f"{state.variant}, seed {state.seed}: {state.state}, {state.reason}; see {state.folder}",
+                f"{state.variant}, seed {state.seed}: {state.state}, {state.reason}; see "
+                f"{state.folder}",
                 err=True,
             )
         typer.echo("the same command tries them again", err=True)

@@ -15,7 +15,8 @@ def compare(
         typer.Argument(
             metavar="MODEL... DATA",
             help="As for evaluate: default, a file of weights, or a folder of predictions CLIP.npy; NAME= before it names it, "
-            "and commas join seeds of one system: NAME=a.safetensors,b.safetensors. Last, the folder of a prepared corpus.",
+            "and commas join seeds of one system: NAME=a.safetensors,b.safetensors. Last, the "
+            "folder of a prepared corpus.",
             show_default=False,
         ),
     ],
@@ -50,7 +51,8 @@ def compare(
 
     if len(models) < 2:
         raise InputError(
-            f"only {models[0]} is named: expected at least one model and, last, the folder of a prepared corpus"
+            f"only {models[0]} is named: expected at least one model and, last, the folder of a "
+            "prepared corpus"
         )
     if out.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"cannot write the report to {out}: expected a name ending in .html")

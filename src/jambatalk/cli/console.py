@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import math
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import numpy as np
@@ -68,26 +70,56 @@ def counted(
 # Errors as a user wants them: one line, a status, no traceback.
 
 
-INTERRUPTED = 130
-
-
 def handle_errors(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a command: expected errors become ``error: ...`` and status 2, Ctrl-C becomes status 130."""
+    """Wrap a command: expected errors become ``error: ...`` and status 2.
+
+    Ctrl-C, SIGTERM and SIGHUP end it with 128 and the signal's number as status, and nothing
+    half-written is left.
+    """
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with _signals_interrupt():
+                command(*args, **kwargs)
         except BrokenPipeError:
             raise
         except EXPECTED as error:
             typer.echo(f"error: {one_line(error)}", err=True)
             raise typer.Exit(BAD_INPUT) from None
-        except KeyboardInterrupt:
-            typer.echo("interrupted; nothing half-written", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as error:
+            with suppress(OSError):  # after SIGHUP the terminal is gone
+                typer.echo("interrupted; nothing half-written", err=True)
+            number = error.args[0] if error.args else signal.SIGINT
+            raise typer.Exit(128 + int(number)) from None
 
     return run
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, as Ctrl-C does, unless they are ignored
+    (``nohup``).
+
+    Further ones do not interrupt the cleaning up.
+    """
+
+    def interrupt(number: int, _: object) -> None:
+        for taken in before:
+            signal.signal(taken, signal.SIG_IGN)
+        raise KeyboardInterrupt(number)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 # Option values as text, checked.
@@ -125,7 +157,8 @@ def parse_size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,5})(?:[x×X](\d{1,5}))?", text.strip())
     if match is None:
         raise InputError(
-            f"--size is {text!r}, expected one number such as 512, or width x height such as 512x640"
+            f"--size is {text!r}, expected one number such as 512, or width x height such as "
+            "512x640"
         )
     width = int(match[1])
     height = int(match[2] or width)

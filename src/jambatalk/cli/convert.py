@@ -68,7 +68,8 @@ def released(
             done = convert_released(checkpoint, out, preset, not without_lip_reader, half, report)
         kept = f", {done.lip_reader} of them for training alone" if done.lip_reader else ""
         console.log(
-            f"{checkpoint} ({done.preset}) -> {out}: {done.tensors} tensors{kept}, {out.stat().st_size / 1e6:,.0f} MB; "
+            f"{checkpoint} ({done.preset}) -> {out}: {done.tensors} tensors{kept}, "
+            f"{out.stat().st_size / 1e6:,.0f} MB; "
             f"moves {done.config.outputs // 3:,} vertices at {done.config.fps} fps"
         )
 

@@ -119,7 +119,8 @@ def prepare(
             for problem in done.failed:
                 console.log(f"{problem.name}: {problem.reason}")
             console.log(
-                f"{raw} ({kind}) -> {out}: {done.made} clips made, {done.kept} kept, {len(done.failed)} left out"
+                f"{raw} ({kind}) -> {out}: {done.made} clips made, {done.kept} kept, "
+                f"{len(done.failed)} left out"
             )
             for scheme, counts in done.splits.items():
                 console.log(
@@ -194,7 +195,8 @@ LISTED = 20
 
 def _show(found: Report) -> None:
     typer.echo(
-        f"{found.folder}: {found.corpus}, {found.clips} clips, {found.seconds / 60:.1f} minutes, {found.fps:g} frames/s, "
+        f"{found.folder}: {found.corpus}, {found.clips} clips, {found.seconds / 60:.1f} minutes, "
+        f"{found.fps:g} frames/s, "
         + (
             f"{found.shapes} shapes"
             if found.shapes
@@ -208,7 +210,8 @@ def _show(found: Report) -> None:
         typer.echo("lag of motion: no clip is long enough to tell")
     else:
         typer.echo(
-            f"lag of motion behind sound: {found.lag_ms:.0f} ms (correlation {found.correlation:.2f})"
+            f"lag of motion behind sound: {found.lag_ms:.0f} ms (correlation "
+            f"{found.correlation:.2f})"
         )
     for title, table in (
         ("speakers", found.speakers),

@@ -98,7 +98,8 @@ def _self_test(model: str | None, facts: dict[str, Any]) -> list[dict[str, Any]]
 
         talkers.append(jambatalk.load(model))
         facts["weights"] = (
-            f"{talkers[0].path} (sha256 {talkers[0].weights_sha256}, look-ahead {look_ahead(talkers[0])})"
+            f"{talkers[0].path} (sha256 {talkers[0].weights_sha256}, look-ahead "
+            f"{look_ahead(talkers[0])})"
         )
         network = talkers[0].model
         counted = (
@@ -137,7 +138,8 @@ def _compared(talker: Talker) -> str:
     recorded = record.read_text(encoding="utf-8").split()[0]
     if recorded != talker.weights_sha256:
         raise InputError(
-            f"sha256 is {talker.weights_sha256[:12]}…, recorded is {recorded[:12]}…: the file was changed or damaged"
+            f"sha256 is {talker.weights_sha256[:12]}…, recorded is {recorded[:12]}…: the file was "
+            "changed or damaged"
         )
     return "loaded, sha256 as recorded"
 

@@ -51,11 +51,14 @@ def export(
     info, parity = written.info, written.parity
     config = info.config
     typer.echo(
-        f"{out}: {info.precision}, {written.bytes / 1e6:.1f} MB; one call takes {config.hop} samples of {info.batch} "
-        f"stream{'s' * (info.batch > 1)} and gives {config.outputs} values a frame at {config.fps} frames a second; "
+        f"{out}: {info.precision}, {written.bytes / 1e6:.1f} MB; one call takes {config.hop} "
+        f"samples of {info.batch} "
+        f"stream{'s' * (info.batch > 1)} and gives {config.outputs} values a frame at {config.fps} "
+        "frames a second; "
         f"state {written.state_bytes / 1e3:.0f} kB a stream"
     )
     typer.echo(
-        f"against the network, over {parity.frames / config.fps:.1f} s of speech: largest difference {parity.largest:.1e}, "
+        f"against the network, over {parity.frames / config.fps:.1f} s of speech: largest "
+        f"difference {parity.largest:.1e}, "
         f"mean {parity.mean:.1e}"
     )

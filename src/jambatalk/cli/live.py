@@ -103,7 +103,8 @@ def live(
                 stack.callback(links[-1].close)
             run = Run(session, links, rate, Pacer(SLACK_SECONDS if mic else None))
             console.log(
-                f"look-ahead {session.look_ahead_ms:.0f} ms, {rate:g} frames per second; Ctrl-C ends"
+                f"look-ahead {session.look_ahead_ms:.0f} ms, {rate:g} frames per second; Ctrl-C "
+                "ends"
             )
         with status_line(run.status), run.rested():
             if microphone is not None:
@@ -308,7 +309,8 @@ def _list_devices(as_json: bool) -> None:
         return
     for device in found:
         typer.echo(
-            f"{device.index}: {device.name} ({device.rate} Hz){' (default)' if device.default else ''}"
+            f"{device.index}: {device.name} ({device.rate} "
+            f"Hz){' (default)' if device.default else ''}"
         )
     if not found:
         typer.echo("no sound inputs")

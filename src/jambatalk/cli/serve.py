@@ -73,11 +73,13 @@ def serve(
             talker = load_warm(TalkerOptions(model, device, "float32", None, style))
         if not talker.names:
             raise InputError(
-                "this network moves vertices, too many numbers for a live link: serve one that moves shapes"
+                "this network moves vertices, too many numbers for a live link: serve one that "
+                "moves shapes"
             )
         if host not in LOOPBACK and token is None:
             console.log(
-                "note: anybody who reaches this address can use it; --token random asks for a secret"
+                "note: anybody who reaches this address can use it; --token random asks for a "
+                "secret"
             )
         if workers:
             store = JobStore(Path(jobs) if jobs is not None else state_folder() / "jobs")

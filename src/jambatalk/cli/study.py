@@ -101,7 +101,7 @@ def build(
     """
     from jambatalk.cli.console import parse_fps, parse_size, progress_console
     from jambatalk.study.build import build_study
-    from jambatalk.study.media import Options
+    from jambatalk.study.media import RenderOptions
     from jambatalk.study.plan import CONSENT, Settings
     from jambatalk.study.trials import trials_per_rater as count
 
@@ -117,7 +117,9 @@ def build(
         title=title,
         consent=CONSENT if consent is None else _text(consent),
     )
-    options = Options(parse_size(size), face, parse_fps(None if fps is None else str(fps)), speech)
+    options = RenderOptions(
+        parse_size(size), face, parse_fps(None if fps is None else str(fps)), speech
+    )
     with progress_console() as console:
         with console.progress(f"building {out}") as report:
             built = build_study(
@@ -164,6 +166,15 @@ def serve(
         ),
     ] = None,
     max_raters: Annotated[int, Option(min=1, help="Raters that may join.")] = 10_000,
+    allow_host: Annotated[
+        list[str] | None,
+        Option(
+            metavar="NAME",
+            help="Name under which a proxy passes requests on; may be repeated.  "
+            "[default: those of this machine, any with another --host]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Show a study on a web page and store the answers in STUDY/answers.sqlite, until Ctrl-C. Stop and start at any time."""
     import secrets
@@ -171,7 +182,7 @@ def serve(
 
     from jambatalk.cli.console import progress_console
     from jambatalk.study.plan import ANSWERS_FILE, load_study
-    from jambatalk.study.server import listen, require_server
+    from jambatalk.study.server import LOOPBACK, listen, require_server
     from jambatalk.study.server import serve as run
     from jambatalk.study.store import Store
 
@@ -195,7 +206,9 @@ def serve(
         name = f"[{host}]" if ":" in host else host
         link = f"http://{name}:{listening.getsockname()[1]}/" + (f"#token={token}" if token else "")
         console.log(f"{made.settings.title}: {link} (Ctrl-C ends)")
-        run(store, made, listening, token=token, most=max_raters)
+        names = [*LOOPBACK, *map(str.lower, allow_host or [])]
+        hosts = names if host in LOOPBACK or allow_host else None
+        run(store, made, listening, token=token, most=max_raters, hosts=hosts)
         raters, answers = store.counts()
         console.log(f"{folder}: {raters} raters, {answers} answers stored")
 
@@ -257,7 +270,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no UTF-8 text") from error
+        raise InputError(f"{path} is not UTF-8 text") from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 

@@ -1,7 +1,8 @@
-"""User studies: build trials from videos or motions, show them on a page, and say what the answers mean.
+"""User studies: build trials from videos or motions, show them on a page, and analyze the answers
+mean.
 
-``plan`` holds what a study is, ``build`` makes its folder, ``trials`` what one rater sees, ``server`` and ``store`` run it,
-``statistics`` and ``report`` read the answers.
+``plan`` holds what a study is, ``build`` makes its folder, ``trials`` what one rater sees,
+``server`` and ``store`` run it, ``statistics`` and ``report`` read the answers.
 """
 
 from __future__ import annotations

@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from random import Random
 
 from jambatalk.atomic import file_sha256
 from jambatalk.errors import InputError
 from jambatalk.study import checks
-from jambatalk.study.media import Options, Source, Video, find_clips, join, look
+from jambatalk.study.media import RenderOptions, Source, Video, find_clips, inspect_video, mux
 from jambatalk.study.plan import (
     AB,
     MEDIA_FOLDER,
@@ -36,7 +35,7 @@ NOTABLE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Built:
-    """A new study, and what its maker should know about the videos."""
+    """A new study, and notes about the videos."""
 
     study: Study
     notes: tuple[str, ...]
@@ -47,24 +46,26 @@ def build_study(
     out: str | os.PathLike[str],
     settings: Settings | None = None,
     *,
-    options: Options | None = None,
+    options: RenderOptions | None = None,
     common: bool = False,
     progress: Progress | None = None,
 ) -> Built:
     """Make the folder ``out`` with the trials of ``systems`` (name -> folder of videos or motions).
 
-    options: how motions become videos. common: use the clips that all systems have, instead of refusing when they differ.
-    progress: called with (files made, files in all).
-    Everything is made in a hidden folder beside ``out`` that is renamed at the end, so ``out`` is whole or not there.
-    InputError for fewer than two systems, clips that differ, files that browsers do not play, or an ``out`` that exists.
+    options: how motions become videos. common: use the clips that all systems have, instead of
+    refusing when they differ.
+    progress: called with (files made, files in all). Everything is made in a hidden folder beside
+    ``out`` that is renamed at the end, so ``out`` is whole or not there. InputError for fewer than
+    two systems, clips that differ, files that browsers do not play, or an ``out`` that exists.
     """
-    settings, options, out = settings or Settings(), options or Options(), Path(out)
+    settings, options, out = settings or Settings(), options or RenderOptions(), Path(out)
     if settings.seed is None:
         settings = replace(settings, seed=secrets.randbits(63))
     _check_names(systems, settings)
     if out.exists():
         raise InputError(
-            f"{out} exists already, expected a new folder: answers that belong to an older study must not mix"
+            f"{out} exists already, expected a new folder: answers that belong to an older study "
+            "must not mix"
         )
     found = {name: find_clips(Path(folder), options) for name, folder in systems.items()}
     clips = _clips(found, common)
@@ -103,7 +104,8 @@ def _clips(found: Mapping[str, Mapping[str, Source]], common: bool) -> tuple[str
             missing = sorted(set(theirs) - set(clips))
             if missing and not common:
                 raise InputError(
-                    f"system {name} has no clip {missing[0]!r}, which {other} has ({len(missing)} such): give all systems "
+                    f"system {name} has no clip {missing[0]!r}, which {other} has ({len(missing)} "
+                    "such): give all systems "
                     "the same clips, or use --common for those that all have"
                 )
     if not shared:
@@ -135,11 +137,12 @@ class _Maker:
     """Writes the media under opaque names. ``notes`` collects what its owner should know."""
 
     def __init__(
-        self, folder: Path, settings: Settings, options: Options, progress: Progress | None
+        self, folder: Path, settings: Settings, options: RenderOptions, progress: Progress | None
     ) -> None:
         self.folder, self.settings, self.options = folder, settings, options
         self.notes: list[str] = []
-        self._random = Random(f"{settings.seed}/names")
+        # Not from the seed: who knows it must not know the files of other raters.
+        self._random = secrets.SystemRandom()
         self._progress, self._done, self._total = progress, 0, 0
 
     def make(
@@ -156,8 +159,10 @@ class _Maker:
         videos: dict[tuple[str, str], Video] = {}
         for system, clip in pieces:
             name = self._video(found[system][clip])
-            videos[system, clip] = video = look(self.folder / name)
-            media[name] = Shown(system, clip, round(video.seconds, 3), file_sha256(self.folder / name))
+            videos[system, clip] = video = inspect_video(self.folder / name)
+            media[name] = Shown(
+                system, clip, round(video.seconds, 3), file_sha256(self.folder / name)
+            )
         self._compare(tuple(found), clips, videos)
         mismatches = self._mismatches(media, next(iter(found)), wrong)
         study = Study(
@@ -176,7 +181,7 @@ class _Maker:
         return study
 
     def _token(self) -> str:
-        return f"{self._random.getrandbits(128):032x}"
+        return secrets.token_hex(16)
 
     def _step(self) -> None:
         self._done += 1
@@ -185,9 +190,9 @@ class _Maker:
 
     def _video(self, source: Source) -> str:
         if isinstance(source, Path):
-            look(source)
+            inspect_video(source)
             name = self._token() + source.suffix.lower()
-            join(source, source, self.folder / name)
+            mux(source, source, self.folder / name)
         else:
             from jambatalk.render.video import write_video
 
@@ -202,7 +207,9 @@ class _Maker:
         clips: tuple[str, ...],
         videos: Mapping[tuple[str, str], Video],
     ) -> None:
-        """Differences by which a rater could tell systems apart, or by which one has an advantage."""
+        """Differences by which a rater could tell systems apart, or by which one has an
+        advantage.
+        """
         first = systems[0]
         for system in systems[1:]:
             for what, differs in (
@@ -215,14 +222,16 @@ class _Maker:
                 ]
                 if other:
                     self.notes.append(
-                        f"{what} of {first} and {system} differs in {len(other)} clips, such as {other[0]}"
+                        f"{what} of {first} and {system} differs in {len(other)} clips, such as "
+                        f"{other[0]}"
                     )
 
     def _mismatches(
         self, media: Mapping[str, Shown], first: str, wanted: int
     ) -> tuple[Mismatch, ...]:
-        """Videos of another clip's face with this clip's sound, of nearly the same length, all of one system: ``against``
-        or the first."""
+        """Videos of another clip's face with this clip's sound, of nearly the same length, all of
+        one system: ``against`` or the first.
+        """
         if not wanted:
             return ()
         trusted = self.settings.against or first
@@ -240,7 +249,7 @@ class _Maker:
             others.sort()
             _, face_of, pictures = others[(i // len(own)) % len(others)]
             wrong = self._token() + Path(right).suffix
-            join(self.folder / pictures, self.folder / right, self.folder / wrong)
+            mux(self.folder / pictures, self.folder / right, self.folder / wrong)
             found.append(Mismatch(right, wrong, clip, face_of))
             self._step()
         return tuple(found)

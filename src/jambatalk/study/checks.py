@@ -1,8 +1,9 @@
 """Sounds that tell headphones from loudspeakers: which of three tones is the quietest?
 
-The test of Woods, Siegel, Traer and McDermott (2017, doi 10.3758/s13414-017-1361-2): three tones of 200 Hz, one of them 6 dB
-quieter, another in antiphase between the two channels. In the air the antiphase tone cancels itself and seems the quietest; over
-headphones it does not. Six trials, five of them right to pass.
+The test of Woods, Siegel, Traer and McDermott (2017, doi 10.3758/s13414-017-1361-2): three tones of
+200 Hz, one of them 6 dB quieter, another in antiphase between the two channels. In the air the
+antiphase tone cancels itself and seems the quietest; over headphones it does not. Six trials, five
+of them right to pass.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def orders() -> list[tuple[str, ...]]:
 
 
 def three_tones(order: tuple[str, ...], seconds: float = 1.0) -> Array:
-    """(n, 2) float32, 16 kHz: three tones of ``seconds`` with silences half as long between them and ramps a tenth as long."""
+    """(n, 2) float32, 16 kHz: three tones of ``seconds`` with silences half as long between them
+    and ramps a tenth as long.
+    """
     n = round(seconds * SAMPLE_RATE)
     t = np.arange(n) / SAMPLE_RATE
     ramp = max(1, round(RAMP_OF_TONE * n))
@@ -55,7 +58,9 @@ def three_tones(order: tuple[str, ...], seconds: float = 1.0) -> Array:
 
 
 def noise(seconds: float, seed: int = 0) -> Array:
-    """(n, 2) float32: the same noise in both channels, as loud as the tones, by which the volume is set."""
+    """(n, 2) float32: the same noise in both channels, as loud as the tones, by which the volume is
+    set.
+    """
     n = round(seconds * SAMPLE_RATE)
     values = np.random.default_rng(seed).standard_normal(n)
     spectrum = np.fft.rfft(values)

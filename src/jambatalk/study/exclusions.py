@@ -16,8 +16,9 @@ from jambatalk.study.trials import CHECK, HEADPHONES, RATING, Trial
 class Rules:
     """When a rater is left out.
 
-    missed_checks: attention checks that may fail. fastest: seconds between a video's end and the answer below which an answer
-    is too fast; hasty: share of a rater's answers that may be. incomplete: whether raters who stopped early count.
+    missed_checks: attention checks that may fail. fastest: seconds between a video's end and the
+    answer below which an answer is too fast; hasty: share of a rater's answers that may be.
+    incomplete: whether raters who stopped early count.
     headphones: whether the headphones check must be passed.
     """
 
@@ -32,7 +33,8 @@ class Rules:
             raise InputError(f"{self.missed_checks} attention checks may fail, expected 0 or more")
         if not (0 <= self.fastest <= 60 and 0 <= self.hasty <= 1):
             raise InputError(
-                f"too fast is {self.fastest} s in {self.hasty} of the answers, expected 0 to 60 s and 0 to 1"
+                f"too fast is {self.fastest} s in {self.hasty} of the answers, expected 0 to 60 s "
+                "and 0 to 1"
             )
 
 
@@ -52,14 +54,16 @@ def reasons(study: Study, rater: Rater, rules: Rules) -> list[str]:
     if len(missed) > rules.missed_checks:
         kinds = ", ".join(sorted({str(trial.check) for trial in missed}))
         found.append(
-            f"failed attention: {len(missed)} of {len(checks)} checks wrong ({kinds}), {rules.missed_checks} allowed"
+            f"failed attention: {len(missed)} of {len(checks)} checks wrong ({kinds}), "
+            f"{rules.missed_checks} allowed"
         )
     tones = [trial for trial in rater.trials if trial.kind == HEADPHONES]
     right = sum(trial.id in rater.answers and not failed(rater, trial) for trial in tones)
-    heard = all(trial.id in rater.answers for trial in tones)
-    if rules.headphones and tones and heard and right < tones_needed(len(tones)):
+    complete = all(trial.id in rater.answers for trial in tones)
+    if rules.headphones and tones and complete and right < tones_needed(len(tones)):
         found.append(
-            f"failed headphones: {right} of {len(tones)} tones right, {tones_needed(len(tones))} needed"
+            f"failed headphones: {right} of {len(tones)} tones right, {tones_needed(len(tones))} "
+            "needed"
         )
     rated = [trial for trial in rater.trials if trial.kind in (RATING, CHECK)]
     given = [trial for trial in rated if trial.id in rater.answers]
@@ -70,7 +74,8 @@ def reasons(study: Study, rater: Rater, rules: Rules) -> list[str]:
     ]
     if given and len(fast) > rules.hasty * len(given):
         found.append(
-            f"too fast: {len(fast)} of {len(given)} answers within {rules.fastest:g} s of the videos' end or before it, "
+            f"too fast: {len(fast)} of {len(given)} answers within {rules.fastest:g} s of the "
+            "videos' end or before it, "
             f"{int(rules.hasty * len(given))} allowed"
         )
     if len(given) < len(rated) and not rules.incomplete:
@@ -86,7 +91,9 @@ def _length(study: Study, trial: Trial) -> float:
 
 
 def chance_of_passing(study: Study, rater: Rater, rules: Rules) -> float:
-    """How likely someone who answers at random misses no more attention checks than allowed, on this rater's checks."""
+    """How likely someone who answers at random misses no more attention checks than allowed, on
+    this rater's checks.
+    """
     choices = len(study.settings.choices)
     each = [
         1 / choices ** len(trial.expected or {}) for trial in rater.trials if trial.kind == CHECK

@@ -1,14 +1,18 @@
-"""Where the clips of a system are found, and how they become videos that browsers play and that tell nothing of their origin."""
+"""Where the clips of a system are found, and how they become videos that browsers play and that
+show nothing of their origin.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 
+from jambatalk.audio.decode import FORMATS
 from jambatalk.errors import InputError
 from jambatalk.motion import Motion
 
@@ -23,9 +27,11 @@ PLAYED = {
 
 
 @dataclass(frozen=True)
-class Options:
-    """How motions become videos. size: (width, height) pixels. face: a mesh file for vertex offsets. fps: of .npy files, which
-    do not tell it. speech: folder of the sounds, named like the clips; None looks beside the motions."""
+class RenderOptions:
+    """How motions become videos. size: (width, height) pixels. face: a mesh file for vertex
+    offsets. fps: of .npy files, which have none. speech: folder of the sounds, named like the
+    clips; None looks beside the motions.
+    """
 
     size: tuple[int, int] = (512, 512)
     face: Path | None = None
@@ -46,11 +52,13 @@ Source = Path | Callable[[], Motion]
 """A video file, or what gives a motion."""
 
 
-def find_clips(folder: Path, options: Options) -> dict[str, Source]:
-    """Clip name -> where it is. InputError for an empty or mixed folder, or two files of one name."""
+def find_clips(folder: Path, options: RenderOptions) -> dict[str, Source]:
+    """Clip name -> where it is. InputError for an empty or mixed folder, or two files of one
+    name.
+    """
     if not folder.is_dir():
         raise InputError(
-            f"{folder} is no folder, expected one with the videos or motions of a system"
+            f"{folder} is not a folder, expected one with the videos or motions of a system"
         )
     if (folder / "manifest.json").is_file():
         return _prepared(folder)
@@ -101,10 +109,11 @@ def _prepared(folder: Path) -> dict[str, Source]:
     return {clip.name: source(clip) for clip in open_prepared(folder).clips()}
 
 
-def _motion_source(path: Path, options: Options) -> Callable[[], Motion]:
+def _motion_source(path: Path, options: RenderOptions) -> Callable[[], Motion]:
     def load() -> Motion:
         from jambatalk.audio import Speech
         from jambatalk.face.mesh import load_mesh
+
         motion = (
             _plain_array(path, options.fps) if path.suffix.lower() == ".npy" else Motion.load(path)
         )
@@ -120,11 +129,11 @@ def _plain_array(path: Path, fps: float | None) -> Motion:
     from jambatalk.face.head import ARKIT_NAMES
 
     if fps is None:
-        raise InputError(f"{path} does not tell its frame rate: say it with --fps")
+        raise InputError(f"{path} has no frame rate: set it with --fps")
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is damaged or no .npy array of plain numbers") from error
+        raise InputError(f"{path} is damaged or not an .npy array of plain numbers") from error
     if values.dtype.kind != "f" or not np.isfinite(values).all():
         raise InputError(f"{path} holds {values.dtype} values, expected finite floats")
     if values.ndim == 3 and values.shape[2] == 3:
@@ -132,7 +141,8 @@ def _plain_array(path: Path, fps: float | None) -> Motion:
     if values.ndim == 2 and values.shape[1] == len(ARKIT_NAMES):
         return Motion(fps, weights=values.astype(np.float32), names=tuple(ARKIT_NAMES))
     raise InputError(
-        f"{path} has shape {values.shape}, expected (T, {len(ARKIT_NAMES)}) weights or (T, V, 3) offsets"
+        f"{path} has shape {values.shape}, expected (T, {len(ARKIT_NAMES)}) weights or (T, V, 3) "
+        "offsets"
     )
 
 
@@ -142,26 +152,31 @@ def _sound_of(path: Path, speech: Path | None) -> Path:
         if (folder / f"{path.stem}{suffix}").is_file():
             return folder / f"{path.stem}{suffix}"
     raise InputError(
-        f"{path} is a motion without sound: expected {path.stem}.wav beside it or in the folder of --speech"
+        f"{path} is a motion without sound: expected {path.stem}.wav beside it or in the folder of "
+        "--speech"
     )
 
 
-def look(path: Path) -> Video:
-    """What a video holds. InputError unless browsers play it and it has pictures and sound."""
+def inspect_video(path: Path) -> Video:
+    """Check what a video holds. InputError unless browsers play it and it has pictures and
+    sound.
+    """
     pictures, sounds = PLAYED[path.suffix.lower()]
     try:
-        with av.open(str(path)) as file:
+        with open_container(path) as file:
             video = next(iter(file.streams.video), None)
             audio = next(iter(file.streams.audio), None)
             if video is None or audio is None:
                 raise InputError(
-                    f"{path} has no {'pictures' if video is None else 'sound'}, expected a video with sound"
+                    f"{path} has no {'pictures' if video is None else 'sound'}, expected a video "
+                    "with sound"
                 )
             for stream, known in ((video, pictures), (audio, sounds)):
                 codec = stream.codec_context.codec.canonical_name
                 if codec not in known:
                     raise InputError(
-                        f"{path} holds {codec}, which not all browsers play: expected {', '.join(sorted(known))}"
+                        f"{path} holds {codec}, which not all browsers play: expected "
+                        f"{', '.join(sorted(known))}"
                     )
             start: float | None = None
             end, frames = 0.0, 0
@@ -180,24 +195,32 @@ def look(path: Path) -> Video:
     return Video(size, frames / (end - start), end - start)
 
 
-def join(pictures: Path, sound: Path, out: Path) -> None:
-    """The pictures of one file and the sound of another (or the same), not encoded anew and without titles, dates or comments."""
+def open_container(path: Path) -> Any:
+    """Open a video file, and nothing that would make it open other files, as playlists do."""
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+    return av.open(str(path), options=options)
+
+
+def mux(pictures: Path, sound: Path, out: Path) -> None:
+    """The pictures of one file and the sound of another (or the same), not encoded anew and without
+    titles, dates or comments.
+    """
     options = {"movflags": "+faststart"} if out.suffix == ".mp4" else {}
     try:
         with (
-            av.open(str(pictures)) as seen,
-            av.open(str(sound)) as heard,
+            open_container(pictures) as video,
+            open_container(sound) as audio,
             av.open(str(out), "w", options=options) as file,
         ):
-            chosen = (seen.streams.video[0], heard.streams.audio[0])
+            chosen = (video.streams.video[0], audio.streams.audio[0])
             target = {}
             for stream in chosen:
                 target[stream] = file.add_stream_from_template(stream)
                 target[stream].metadata.clear()
             waiting = [
                 packet
-                for own in ((seen, chosen[0]), (heard, chosen[1]))
-                for packet in own[0].demux(own[1])
+                for source, stream in ((video, chosen[0]), (audio, chosen[1]))
+                for packet in source.demux(stream)
             ]
             waiting = [packet for packet in waiting if packet.dts is not None]
             for packet in sorted(waiting, key=lambda one: one.dts * one.time_base):

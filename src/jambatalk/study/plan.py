@@ -1,4 +1,6 @@
-"""What a study is: its settings, its media, and the key that says which file shows which system. All in ``study.json``."""
+"""What a study is: its settings, its media, and the key that says which file shows which system.
+All in ``study.json``.
+"""
 
 from __future__ import annotations
 
@@ -22,24 +24,31 @@ QUESTIONS = {
     ),
     MOS: ("How well do the lips fit the speech?", "How natural does the face look?"),
 }
-"""What is asked unless the study says otherwise. The first question is about the lips: attention checks are graded by it."""
+"""What is asked unless the study says otherwise. The first question is about the lips: attention
+checks are graded by it.
+"""
 
 CONSENT = """You will watch short videos of talking faces and say what you think of them.
 
-Taking part is voluntary. You may stop at any time, and you may delete your answers while this page is open.
+Taking part is voluntary. You may stop at any time, and you may delete your answers while this \
+page is open.
 
-What is stored: your answers, how long each one took and how often you played the videos, under a random number that only this \
-browser knows. No name, no address, no IP address and nothing about your device is stored."""
+What is stored: your answers, how long each one took and how often you played the videos, under a \
+random number that only this browser knows. No name, no address, no IP address and nothing about \
+your device is stored."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """How a study is wanted.
 
-    kind: "ab" (two videos, which one?) or "mos" (one video, 1 to 5). questions: empty for the usual ones of the kind.
-    ties: whether "no difference" may be answered ("ab" only). trials: per rater, None for all there are, at most 24.
-    checks: attention checks per rater. headphones: tone trials per rater, 0 for none. against: compare only pairs with this
-    system ("ab"). tone_seconds: length of each of a trial's three tones. seed: of everything random; None draws one.
+    kind: "ab" (two videos, which one?) or "mos" (one video, 1 to 5). questions: empty for the usual
+    ones of the kind.
+    ties: whether "no difference" may be answered ("ab" only). trials: per rater, None for all there
+    are, at most 24.
+    checks: attention checks per rater. headphones: tone trials per rater, 0 for none. against:
+    compare only pairs with this system ("ab"). tone_seconds: length of each of a trial's three
+    tones. seed: of everything random; None draws one.
     """
 
     kind: str = AB
@@ -103,7 +112,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Shown:
-    """One video: system and clip are the key, which is never served. seconds: its length. sha256: of the file."""
+    """One video: system and clip are the key, which is never served. seconds: its length. sha256:
+    of the file.
+    """
 
     system: str
     clip: str
@@ -113,7 +124,9 @@ class Shown:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A wrong clip for attention checks: ``right`` is a video of the study, ``wrong`` shows another clip's face to its sound."""
+    """A wrong clip for attention checks: ``right`` is a video of the study, ``wrong`` shows another
+    clip's face to its sound.
+    """
 
     right: str
     wrong: str
@@ -131,7 +144,9 @@ class Tones:
 
 @dataclass(frozen=True)
 class Study:
-    """A built study. media: file name -> Shown. mismatches: for checks. tones: for the headphones check. volume: file or None."""
+    """A built study. media: file name -> Shown. mismatches: for checks. tones: for the headphones
+    check. volume: file or None.
+    """
 
     folder: Path
     id: str
@@ -174,18 +189,21 @@ class Study:
 
 
 def load_study(folder: str | Path) -> Study:
-    """The study in ``folder``. InputError when there is none, or it is damaged or of a newer version."""
+    """The study in ``folder``. InputError when there is none, or it is damaged or of a newer
+    version.
+    """
     folder = Path(folder)
     path = folder / STUDY_FILE
     if not path.is_file():
         raise InputError(
-            f"{folder} is no study: it has no {STUDY_FILE} (written by jambatalk study build)"
+            f"{folder} is not a study: it has no {STUDY_FILE} (written by jambatalk study build)"
         )
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found.get("format") != FORMAT or found.get("version") != VERSION:
             raise InputError(
-                f"its format is {found.get('format')} {found.get('version')}, expected {FORMAT} {VERSION}"
+                f"its format is {found.get('format')} {found.get('version')}, expected {FORMAT} "
+                f"{VERSION}"
             )
         unknown = set(found["settings"]) - {one.name for one in fields(Settings)}
         if unknown:
@@ -212,6 +230,7 @@ def load_study(folder: str | Path) -> Study:
     missing = [name for name in sorted(study.files) if not (folder / MEDIA_FOLDER / name).is_file()]
     if missing:
         raise InputError(
-            f"{folder} is incomplete: {len(missing)} of its {len(study.files)} media files are missing"
+            f"{folder} is incomplete: {len(missing)} of its {len(study.files)} media files are "
+            "missing"
         )
     return study

@@ -17,6 +17,7 @@ from jambatalk.study.statistics import scipy_stats
 from jambatalk.study.store import Rater, read_raters
 from jambatalk.study.tables import as_markdown
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 FILES = ("report.md", "report.json", "pairs.csv", "answers.csv", "raters.csv")
 
 
@@ -33,9 +34,11 @@ class Report:
 def report_study(
     folder: str | os.PathLike[str], rules: Rules | None = None, draws: int = DRAWS
 ) -> Report:
-    """What the answers of a study say, with and without the raters that ``rules`` leave out. draws: of the bootstrap.
+    """What the answers of a study say, with and without the raters that ``rules`` leave out. draws:
+    of the bootstrap.
 
-    InputError for no study or no answers, MissingExtraError without scipy. The study may still be running.
+    InputError for no study or no answers, MissingExtraError without scipy. The study may still be
+    running.
     """
     rules = rules or Rules()
     scipy_stats()
@@ -129,7 +132,14 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["rater"])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula gets an apostrophe in front, as it shows
+    texts.
+    """
+    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
 
 
 def _flat(value: Any) -> Any:

@@ -22,7 +22,9 @@ DRAWS = 1000
 
 @dataclass(frozen=True)
 class Vote:
-    """One answer to one question. systems: as shown, A first. chosen: a system's name, "tie", or a number from 1 to 5."""
+    """One answer to one question. systems: as shown, A first. chosen: a system's name, "tie", or a
+    number from 1 to 5.
+    """
 
     rater: str
     question: str
@@ -58,7 +60,9 @@ def votes(raters: Sequence[Rater]) -> Iterator[Vote]:
 
 
 def results(study: Study, raters: Sequence[Rater], draws: int = DRAWS) -> dict[str, Any]:
-    """Everything about the answers of these raters, question by question, as plain values for JSON."""
+    """Everything about the answers of these raters, question by question, as plain values for
+    JSON.
+    """
     found = list(votes(raters))
     questions = {}
     for question, text in zip(study.settings.question_ids, study.settings.questions):
@@ -196,7 +200,9 @@ def _opinions(study: Study, votes: Sequence[Vote]) -> dict[str, Any]:
 
 
 def _agreement(study: Study, votes: Sequence[Vote]) -> dict[str, Any]:
-    """Krippendorff's alpha over what was shown: raters see different parts of a study, which Fleiss' kappa does not allow."""
+    """Krippendorff's alpha over what was shown: raters see different parts of a study, which
+    Fleiss' kappa does not allow.
+    """
     ordered = study.settings.kind != AB
     units: dict[Any, dict[str, Any]] = defaultdict(dict)
     for vote in votes:

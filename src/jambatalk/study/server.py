@@ -1,4 +1,6 @@
-"""The study's server: one page, its media, and four small calls. It keeps no log of who asked for what."""
+"""The study's server: one page, its media, and four small calls. It keeps no log of who asked for
+what.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,12 @@ import hmac
 import json
 import re
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.study.plan import MEDIA_FOLDER, Study
@@ -27,11 +31,15 @@ PAGE = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text/css")} 
     for name in ("page", "player", "outbox", "server")
 }
 LARGEST_BODY = 8192
+COOKIE = "study_token"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 RATER = re.compile(r"[0-9a-f]{32}")
 LONGEST_MS, MOST_PLAYS = 24 * 3600 * 1000, 10_000
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "media-src 'self' blob:; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; "
+    "style-src 'self'; connect-src 'self'; "
+    "media-src 'self' blob:; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors "
+    "'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -46,9 +54,24 @@ class Refused(Exception):
 
 
 def study_app(
-    study: Study, store: Store, *, token: str | None = None, most: int = 10_000
+    study: Study,
+    store: Store,
+    *,
+    token: str | None = None,
+    most: int = 10_000,
+    hosts: Sequence[str] | None = None,
 ) -> Starlette:
-    """The application. token: what visitors must bring as the header X-Study-Token. most: raters that may join."""
+    """Build the application.
+
+    Args:
+        study: what is shown.
+        store: where the answers go.
+        token: what visitors must send as the header X-Study-Token, or as the cookie that the first
+            call with it sets, which videos need; None: nothing.
+        most: raters that may join.
+        hosts: names under which browsers may reach the server; None: any. A page of another site
+            is refused in any case.
+    """
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import FileResponse, JSONResponse, Response
@@ -60,11 +83,36 @@ def study_app(
         for path, (name, kind) in PAGE.items()
     }
 
+    def check(request: Request, needs_token: bool = True) -> None:
+        host, origin = request.headers.get("host", ""), request.headers.get("origin")
+        if hosts is not None and _host_name(host) not in hosts:
+            raise Refused(421, "this address is not one of the study's: see --allow-host")
+        if origin is not None and _host_of_origin(origin) != host.lower():
+            raise Refused(403, "other sites' pages may not take part in this study")
+        given = request.headers.get("x-study-token") or request.cookies.get(COOKIE, "")
+        if token is None or not needs_token or hmac.compare_digest(given.encode(), token.encode()):
+            return
+        raise Refused(401, "this study needs the link it was announced with")
+
+    def answered(endpoint: Any) -> Any:
+        """An endpoint whose refusals become answers."""
+
+        async def run(request: Request) -> Response:
+            try:
+                response = await endpoint(request)
+            except Refused as refused:
+                return JSONResponse({"error": str(refused)}, refused.status, HEADERS)
+            return cast("Response", response)
+
+        return run
+
     async def page(request: Request) -> Response:
+        check(request, needs_token=False)
         content, kind = parts[request.url.path]
         return Response(content, media_type=kind, headers=HEADERS | {"Cache-Control": "no-cache"})
 
     async def media(request: Request) -> Response:
+        check(request)
         name = request.path_params["name"]
         # A look-up in the list of what may be shown: no path is ever made of what a visitor sends.
         if name not in study.files:
@@ -121,33 +169,49 @@ def study_app(
 
     def call(action: Any) -> Any:
         async def run(request: Request) -> Response:
-            headers = HEADERS | {"Cache-Control": "no-store"}
-            try:
-                given = request.headers.get("x-study-token", "")
-                if token is not None and not hmac.compare_digest(given.encode(), token.encode()):
-                    raise Refused(401, "this study needs the link it was announced with")
-                body = await _body(request) if request.method == "POST" else {}
-                return JSONResponse(await run_in_threadpool(action, body), headers=headers)
-            except Refused as refused:
-                return JSONResponse({"error": str(refused)}, refused.status, headers)
+            check(request)
+            body = await _body(request) if request.method == "POST" else {}
+            found = await run_in_threadpool(action, body)
+            response = JSONResponse(found, headers=HEADERS | {"Cache-Control": "no-store"})
+            if token is not None:
+                # A video element cannot send the header. The cookie is the same for all visitors.
+                response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+            return response
 
         return run
 
     return Starlette(
         routes=[
-            *(Route(path, page) for path in PAGE),
-            Route("/media/{name}", media),
-            Route("/api/study", call(about)),
+            *(Route(path, answered(page)) for path in PAGE),
+            Route("/media/{name}", answered(media)),
+            Route("/api/study", answered(call(about))),
             *(
-                Route(f"/api/{name}", call(do), methods=["POST"])
+                Route(f"/api/{name}", answered(call(do)), methods=["POST"])
                 for name, do in (("join", join), ("answer", answer), ("forget", forget))
             ),
         ]
     )
 
 
+def _host_name(host: str) -> str:
+    """``[::1]:80`` -> ``::1``, ``localhost:80`` -> ``localhost``; empty for anything else."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _host_of_origin(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
 async def _body(request: Request) -> dict[str, Any]:
-    """The JSON object that was sent. Other sites' forms cannot send this content type, so that they cannot answer for anybody."""
+    """The JSON object that was sent. Other sites' forms cannot send this content type, so that they
+    cannot answer for anybody.
+    """
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
         raise Refused(415, "expected application/json")
     content = b""
@@ -204,7 +268,9 @@ def require_server() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 takes any that is free. InputError when that is not possible."""
+    """A socket that listens; port 0 takes any that is free. InputError when that is not
+    possible.
+    """
     if not 0 <= port <= 65535:
         raise InputError(f"--port is {port}, expected 0 to 65535")
     try:
@@ -233,14 +299,19 @@ def serve(
     *,
     token: str | None = None,
     most: int = 10_000,
+    hosts: Sequence[str] | None = None,
 ) -> None:
-    """Serve until interrupted; requests under way are finished. MissingExtraError without the libraries of the server."""
+    """Serve until interrupted; requests under way are finished. Arguments as of ``study_app``.
+
+    Raises:
+        MissingExtraError: the libraries of the server are missing.
+    """
     require_server()
     import uvicorn
 
     # Access logs would hold addresses; the one header that names the software serves nobody.
     config = uvicorn.Config(
-        study_app(study, store, token=token, most=most),
+        study_app(study, store, token=token, most=most, hosts=hosts),
         access_log=False,
         log_level="warning",
         server_header=False,

@@ -1,4 +1,6 @@
-"""What answers say: preferences, strengths, opinions and agreement. Plain functions of counts and arrays."""
+"""What answers say: preferences, strengths, opinions and agreement. Plain functions of counts and
+arrays.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,10 @@ def scipy_stats() -> Any:
 
 @dataclass(frozen=True)
 class Preference:
-    """How often the first of two was chosen. share: without ties, None if there are none. wilson: 95 % interval of the share.
-    p: exact, two-sided, that both are chosen equally often. All of it takes answers as independent of each other."""
+    """How often the first of two was chosen. share: without ties, None if there are none. wilson:
+    95 % interval of the share.
+    p: exact, two-sided, that both are chosen equally often. All of it takes answers as independent
+    of each other."""
 
     wins: int
     losses: int
@@ -59,7 +63,9 @@ def preference(wins: int, losses: int, ties: int = 0) -> Preference:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """p values corrected for their number after Holm: none falls below its own or that of a smaller one, none exceeds 1."""
+    """p values corrected for their number after Holm: none falls below its own or that of a smaller
+    one, none exceeds 1.
+    """
     order = sorted(range(len(values)), key=lambda i: values[i])
     corrected, largest = [0.0] * len(values), 0.0
     for rank, i in enumerate(order):
@@ -69,11 +75,13 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def bradley_terry(wins: Array, rounds: int = 10_000, tolerance: float = 1e-10) -> Array:
-    """(K,) natural logarithms of the strengths, mean 0, from ``wins[i, j]``: how often i was preferred to j.
+    """(K,) natural logarithms of the strengths, mean 0, from ``wins[i, j]``: how often i was
+    preferred to j.
 
-    Most likely strengths by the minorisation-maximisation steps of Hunter (2004, doi 10.1214/aos/1079120141); ties count as
-    half a win for each. They are finite only where every system can be reached from every other one along wins (Ford 1957):
-    where that fails, half a win is added both ways to every pair that met. Systems that never met at all give NaN.
+    Most likely strengths by the minorisation-maximisation steps of Hunter (2004, doi
+    10.1214/aos/1079120141); ties count as half a win for each. They are finite only where every
+    system can be reached from every other one along wins (Ford 1957): where that fails, half a win
+    is added both ways to every pair that met. Systems that never met at all give NaN.
     """
     wins = np.asarray(wins, float)
     met = wins + wins.T
@@ -114,7 +122,9 @@ def resampled(n: int, draws: int, seed: int = 0) -> Array:
 
 
 def percentiles(values: Array, confidence: float = CONFIDENCE) -> Interval | None:
-    """The interval that leaves out equal parts on both sides; NaN values are left out, None if nothing else is there."""
+    """The interval that leaves out equal parts on both sides; NaN values are left out, None if
+    nothing else is there.
+    """
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     if not len(values):
@@ -124,7 +134,9 @@ def percentiles(values: Array, confidence: float = CONFIDENCE) -> Interval | Non
 
 
 def mean_over_raters(means: Sequence[float]) -> tuple[float, Interval | None]:
-    """The mean of raters' means and its 95 % interval by Student's t over raters; None for fewer than two raters."""
+    """The mean of raters' means and its 95 % interval by Student's t over raters; None for fewer
+    than two raters.
+    """
     values = np.asarray(means, float)
     mean = float(values.mean())
     if len(values) < 2:
@@ -138,16 +150,20 @@ def mean_over_raters(means: Sequence[float]) -> tuple[float, Interval | None]:
 
 
 def paired_p(differences: Sequence[float]) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test on differences between two systems, one per rater; 1 if all are zero."""
+    """Two-sided p of Wilcoxon's signed-rank test on differences between two systems, one per rater;
+    1 if all are zero.
+    """
     values = np.asarray(differences, float)
     return float(scipy_stats().wilcoxon(values).pvalue) if np.any(values) else 1.0
 
 
 def krippendorff_alpha(units: Iterable[Mapping[Any, Any]], ordered: bool = False) -> float | None:
-    """Krippendorff's alpha: 1 is perfect agreement, 0 what chance gives. None where no two raters met or all answers are equal.
+    """Krippendorff's alpha: 1 is perfect agreement, 0 what chance gives. None where no two raters
+    met or all answers are equal.
 
-    units: for each thing that was judged, rater -> answer. Raters may have seen different things, and any number of them, which
-    Fleiss' kappa does not allow. ordered: answers are numbers whose differences count (interval metric), else names.
+    units: for each thing that was judged, rater -> answer. Raters may have seen different things,
+    and any number of them, which Fleiss' kappa does not allow. ordered: answers are numbers whose
+    differences count (interval metric), else names.
     """
     coincidences: dict[tuple[Any, Any], float] = {}
     for answers in units:

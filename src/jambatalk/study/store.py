@@ -1,4 +1,6 @@
-"""Raters and their answers in SQLite: an answer is on the disk before anybody is told that it was stored."""
+"""Raters and their answers in SQLite: an answer is on the disk before the browser is answered that
+it was stored.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,22 @@ from jambatalk.study.trials import Trial, trial_from
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS raters (
-    id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, joined INTEGER NOT NULL, consent TEXT NOT NULL, trials TEXT NOT NULL
+    id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, joined INTEGER NOT NULL,
+    consent TEXT NOT NULL, trials TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS answers (
-    rater TEXT NOT NULL REFERENCES raters(id) ON DELETE CASCADE, trial TEXT NOT NULL, answer TEXT NOT NULL,
-    took_ms INTEGER NOT NULL, plays INTEGER NOT NULL, received INTEGER NOT NULL, PRIMARY KEY (rater, trial)
+    rater TEXT NOT NULL REFERENCES raters(id) ON DELETE CASCADE,
+    trial TEXT NOT NULL, answer TEXT NOT NULL, took_ms INTEGER NOT NULL,
+    plays INTEGER NOT NULL, received INTEGER NOT NULL, PRIMARY KEY (rater, trial)
 );
 """
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One stored answer. values: by question. took_ms: from showing the trial to answering it. plays: how often videos played."""
+    """One stored answer. values: by question. took_ms: from showing the trial to answering it.
+    plays: how often videos played.
+    """
 
     trial: str
     values: dict[str, Any]
@@ -37,7 +43,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Rater:
-    """One rater with all trials in order and the answers given so far. id: random. number: in order of joining, from 0."""
+    """One rater with all trials in order and the answers given so far. id: random. number: in order
+    of joining, from 0.
+    """
 
     id: str
     number: int
@@ -52,8 +60,9 @@ class Full(Exception):
 class Store:
     """The answers of a study. One connection, one writer at a time; threads may share it.
 
-    Write-ahead log with ``synchronous=FULL``: when ``add`` returns, the answer has been forced to the disk, and a killed
-    process or a lost power supply takes nothing back. Several servers may use one file.
+    Write-ahead log with ``synchronous=FULL``: when ``add`` returns, the answer has been forced to
+    the disk, and a killed process or a lost power supply takes nothing back. Several servers may
+    use one file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -83,7 +92,9 @@ class Store:
     def join(
         self, rater: str, consent: str, most: int, plan: Callable[[int], list[Trial]]
     ) -> Rater:
-        """The rater with this id, made known with the lowest free number if new. Full when ``most`` are already there."""
+        """The rater with this id, made known with the lowest free number if new. Full when ``most``
+        are already there.
+        """
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -111,7 +122,9 @@ class Store:
             return next(iter(_raters(self._db, rater)), None)
 
     def add(self, rater: str, answer: Answer) -> bool:
-        """Store an answer durably; False if the rater is not known. The first one to a trial stays: a second changes nothing."""
+        """Store an answer durably; False if the rater is not known. The first one to a trial stays:
+        a second changes nothing.
+        """
         row = (
             rater,
             answer.trial,
@@ -146,20 +159,24 @@ class Store:
 
 
 def read_raters(path: Path) -> list[Rater]:
-    """All raters with their answers, in order of joining; also while a server writes. InputError when there are none."""
+    """All raters with their answers, in order of joining; also while a server writes. InputError
+    when there are none.
+    """
     if not path.is_file():
         raise InputError(
-            f"{path} does not exist: nobody has answered yet (jambatalk study serve collects answers)"
+            f"{path} does not exist: nobody has answered yet (jambatalk study serve collects "
+            "answers)"
         )
     try:
-        # Not mode=ro: a log left by a killed server must be folded in first, which needs write access.
+        # Not mode=ro: a log left by a killed server must be folded in first, which needs write
+        # access.
         db = sqlite3.connect(path, timeout=20.0)
         try:
             return _raters(db)
         finally:
             db.close()
     except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged or no database of answers ({error})") from error
+        raise InputError(f"{path} is damaged or not a database of answers ({error})") from error
 
 
 def _raters(db: sqlite3.Connection, only: str | None = None) -> list[Rater]:

@@ -101,7 +101,8 @@ def _comparisons(kept: dict[str, Any], everybody: dict[str, Any]) -> list[str]:
     side = kept["chose_a"]
     return [
         *lines,
-        f"A was chosen {side['count']} times of {side['of']} ({_share(side['share'])}, p {_p(side['p'])}).",
+        f"A was chosen {side['count']} times of {side['of']} ({_share(side['share'])}, p "
+        f"{_p(side['p'])}).",
         "",
     ]
 
@@ -138,7 +139,8 @@ def _opinions(kept: dict[str, Any], everybody: dict[str, Any]) -> list[str]:
 def _agreement(one: dict[str, Any]) -> str:
     alpha = one["krippendorff_alpha"]
     return (
-        f"Agreement between raters: Krippendorff's alpha ({one['metric']}) {'–' if alpha is None else f'{alpha:.2f}'} "
+        f"Agreement between raters: Krippendorff's alpha ({one['metric']}) "
+        f"{'–' if alpha is None else f'{alpha:.2f}'} "
         f"over {one['items_rated_twice_or_more']} items rated twice or more."
     )
 
@@ -153,7 +155,8 @@ def _exclusions(found: dict[str, Any]) -> list[str]:
     chance = who["random_clicker_passes_checks"]
     if chance is not None:
         lines.append(
-            f"Someone who answers at random passes the attention checks with probability {chance:.3g}."
+            "Someone who answers at random passes the attention checks with probability "
+            f"{chance:.3g}."
         )
     lines.append("")
     lines += [f"* {rater}: {'; '.join(why)}" for rater, why in who["excluded"].items()]
@@ -164,20 +167,27 @@ def _method(found: dict[str, Any]) -> list[str]:
     lines = ["## How this was computed", ""]
     if found["kind"] == "ab":
         lines += [
-            "* share: of the answers without ties. p: exact binomial test, two-sided, against one half, and Wilson's interval;",
-            "  both take answers as independent. Holm: corrected for the number of pairs within a question.",
-            f"* over raters: percentiles of {found['bootstrap_draws']} bootstrap samples of raters, whose answers stay together.",
+            "* share: of the answers without ties. p: exact binomial test, two-sided, against one "
+            "half, and Wilson's interval;",
+            "  both take answers as independent. Holm: corrected for the number of pairs within a "
+            "question.",
+            f"* over raters: percentiles of {found['bootstrap_draws']} bootstrap samples of "
+            "raters, whose answers stay together.",
         ]
         if len(found["systems"]) > 2:
             lines += [
-                "* Bradley–Terry: log strengths of mean 0; i beats j with probability 1 / (1 + exp(j − i)). A tie is half a win."
+                "* Bradley–Terry: log strengths of mean 0; i beats j with probability 1 / (1 + "
+                "exp(j − i)). A tie is half a win."
             ]
     else:
         lines += [
-            "* MOS: the mean over raters of each rater's mean; the interval is Student's t over raters.",
-            "* p: Wilcoxon's signed-rank test on the raters' differences, two-sided. Holm: corrected for the number of pairs.",
+            "* MOS: the mean over raters of each rater's mean; the interval is Student's t over "
+            "raters.",
+            "* p: Wilcoxon's signed-rank test on the raters' differences, two-sided. Holm: "
+            "corrected for the number of pairs.",
         ]
     lines += [
-        "* Krippendorff's alpha, not Fleiss' kappa, since raters see different parts of the study: 1 is perfect, 0 chance."
+        "* Krippendorff's alpha, not Fleiss' kappa, since raters see different parts of the study: "
+        "1 is perfect, 0 chance."
     ]
     return lines

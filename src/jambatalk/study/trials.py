@@ -1,7 +1,8 @@
 """What one rater sees, in order: a pure function of the study and the rater's number.
 
-Items (a pair of systems on a clip; for opinions one system on a clip) form a ring. Rater n gets the next stretch of it, so that
-every item is shown equally often, to within one. The sides of an item swap with every showing, so each system is A as often as B.
+Items (a pair of systems on a clip; for opinions one system on a clip) form a ring. Rater n gets the
+next stretch of it, so that every item is shown equally often, to within one. The sides of an item
+swap with every showing, so each system is A as often as B.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ HEADPHONES, PRACTICE, RATING, CHECK = "headphones", "practice", "rating", "check
 class Trial:
     """One screen.
 
-    id: random, the same on every call. kind: headphones, practice, rating or check. media: files in the order A, B.
-    systems: what they show (the key), () for tones. instruction: text of a check that tells what to choose.
+    id: random, the same on every call. kind: headphones, practice, rating or check. media: files in
+    the order A, B.
+    systems: what they show (the key), () for tones. instruction: text of a check that tells what to
+    choose.
     expected: the right answers by question, {} where there is no right one.
     """
 
@@ -65,7 +68,9 @@ Item = tuple[str, tuple[str, ...]]
 def _ring(
     seed: int, clips: tuple[str, ...], groups: tuple[tuple[str, ...], ...]
 ) -> tuple[list[Item], list[int]]:
-    """The items, neighbours from different pairs, and for each the side that its first system starts on."""
+    """The items, neighbours from different pairs, and for each the side that its first system
+    starts on.
+    """
     rng = Random(f"{seed}/ring")
     order = rng.sample(clips, len(clips))
     items: list[Item] = []
@@ -88,13 +93,16 @@ def trials_per_rater(study: Study) -> int:
     wanted = study.settings.trials
     if wanted is not None and wanted > there:
         raise InputError(
-            f"{wanted} trials per rater are wanted, but there are {there} (pairs or systems times clips)"
+            f"{wanted} trials per rater are wanted, but there are {there} (pairs or systems times "
+            "clips)"
         )
     return min(there, MOST_BY_DEFAULT) if wanted is None else wanted
 
 
 def trials_for(study: Study, number: int) -> list[Trial]:
-    """All screens of the rater with this number (0, 1, 2 ...), headphones first, then practice, then ratings and checks."""
+    """All screens of the rater with this number (0, 1, 2 ...), headphones first, then practice,
+    then ratings and checks.
+    """
     settings, count = study.settings, trials_per_rater(study)
     assert settings.seed is not None
     rng = Random(f"{settings.seed}/{number}")
@@ -135,7 +143,9 @@ def _tones(study: Study, rng: Random) -> list[Trial]:
 
 
 def _checks(study: Study, rng: Random, pick: Any) -> list[Trial]:
-    """Half of them show a wrong clip on one side (where there are such), the others say what to choose."""
+    """Half of them show a wrong clip on one side (where there are such), the others say what to
+    choose.
+    """
     settings = study.settings
     wrong = min(len(study.mismatches), math.ceil(settings.checks / 2))
     checks = []
