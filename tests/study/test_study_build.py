@@ -221,7 +221,7 @@ def test_bad_input_gives_one_sentence(videos: dict[str, Path], tmp_path: Path) -
         ([ours, one["codec"], "--common"], "holds mpeg4"),
         ([ours, one["broken"], "--common"], "cannot be read as a video"),
         ([ours, one["motion"], "--common"], "expected clip0.wav beside it"),
-        ([ours, one["npy"], "--common"], "say it with --fps"),
+        ([ours, one["npy"], "--common"], "set it with --fps"),
         ([ours, theirs, "--kind", "abx"], "expected ab or mos"),
         ([ours, theirs, "--kind", "mos", "--ties"], "compares nothing"),
         (
