@@ -97,7 +97,7 @@ def test_untracked_frames_are_bridged(folder: Path, tmp_path: Path) -> None:
 def test_unknown_folders_and_splits_are_named(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         open_corpus(tmp_path / "missing")
-    with pytest.raises(InputError, match="no corpus known here"):
+    with pytest.raises(InputError, match="is not a corpus known here"):
         open_corpus(tmp_path)
     with pytest.raises(InputError, match=r"'dev'.*train, val, test_unseen"):
         load_clips(folder, "dev")

@@ -308,5 +308,5 @@ def test_canonical_face_is_read_from_the_model(tmp_path: Path, packed: bool) -> 
     (tmp_path / "m.task").write_bytes(out.getvalue())
     assert np.array_equal(read_canonical(tmp_path / "m.task").astype(np.float32), vertices[:, :3])
     (tmp_path / "m.task").write_bytes(b"no model")
-    with pytest.raises(InputError, match=r"m\.task is no model"):
+    with pytest.raises(InputError, match=r"m\.task is damaged, cut off or not a model"):
         read_canonical(tmp_path / "m.task")

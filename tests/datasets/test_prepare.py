@@ -204,7 +204,7 @@ def test_names_that_lead_out_of_the_folder(tmp_path: Path) -> None:
     done = prepare("vocaset", tmp_path / "raw", tmp_path / "out")
     ((name, reason),) = done.failed
     assert name == "../../escape_sentence01"
-    assert "is no name for a file" in reason
+    assert "is not a name for a file" in reason
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "raw"]
 
 
@@ -434,7 +434,7 @@ def test_damaged_layout(tmp_path: Path) -> None:
     done = prepare("biwi6", raw, tmp_path / "out")
     reasons = dict(done.failed)
     assert "F1_e30.npy holds float32 of shape (6, 12), expected floats (T, 15)" in reasons["F1_e30"]
-    assert "F1_e31.npy is damaged, cut off or no .npy file of numbers" in reasons["F1_e31"]
+    assert "F1_e31.npy is damaged, cut off or not a .npy file of numbers" in reasons["F1_e31"]
     assert "F1_e32.npy is damaged, cut off" in reasons["F1_e32"]
     assert reasons["F1_e33"] == "vertices_npy/F1_e33.npy is missing"
     assert reasons["F1_e34"] == "wav/F1_e34.wav is missing"
@@ -468,7 +468,7 @@ def test_refusals_of_the_whole(tmp_path: Path, vocaset: Path) -> None:
     [
         ({"version": 9}, "its format is jambatalk-corpus 9, expected jambatalk-corpus 2"),
         ({"clips": [{}]}, "is damaged"),
-        ({"subjects": ["../x"]}, "is no name for a file"),
+        ({"subjects": ["../x"]}, "is not a name for a file"),
     ],
 )
 def test_manifests_that_cannot_be_used(
@@ -486,7 +486,7 @@ def test_damaged_prepared_clips(vocaset: Path, tmp_path: Path) -> None:
     first, second = open_prepared(tmp_path / "out").clips()[:2]
     first.motion_path.write_bytes(first.motion_path.read_bytes()[:-8])
     soundfile.write(second.audio_path, np.zeros(100), 16000)
-    with pytest.raises(InputError, match="missing, damaged or cut off"):
+    with pytest.raises(InputError, match="damaged, cut off"):
         _ = first.offsets
     with pytest.raises(InputError, match="holds 100 samples, the manifest says"):
         _ = second.samples

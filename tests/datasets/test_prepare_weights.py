@@ -160,7 +160,7 @@ def test_damaged_grid_clips_are_named(grid: Path, tmp_path: Path) -> None:
     done = prepare("grid", raw, tmp_path / "out")
     assert done.made == 2
     assert [problem.name for problem in done.failed] == ["../b1", "a2"]
-    assert "is no name for a file" in done.failed[0].reason
+    assert "is not a name for a file" in done.failed[0].reason
     assert "a2.flac" in done.failed[1].reason
     assert not (tmp_path / "b1.npy").exists()
     with pytest.raises(
@@ -249,7 +249,7 @@ def test_synthetic_voices_get_motion_from_their_phones(model: Path, tmp_path: Pa
     )  # the lips meet for the /m/
     other = tmp_path / "other.safetensors"
     other.write_bytes(b"\x08")
-    with pytest.raises(InputError, match="damaged or no phone model"):
+    with pytest.raises(InputError, match="cut off or not a phone model"):
         prepare("tts", tmp_path / "raw", tmp_path / "out", PrepareOptions(phones=other))
 
 
@@ -265,11 +265,12 @@ def test_hostile_and_damaged_voices(model: Path, tmp_path: Path) -> None:
     done = prepare("tts", tmp_path / "raw", tmp_path / "out", PrepareOptions(phones=model))
     assert done.made == 1
     told = {problem.name: problem.reason for problem in done.failed}
-    assert "is no name for a file" in told["hibari_000"]
+    assert "is not a name for a file" in told["hibari_000"]
     assert "not in order of time" in told["hibari_001"]
     assert "its phones end at 9.00 s, its sound at 2.00 s" in told["hibari_002"]
-    assert told["hibari_003"] == "clips.jsonl does not tell its text"
-    assert "cannot be read" in told["line 6"]
+    assert "clips.jsonl, line 4 is damaged" in told["hibari_003"]
+    assert "'text' is missing" in told["hibari_003"]
+    assert "line 6 is damaged" in told["line 6"]
     assert set(told) == {"hibari_000", "hibari_001", "hibari_002", "hibari_003", "line 6"}
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,8 +28,8 @@ from numpy.typing import NDArray
 from jambatalk.atomic import atomic_write, file_sha256, write_json
 from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.datasets.clip import Clip
-from jambatalk.datasets.source import IN_METRES
-from jambatalk.errors import InputError
+from jambatalk.datasets.source import IN_METRES, read_array, read_arrays
+from jambatalk.errors import InputError, reading, shown
 from jambatalk.face.face import Face
 from jambatalk.motion import Motion
 from jambatalk.text.phones import Timed
@@ -100,12 +99,7 @@ class PreparedClip:
         return self._motion((self.frames, len(self.corpus.names)))
 
     def _motion(self, wanted: tuple[int, ...]) -> Array:
-        try:
-            values = np.load(self.motion_path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{self.motion_path} is missing, damaged or cut off ({error})"
-            ) from error
+        values = read_array(self.motion_path)
         if values.shape != wanted or values.dtype.kind != "f":
             raise InputError(
                 f"{self.motion_path} holds {values.dtype} {values.shape}, the manifest says floats {wanted}"
@@ -134,13 +128,7 @@ class PreparedClip:
     def _extra(self) -> dict[str, Array]:
         if self.extra_sha256 is None:
             return {}
-        try:
-            with np.load(self.extra_path, allow_pickle=False) as stored:
-                extra = {key: stored[key] for key in stored.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{self.extra_path} is missing, damaged or cut off ({error})"
-            ) from error
+        extra = read_arrays(self.extra_path)
         for key, values in extra.items():
             wanted = (self.frames, 3) if key == "head_pose" else (self.frames,)
             if values.shape != wanted:
@@ -218,7 +206,7 @@ class PreparedCorpus:
         self.fps = float(manifest["fps"])
         self.motion: str = manifest.get("motion", OFFSETS)
         if self.motion not in (OFFSETS, WEIGHTS):
-            raise InputError(f"its motion is {self.motion!r}, expected {OFFSETS} or {WEIGHTS}")
+            raise InputError(f"its motion is {shown(self.motion)}, expected {OFFSETS} or {WEIGHTS}")
         self.vertices = 0 if self.motion == WEIGHTS else int(manifest["vertices"])
         self.names: tuple[str, ...] = (
             tuple(str(name) for name in manifest["names"]) if self.motion == WEIGHTS else ()
@@ -324,10 +312,7 @@ class PreparedCorpus:
 
     def _array(self, name: Path, kind: str, rows: int | None = None) -> Array:
         path = self.folder / name
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path} is missing or damaged ({error})") from error
+        array = read_array(path, mmap=False)
         if (
             array.dtype.kind != kind
             or array.ndim != 2
@@ -396,16 +381,16 @@ def open_prepared(folder: str | Path) -> PreparedCorpus:
             f"{folder} is no prepared corpus: it has no {MANIFEST} (written by jambatalk data prepare, at its end)"
         )
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest.get("format") != FORMAT or manifest.get("version") not in READABLE:
-            raise InputError(
-                f"its format is {manifest.get('format')} {manifest.get('version')}, expected {FORMAT} {VERSION}"
-            )
-        return PreparedCorpus(folder, manifest)
+        with reading("its content", "a manifest"):
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            if manifest.get("format") != FORMAT or manifest.get("version") not in READABLE:
+                raise InputError(
+                    f"its format is {shown(manifest.get('format'))} "
+                    f"{shown(manifest.get('version'))}, expected {FORMAT} {VERSION}"
+                )
+            return PreparedCorpus(folder, manifest)
     except InputError as error:
         raise InputError(f"{path} cannot be used: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error!r})") from error
 
 
 def _timed(values: Any) -> tuple[Timed, ...] | None:
@@ -419,9 +404,7 @@ def _timed(values: Any) -> tuple[Timed, ...] | None:
 def safe_name(name: Any) -> str:
     """The name itself. InputError when it could lead out of a folder."""
     if not isinstance(name, str) or not SAFE_NAME.fullmatch(name):
-        raise InputError(
-            f"{str(name)[:80]!r} is no name for a file: letters, digits, _ - and . only"
-        )
+        raise InputError(f"{shown(name)} is not a name for a file: letters, digits, _ - and . only")
     return name
 
 
@@ -471,10 +454,8 @@ def read_flac(path: Path) -> Array:
     """(n,) float32 samples of a 16 kHz mono file. InputError when it is missing, damaged or anything else."""
     import soundfile
 
-    try:
+    with reading(path, "a FLAC file"):
         samples, rate = soundfile.read(path, dtype="float32")
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise InputError(f"{path} is missing, damaged or cut off ({error})") from error
     if rate != SAMPLE_RATE or samples.ndim != 1:
         raise InputError(
             f"{path} has {rate} Hz and shape {samples.shape}, expected {SAMPLE_RATE} Hz mono"

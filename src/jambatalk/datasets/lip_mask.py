@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from jambatalk.datasets.dataset import PreparedClip
 from jambatalk.datasets.safe_pickle import read_pickle
-from jambatalk.errors import InputError
+from jambatalk.datasets.source import read_array
+from jambatalk.errors import InputError, reading, shown
 
 Array = NDArray[Any]
 CHOICES = ("file", "box", "moving", "all")
@@ -85,9 +86,9 @@ def offset_spread(clips: Sequence[PreparedClip]) -> Array:
 def read_region(path: Path, vertices: int, name: str = "lips") -> Array:
     """The vertex indices (L,) in a file: a list, a mask over all ``vertices``, or regions by name. InputError otherwise."""
     suffix = path.suffix.lower()
-    try:
+    with reading(path, "vertex indices"):
         if suffix == ".npy":
-            found: Any = np.load(path, allow_pickle=False)
+            found: Any = read_array(path, mmap=False)
         elif suffix == ".json":
             found = json.loads(path.read_text(encoding="utf-8"))
         elif suffix == ".txt":
@@ -102,15 +103,11 @@ def read_region(path: Path, vertices: int, name: str = "lips") -> Array:
             )
         if isinstance(found, dict):
             if name not in found:
-                raise InputError(
-                    f"{path} has no region {name!r}: it has {', '.join(map(str, found))[:200]}"
-                )
+                raise InputError(f"{path} has no region {name!r}: it has {shown(list(found))}")
             found = found[name]
         indices = np.asarray(found).ravel()
         if indices.dtype == bool and len(indices) == vertices:
             indices = np.flatnonzero(indices)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as vertex indices ({error})") from error
     if (
         indices.dtype.kind not in "iu"
         or not len(indices)

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from jambatalk.atomic import atomic_write
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading, shown
 from jambatalk.streaming.frame_rate import resample_frames
 from jambatalk.text.phones import BILABIALS, FEATURES, SILENCE, Timed, feature_track
 
@@ -166,12 +166,14 @@ def load_phone_motion(path: str | Path | None = None) -> PhoneMotion:
         raise InputError(
             f"no phone model at {path}: expected a file written by jambatalk data fit-phones"
         )
-    try:
+    with reading(path, "a phone model"):
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         if header.get("format") != FORMAT:
-            raise InputError(f"{path} is of format {header.get('format')!r}, expected {FORMAT!r}")
+            raise InputError(
+                f"{path} is of format {shown(header.get('format'))}, expected {FORMAT!r}"
+            )
         settings, names, notes = (json.loads(header[key]) for key in ("settings", "names", "notes"))
         if settings["features"] != list(FEATURES):
             raise InputError(
@@ -179,10 +181,4 @@ def load_phone_motion(path: str | Path | None = None) -> PhoneMotion:
             )
         net = PhoneNet(len(names), int(settings["width"]), [int(d) for d in settings["dilations"]])
         net.load_state_dict(tensors)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path} is damaged or no phone model ({' '.join(str(error).split())[:200]})"
-        ) from error
     return PhoneMotion(net, tuple(names), notes)

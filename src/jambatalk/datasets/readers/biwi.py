@@ -30,7 +30,7 @@ from jambatalk.datasets.source import (
     require,
     visible,
 )
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, shown
 from jambatalk.face.mesh import load_mesh
 
 Array = NDArray[Any]
@@ -197,15 +197,15 @@ def _checked(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
                 or PureWindowsPath(name).drive
                 or PureWindowsPath(name).root
             ):
-                raise InputError(f"{path} is refused: its member {name!r} has an absolute path")
+                raise InputError(f"{path} is refused: its member {shown(name)} has an absolute path")
             if ".." in PureWindowsPath(name).parts:
-                raise InputError(f"{path} is refused: its member {name!r} leads out of the archive")
+                raise InputError(f"{path} is refused: its member {shown(name)} leads out of the archive")
             if member.isdir():
                 continue
             if not member.isreg():
                 kind = "a link" if member.issym() or member.islnk() else "a device or the like"
                 raise InputError(
-                    f"{path} is refused: its member {name!r} is {kind}, expected plain files"
+                    f"{path} is refused: its member {shown(name)} is {kind}, expected plain files"
                 )
             yield member
     except (*DAMAGES, ValueError) as error:
@@ -222,9 +222,9 @@ def _load(
     for name, content in _files(frames, sentence, 4 + 12 * vertices):
         place = number(PurePosixPath(name).stem)
         if place < 0 or place in found:
-            raise InputError(f"{frames}: {name} has no frame number of its own")
+            raise InputError(f"{frames}: {shown(name)} has no frame number of its own")
         found[place] = read_vl(
-            content, vertices, f"{frames}: {name}" if frames.is_file() else f"{frames / name}"
+            content, vertices, f"{frames}: {shown(name)}" if frames.is_file() else f"{frames / name}"
         )
     if not found:
         raise InputError(f"{frames} holds no .vl files of sentence {sentence}")
@@ -255,7 +255,7 @@ def _files(frames: Path, sentence: str, size: int) -> Iterator[tuple[str, bytes]
                 content = archive.extractfile(member)
                 yield member.name, content.read(size + 1) if content else b""
             except DAMAGES as error:
-                raise InputError(f"{frames} is cut off in {member.name} ({error})") from error
+                raise InputError(f"{frames} is cut off in {shown(member.name)} ({error})") from error
 
 
 def read_vl(content: bytes, vertices: int, name: str) -> Array:

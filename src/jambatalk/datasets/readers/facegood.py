@@ -27,9 +27,10 @@ from jambatalk.datasets.source import (
     RawCorpus,
     fixed_rate,
     own_splits,
+    read_array,
     require,
 )
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
@@ -218,10 +219,8 @@ class FacegoodCorpus:
     def columns(self) -> tuple[str, ...]:
         """Names of the rig's weights."""
         path = self.folder / COLUMNS
-        try:
+        with reading(path, "a list of names"):
             names = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read {path}: {error}") from error
         if (
             not isinstance(names, list)
             or not names
@@ -329,10 +328,7 @@ class FacegoodCorpus:
 
     def _values(self, recording: str) -> Array:
         path = self.folder / f"{recording}.npy"
-        try:
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path} is damaged or cut off ({error})") from error
+        values = read_array(path)
         if values.ndim != 2 or values.shape[1] != len(self.columns) or values.dtype.kind != "f":
             raise InputError(
                 f"{path} holds {values.dtype} {values.shape}, expected floats (T, {len(self.columns)})"
@@ -345,13 +341,11 @@ class FacegoodCorpus:
 
         frames = len(self._values(recording))
         path = self.folder / f"{recording}.flac"
-        try:
-            heard = soundfile.info(path).duration
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise InputError(f"cannot read {path}: {error}") from error
-        if abs(heard - frames / SOURCE_FPS) > SLACK:
+        with reading(path, "a FLAC file"):
+            seconds = soundfile.info(path).duration
+        if abs(seconds - frames / SOURCE_FPS) > SLACK:
             raise InputError(
-                f"{path} lasts {heard:.2f} s and its motion {frames / SOURCE_FPS:.2f} s: one of them is cut off"
+                f"{path} lasts {seconds:.2f} s and its motion {frames / SOURCE_FPS:.2f} s: one of them is cut off"
             )
         return round(frames * FPS / SOURCE_FPS)
 

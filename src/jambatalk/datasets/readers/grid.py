@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.atomic import atomic_write
-from jambatalk.audio import SAMPLE_RATE, Speech
+from jambatalk.audio import Speech
 from jambatalk.datasets.align import SILENT_WORDS, Aligner
 from jambatalk.datasets.clip import Clip
+from jambatalk.datasets.dataset import read_flac
 from jambatalk.datasets.retarget import RetargetConfig, TrackedTake, resting_frames, retarget
 from jambatalk.datasets.source import (
     CENTIMETRES,
@@ -31,9 +31,10 @@ from jambatalk.datasets.source import (
     RawCorpus,
     fixed_rate,
     own_splits,
+    read_arrays,
     require,
 )
-from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.errors import InputError, MissingExtraError, reading
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.face.landmarks import (
@@ -109,18 +110,7 @@ class GridCorpus:
 
     def samples(self, entry: GridEntry) -> Array:
         """(n,) float32 speech at 16 kHz of one clip."""
-        import soundfile
-
-        path = self.folder / "audio" / f"{entry.id}.flac"
-        try:
-            samples, rate = soundfile.read(path, dtype="float32")
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise InputError(f"cannot read {path}: {error}") from error
-        if rate != SAMPLE_RATE or samples.ndim != 1:
-            raise InputError(
-                f"{path} has {rate} Hz and shape {samples.shape}, expected {SAMPLE_RATE} Hz mono"
-            )
-        return samples
+        return read_flac(self.folder / "audio" / f"{entry.id}.flac")
 
     def gap(self, entry: GridEntry) -> Array:
         """(T,) float64 metres: the measured vertical distance of the inner lips' middle (landmarks 13 and 14)."""
@@ -170,10 +160,8 @@ class GridCorpus:
         path = None if cache is None else cache / f"grid-{self.key(face)}.npz"
         if path is not None and path.is_file():
             # A cache cut short by a full disk is no reason to stop: it is made anew below.
-            with (
-                suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile),
-                np.load(path) as stored,
-            ):
+            with suppress(InputError, KeyError):
+                stored = read_arrays(path)
                 return stored["weights"].astype(np.float32), stored["gap"]
         weights = np.zeros((len(self._load()["tracked"]), len(face.names)), np.float32)
         gap = np.zeros(len(weights), np.float32)
@@ -245,11 +233,7 @@ class GridCorpus:
         if self._tracked is None:
             loaded: dict[str, Array] = {}
             for name in FILES[1:]:
-                try:
-                    with np.load(self.folder / name, allow_pickle=False) as stored:
-                        loaded.update({key: stored[key] for key in stored.files})
-                except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-                    raise InputError(f"cannot read {self.folder / name}: {error}") from error
+                loaded |= read_arrays(self.folder / name)
             needed = (
                 "coefficients",
                 "blendshapes",
@@ -295,10 +279,12 @@ class GridCorpus:
 
 def _read_entries(path: Path) -> list[GridEntry]:
     entries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    with reading(path, "text"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
+        with reading(f"{path}, line {number}", "an entry of a clip"):
             row = json.loads(line)
             words = tuple(
                 Timed(str(text), float(begin), float(finish))
@@ -315,10 +301,6 @@ def _read_entries(path: Path) -> list[GridEntry]:
                     words,
                 )
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}, line {number}: {error!r} is wrong or missing in {line[:80]!r}"
-            ) from error
     if not entries:
         raise InputError(f"{path} is empty, expected one clip per line")
     return entries

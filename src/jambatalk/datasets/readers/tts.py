@@ -25,7 +25,7 @@ from jambatalk.datasets.source import (
     own_splits,
     require,
 )
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading, shown
 from jambatalk.text.phones import Timed
 
 if TYPE_CHECKING:
@@ -116,27 +116,22 @@ def read_entries(path: Path) -> tuple[list[TtsEntry], list[Issue]]:
     from jambatalk.text.phones import tidy
 
     entries, problems = [], []
-    try:
+    with reading(path, "text"):
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         name = f"line {number}"
         try:
-            row = json.loads(line)
-            name = safe_name(row["id"])
-            voice = {safe_name(pack): float(share) for pack, share in row["voice"].items()}
-            if not voice or abs(sum(voice.values()) - 1) > 0.05:
-                raise InputError(f"its voice {voice} does not sum to 1")
-            entries.append(TtsEntry(name, voice, str(row["text"]), tidy(_marks(row["phones"]))))
+            with reading(f"{CLIPS}, line {number}", "an entry of a clip"):
+                row = json.loads(line)
+                name = safe_name(row["id"])
+                voice = {safe_name(pack): float(share) for pack, share in row["voice"].items()}
+                if not voice or not abs(sum(voice.values()) - 1) <= 0.05:
+                    raise InputError(f"its voice {shown(voice)} does not sum to 1")
+                entries.append(TtsEntry(name, voice, str(row["text"]), tidy(_marks(row["phones"]))))
         except InputError as error:
             problems.append(Issue(name, str(error)))
-        except KeyError as error:
-            problems.append(Issue(name, f"{CLIPS} does not tell its {error.args[0]}"))
-        except (TypeError, ValueError, AttributeError) as error:
-            problems.append(Issue(name, f"{CLIPS} cannot be read in {line[:60]!r} ({error})"))
     if not entries:
         raise InputError(f"{path} holds no clip that can be read, expected one per line")
     return entries, problems

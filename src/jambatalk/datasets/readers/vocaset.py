@@ -26,6 +26,7 @@ from jambatalk.datasets.source import (
     every_nth,
     find_triangles,
     number,
+    read_array,
     require,
 )
 from jambatalk.errors import InputError
@@ -107,14 +108,7 @@ def open_vocaset(folder: Path, options: PrepareOptions) -> RawCorpus:
 
 def open_array(path: Path) -> Array:
     """A .npy file as a memory map; InputError when it is damaged, cut off or holds objects."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{path} is damaged, cut off or no .npy file of numbers ({error})"
-        ) from error
+    return read_array(path)
 
 
 def _by_sentence(path: Path) -> dict[str, Mapping[Any, Any]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from jambatalk.atomic import atomic_write
 from jambatalk.datasets.video.decode import Pictures, video_seconds
-from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.errors import InputError, MissingExtraError, reading
 from jambatalk.face.head import ARKIT_NAMES
 
 # Forehead, temples, bridge of the nose, corners of the eyes, and before the ears; MediaPipe's numbers.
@@ -247,7 +247,7 @@ def _version() -> str:
 
 def read_canonical(model: Path) -> Array:
     """(468, 3) float64 centimetres: the canonical face, which the model file carries. InputError when it does not."""
-    try:
+    with reading(model, f"a model of MediaPipe's face landmarker, see {WHERE}"):
         with zipfile.ZipFile(model) as archive:
             data = archive.read(GEOMETRY)
         mesh = next(
@@ -260,18 +260,6 @@ def read_canonical(model: Path) -> Array:
             ):  # the vertex buffer, packed or number by number
                 floats.extend(struct.unpack(f"<{len(value) // 4}f", value))
         vertices = np.array(floats).reshape(-1, 5)[:, :3]  # x, y, z, u, v
-    except (
-        OSError,
-        KeyError,
-        ValueError,
-        IndexError,
-        StopIteration,
-        zipfile.BadZipFile,
-        struct.error,
-    ) as error:
-        raise InputError(
-            f"{model} is no model of MediaPipe's face landmarker, or a damaged one (see {WHERE})"
-        ) from error
     if vertices.shape != (LANDMARKS, 3):
         raise InputError(
             f"{model} describes a face of {len(vertices)} points, expected {LANDMARKS}"
