@@ -283,3 +283,67 @@ def test_what_cannot_run_is_said_before_the_work(
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)
     with pytest.raises(MissingExtraError, match=r'pip install "jambatalk\[train\]"'):
         tiny_trainer(tiny_config(), train, val, tmp_path)
+
+
+def test_two_trainings_in_one_run_folder_are_refused(tmp_path: Path) -> None:
+    """The second names the first; after a kill the folder is free."""
+    run = tmp_path / "run"
+    command = [sys.executable, str(PROGRAM), str(run), json.dumps({"wait": 3})]
+    first = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    try:
+        log = run / "log.jsonl"
+        while first.poll() is None and not (log.exists() and log.read_text().count("\n") >= 3):
+            time.sleep(0.05)
+        with pytest.raises(InputError, match=rf"another process \(process {first.pid} on .*\)"):
+            _train(run)
+        assert list(losses(run)) == [1, 2, 3]
+    finally:
+        first.kill()
+        first.wait()
+    _train(run)
+    assert list(losses(run)) == list(range(1, 13))
+
+
+def test_a_flipped_bit_in_the_checkpoint_is_noticed(tmp_path: Path) -> None:
+    config = tiny_config(steps=2, validate_every=2)
+    train, val = tiny_clips(2, "train"), tiny_clips(1, "val")
+    trainer = tiny_trainer(config, train, val, tmp_path)
+    trainer.run()
+    path = tmp_path / "last.pt"
+    whole = path.read_bytes()
+    weight = trainer.task.network.head.weight.detach().numpy().tobytes()
+    place = whole.index(weight) + 5
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    with pytest.raises(InputError, match=r"last\.pt is damaged \(.*checksum.*delete it"):
+        tiny_trainer(config, train, val, tmp_path).resume()
+    path.write_bytes(whole)
+    assert tiny_trainer(config, train, val, tmp_path).resume()
+
+
+def test_without_an_average_the_weights_themselves_are_kept(tmp_path: Path) -> None:
+    """As an average of decay 0 did, which was a second network that was a copy after each step."""
+    config = tiny_config(steps=4, validate_every=2, ema_decay=0.0)
+    trainer = tiny_trainer(config, tiny_clips(2, "train"), tiny_clips(1, "val"), tmp_path)
+    assert trainer.ema.network is trainer.task.network
+    trainer.run()
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert "average" not in saved
+    weights = _weights(tmp_path)
+    for name, value in weights.items():
+        assert torch.equal(value, saved["module"][f"network.{name}"])
+    whole = _train(tmp_path / "whole", steps=6, validate_every=2, ema_decay=0.0, save_every=3)
+    first = tiny_trainer(
+        tiny_config(steps=6, validate_every=2, ema_decay=0.0, save_every=3),
+        tiny_clips(4, "train"),
+        tiny_clips(1, "val"),
+        tmp_path / "cut",
+    )
+
+    def stop(step: int, values: dict[str, float]) -> None:
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        first.run(stop)
+    _train(tmp_path / "cut", steps=6, validate_every=2, ema_decay=0.0, save_every=3)
+    assert _furthest(whole, tmp_path / "cut") == 0.0

@@ -84,6 +84,7 @@ def test_two_corpora_train_and_the_same_command_resumes(place: Path, tmp_path: P
     status, said = _train(place, *both, "--set", "blendshapes.loss.gap=0.75", "--set", "seed=3")
     assert status == 0
     assert "at step 4" in said
+    assert said.startswith("training on cpu in precision 32, 1 process(es), kernels: numba (")
     status, said = _train(place, *both, "--set", "blendshapes.loss.gap=0.75", "--set", "seed=4")
     assert status == 2
     assert "seed was 3, is 4" in said

@@ -18,7 +18,7 @@ from jambatalk.text.phones import PHONES, Timed
 from jambatalk.training.blendshapes import BlendshapeTask
 from jambatalk.training.config import BlendshapesConfig, CorpusConfig, LossConfig
 from jambatalk.training.distillation import reduced
-from jambatalk.training.losses import SPOKEN, spoken_runs
+from jambatalk.training.lip_reading import SPOKEN, spoken_runs
 from jambatalk.training.task import initialize_network
 from tiny_training import MODEL, NAMES, losses, tiny_clips, tiny_config, tiny_face, tiny_trainer
 

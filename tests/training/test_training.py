@@ -208,3 +208,56 @@ def test_wrong_settings_are_named(tmp_path: Path, text: str, message: str) -> No
 def test_missing_settings_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.yaml"):
         load_train_config(tmp_path / "nowhere.yaml")
+
+
+def test_silence_before_a_sequence_moves_its_normalization_alone() -> None:
+    train, val = tiny_clips(3, "train"), tiny_clips(1, "val")
+    settings = BlendshapesConfig(sequence_length=50, variants=2, warm_norm=0.5)
+    led = replace(settings, lead_silence=1.0, lead_seconds=[0.5, 2.0])
+    plain, before = (
+        BlendshapeTask(tiny_config(blendshapes=s), tiny_face(), train, val) for s in (settings, led)
+    )
+    one, other = (task.batch(0, slice(0, 24)) for task in (plain, before))
+    assert one.lead.shape[1] == 0
+    assert not one.lead_frames.any()
+    for name in ("mel", "weights", "phones", "style", "position", "warm", "hidden"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
+    cold = ~other.warm[:, 0]
+    assert 4 < int(cold.sum()) < 20
+    assert not other.lead_frames[~cold].any()
+    assert other.lead_frames[cold].min() >= 50
+    assert other.lead_frames[cold].max() <= 200
+    leads = [lead[:n] for lead, n in zip(other.lead, other.lead_frames.tolist()) if n]
+    floor = float(np.log(SMALL.mel.floor))
+    zeros = [lead for lead in leads if (lead == floor).all()]
+    noise = [lead for lead in leads if not (lead == floor).all()]
+    dither = [lead for lead in noise if lead.mean() < -15]
+    rooms = [lead for lead in noise if lead.mean() >= -15]
+    assert zeros
+    assert dither
+    assert rooms
+    fresh = before.network.init_state(24, other.position).speech.norm
+    start, unled = (
+        task.module._start_of_norm(b, fresh) for task, b in ((before, other), (plain, one))
+    )
+    assert torch.equal(start.mean[~cold], unled.mean[~cold])
+    for row in torch.where(cold)[0].tolist():
+        lead = other.lead[row : row + 1, : other.lead_frames[row]]
+        state = before.network.init_state(1).speech.norm
+        for k in range(0, lead.shape[1], 7):  # the same in pieces, as a stream gets it
+            _, state = before.network.encoder.norm(lead[:, k : k + 7], state)
+        assert torch.allclose(start.mean[row], state.mean[0], atol=1e-5)
+        assert torch.allclose(start.level[row], state.level[0], atol=1e-4)
+
+
+def test_losses_stay_finite_behind_silence(tmp_path: Path) -> None:
+    settings = BlendshapesConfig(
+        sequence_length=50, variants=2, warm_norm=0.0, lead_silence=1.0, lead_seconds=[0.0, 10.0]
+    )
+    config = tiny_config(blendshapes=settings, batch_size=16)
+    trainer = tiny_trainer(config, tiny_clips(4, "train"), tiny_clips(1, "val"), tmp_path)
+    trainer.run()
+    found = losses(tmp_path)
+    assert np.isfinite(list(found.values())).all()
+    assert found[12] < found[1]
+    assert load_train_config(ROOT / "configs" / "base.yaml").blendshapes.lead_silence == 0.3
