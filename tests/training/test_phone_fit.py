@@ -51,7 +51,7 @@ def _clip(seed: int, phones: tuple[str, ...]) -> Clip:
 def fitted():
     clips = [_clip(seed, HEARD) for seed in range(40)]
     return fit_phone_motion(
-        clips, default_head(), PhoneFitConfig(steps=80, batch=8, width=24, pace=0.0)
+        clips, default_head(), PhoneFitConfig(steps=80, batch_size=8, width=24, pace=0.0)
     )
 
 
@@ -111,9 +111,9 @@ def test_a_file_holds_the_model(fitted, tmp_path: Path) -> None:
 def test_fitting_is_reproducible() -> None:
     clips = [_clip(seed, HEARD) for seed in range(4)]
     one, other = (
-        fit_phone_motion(clips, default_head(), PhoneFitConfig(steps=3, batch=2, width=8)).weights(
-            clips[0].phones, 50, FPS
-        )
+        fit_phone_motion(
+            clips, default_head(), PhoneFitConfig(steps=3, batch_size=2, width=8)
+        ).weights(clips[0].phones, 50, FPS)
         for _ in range(2)
     )
     np.testing.assert_array_equal(one, other)

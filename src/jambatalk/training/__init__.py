@@ -1,4 +1,4 @@
-"""Training: settings and corpus folders in, weights out. ``Trainer`` is the loop, a task the rest."""
+"""Training: settings and corpus folders in, weights out. ``Trainer`` is the loop."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def blendshape_task(
     progress: Progress | None,
     most: int | None,
 ) -> Task:
-    """Blendshape weights of the default head, from all folders' clips of the splits train and val."""
+    """Blendshape weights of the default head, from the clips of the splits train and val."""
     from jambatalk.datasets.registry import load_clips
     from jambatalk.face.head import default_head
     from jambatalk.training.blendshapes import BlendshapeTask

@@ -135,7 +135,7 @@ def _cut(
 
 
 def phone_indices(clip: Clip, seconds: Array) -> Array:
-    """Look up the phones spoken at given times: (T,) int16 indices into PHONES, -1 where unknown."""
+    """Look up the phones at given times: (T,) int16 indices into PHONES, -1 where unknown."""
     indices = np.full(len(seconds), -1, np.int16)
     for phone, start, end in clip.phones:
         indices[(seconds >= start) & (seconds < end)] = PHONE_INDEX.get(phone, -1)
@@ -246,7 +246,7 @@ class BatchMaker:
         return Batch(*map(torch.stack, fields), lead, counts)  # type: ignore[call-arg]
 
     def sequence(self, step: int, index: int) -> tuple[Tensor, ...]:
-        """Make one sequence: the fields of ``Batch`` up to ``lead``, without the batch dimension."""
+        """Make one sequence: the fields of ``Batch`` up to ``lead``, without their first axis."""
         rng = np.random.default_rng([self.seed, 7, step, index])
         chosen = int(np.searchsorted(self.chances, rng.random()))
         source = self.sources[min(chosen, len(self.sources) - 1)]

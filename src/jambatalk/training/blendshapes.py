@@ -302,7 +302,7 @@ class BlendshapeModule(nn.Module):
     def _classify(
         self, x: Tensor, phones: Tensor, teacher: Tensor, has_teacher: Tensor
     ) -> dict[str, Tensor]:
-        """Compare what the decoder's features (B, T, width) say of the speech with what is known."""
+        """Compute the terms that are read off the decoder's features (B, T, width)."""
         terms = {}
         contact = self.network.contact
         reader = self.phone_reader if contact is None else contact.read

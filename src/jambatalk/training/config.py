@@ -416,7 +416,8 @@ def change_setting(
     names = key.strip().split(".")
     if not equals or not all(names):
         raise InputError(
-            f"{shown(change)} was given as a setting, expected key=value, such as learning_rate=1e-4"
+            f"{shown(change)} was given as a setting, expected key=value, such as "
+            "learning_rate=1e-4"
         )
     try:
         value = parse_yaml(text)

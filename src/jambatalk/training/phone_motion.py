@@ -1,4 +1,4 @@
-"""Fits the phone model: clips with timed phones and motion in, ``PhoneMotion`` out."""
+"""Fitting the phone model: clips with timed phones and motion in, ``PhoneMotion`` out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jambatalk.training.losses import MotionLoss
 Array = NDArray[Any]
 
 RESTING_GAP = 0.0005
-"""Metres; lips that are farther apart in a pause are about to speak, or breathing."""
+"""Meters; lips that are farther apart in a pause are about to speak, or breathing."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,25 @@ class PhoneFitConfig:
     """How the phone model is fitted; everything random follows from ``seed``."""
 
     seed: int = 0
+    """Of everything random."""
     steps: int = 1500
-    batch: int = 32  # clips
-    seconds: float = 2.56  # of each clip, cut at a random place
+    """Optimizer steps."""
+    batch_size: int = 32
+    """Clips per step."""
+    seconds: float = 2.56
+    """Of each clip, cut at a random place."""
     width: int = 64
+    """Features per frame of the network."""
     dropout: float = 0.15
+    """In training."""
     learning_rate: float = 3e-3
+    """At its highest."""
     weight_decay: float = 0.05
-    pace: float = 0.15  # clips are spoken up to this share slower or faster
+    """Of all weights."""
+    pace: float = 0.15
+    """Clips are made slower or faster by up to this share."""
     loss: LossConfig = field(default_factory=LossConfig)
+    """Weights of the loss terms."""
 
 
 def fit_phone_motion(
@@ -47,9 +57,16 @@ def fit_phone_motion(
     config: PhoneFitConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PhoneMotion:
-    """Fit on ``clips``, whose motion is weights of ``face``'s shapes and whose phones are known (IPA).
+    """Fit the model.
 
-    InputError when a clip has no phones or none of them has a bilabial.
+    Args:
+        clips: Motion as weights of ``face``'s blendshapes, and phones (IPA).
+        face: The mesh with its blendshapes.
+        config: How it is fitted.
+        progress: Called with (steps done, steps in all).
+
+    Raises:
+        InputError: A clip has no phones, or no clip has a bilabial or a pause.
     """
     c = config or PhoneFitConfig()
     for clip in clips:
@@ -71,7 +88,7 @@ def fit_phone_motion(
     for step in range(c.steps):
         pairs = [
             _piece(clips[int(i)], rng, steps, c.pace)
-            for i in rng.integers(len(clips), size=c.batch)
+            for i in rng.integers(len(clips), size=c.batch_size)
         ]
         features, true = (torch.from_numpy(np.stack(values)) for values in zip(*pairs))
         total, _ = loss(net(features), true, [])
@@ -88,7 +105,11 @@ def fit_phone_motion(
 
 
 def closed_pose(clips: Sequence[Clip], face: Face) -> Array:
-    """(K,) the mean of the poses at bilabials, each the frame with the smallest inner-lip gap while the bilabial lasts."""
+    """Average the poses (K,) at bilabials: of each the frame with the smallest inner-lip gap.
+
+    Raises:
+        InputError: No clip has a bilabial.
+    """
     poses = []
     for clip in clips:
         gap = face.lip_gap(clip.weights)
@@ -104,7 +125,7 @@ def closed_pose(clips: Sequence[Clip], face: Face) -> Array:
 
 
 def resting_pose(clips: Sequence[Clip], face: Face) -> Array:
-    """(K,) the mean of the poses in pauses in which the lips are closed; InputError when there are none."""
+    """Average the poses (K,) in pauses with closed lips. InputError when there are none."""
     poses = []
     for clip in clips:
         quiet = (pausing(clip.phones, clip.frames, clip.fps) == 1) & (
@@ -120,7 +141,10 @@ def resting_pose(clips: Sequence[Clip], face: Face) -> Array:
 
 
 def _piece(clip: Clip, rng: np.random.Generator, steps: int, pace: float) -> tuple[Array, Array]:
-    """(features (steps, F), weights (steps, K)) of a random stretch at a random pace, held at its ends when it is too short."""
+    """Features (steps, F) and weights (steps, K) of a random stretch at a random pace.
+
+    A stretch that is too short is held at its end.
+    """
     scale = 1.0 + pace * rng.uniform(-1.0, 1.0)
     phones = [Timed(p, a * scale, b * scale) for p, a, b in clip.phones]
     weights = resample_frames(clip.weights, clip.fps / scale, RATE)

@@ -76,7 +76,7 @@ class RunDir:
 
     def _read(self) -> tuple[dict[str, Any], TrainConfig, str]:
         try:
-            # torch compares no checksums when it reads, but its files are zip files, which have them.
+            # torch reads without comparing the checksums that its files, zip files, have.
             with zipfile.ZipFile(self.last) as file:
                 if (damaged := file.testzip()) is not None:
                     raise ValueError(f"wrong checksum of {damaged}")
@@ -119,7 +119,7 @@ class RunDir:
 
 
 def lock_run_dir(path: Path) -> AbstractContextManager[None]:
-    """Hold the run folder ``path`` for this process; the lock ends with the process, however it ends.
+    """Hold the run folder ``path``; the lock ends with the process, however that ends.
 
     Raises:
         InputError: Another process trains in it; the message names that process.

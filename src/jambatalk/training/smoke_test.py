@@ -167,7 +167,7 @@ def check_memory(network: TrainableModel, free: int | None) -> None:
 
 
 def _free_memory() -> int | None:
-    """Bytes of memory that are available, caches included; None where the system has no such file."""
+    """Bytes of memory that are available, caches included; None where that is unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable:"))

@@ -183,7 +183,7 @@ class Trainer:
 
     @property
     def stopped_early(self) -> bool:
-        """Whether as many validations as the settings' patience have passed without a better one."""
+        """Whether ``patience`` validations have passed without a better one."""
         return 0 < self.config.early_stopping.patience <= self.since_best
 
     def save(self) -> None:

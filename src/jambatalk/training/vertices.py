@@ -142,8 +142,8 @@ class VertexTask:
             return SpeechRecognizer(reading.recognizer, None if cache is None else cache / "heard")
         if self.settings.loss.latent or reading.text != "corpus":
             raise InputError(
-                f"the recognizer {LETTERS!r} has no features of the sound: expected loss: latent: 0 "
-                "and lip_reading: text: corpus with it"
+                f"the recognizer {LETTERS!r} has no features of sound: expected loss: latent: 0 "
+                "and lip_reading: text: corpus"
             )
         return CharTokenizer()
 
