@@ -38,8 +38,9 @@ docs: $(DEV_STAMP)
 	$(BIN)/python -m mkdocs build --strict --quiet --site-dir out/site
 
 # Builds the server's page from web/ into the package; needs node.
-web:
-	cd web && npm ci && npm run build
+web: $(STAMP)
+	$(BIN)/python tools/page_data.py
+	cd web && npm ci && npm run lint && npm test && npm run build
 
 structure: $(DEV_STAMP)
 	$(BIN)/python tools/structure.py

@@ -103,7 +103,7 @@ def test_npz(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.stl", "solid", r"no mesh that can be read, expected \.obj, \.ply, \.npz"),
+        ("a.stl", "solid", r"not a mesh that can be read, expected \.obj, \.ply, \.npz"),
         ("a.obj", "", "holds 0 vertices and 0 triangles, expected a surface"),
         ("a.obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\n", "holds 3 vertices and 0 triangles"),
         ("a.obj", "v 0 0\n", "line 1 is damaged: 'v 0 0'"),
@@ -113,7 +113,10 @@ def test_npz(tmp_path):
         ("a.obj", "v 0 0 0\nv 1 0 0\nf 1 2 3\n", "a face names vertex 2, but the file has 2"),
         ("a.obj", "v 0 0 0\nv 1 0 0\nf 1 2 -3\n", "a face names vertex -1"),
         ("a.obj", "v 0 0 nan\nv 1 0 0\nf 1 2 1\n", "positions that are not finite"),
-        ("a.npz", "no archive", "damaged or no .npz archive"),
+        ("a.obj", f"v 0 0 0\nf 1 1 {10**30}\n", "line 2 is damaged"),
+        ("a.obj", f"v 0 0 0\nf 1 1 -{2**63}\n", "line 2 is damaged"),
+        ("a.obj", "v 0 0 1e300\nv 1 0 0\nf 1 2 1\n", "positions that are not finite"),
+        ("a.npz", "no archive", "not an .npz archive"),
     ],
 )
 def test_refusals(tmp_path, name, text, message):

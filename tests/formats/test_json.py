@@ -53,8 +53,8 @@ def test_offsets_do_not_fit(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, "is no motion"),
-        ({"version": 2}, "is no motion"),
+        ({"format": "other"}, "is not a motion"),
+        ({"version": 2}, "is not a motion"),
         ({"names": "jawOpen"}, "expected a list of names"),
         ({"fps": "fast"}, "fps as a number"),
         ({"fps": 0}, "fps is 0"),

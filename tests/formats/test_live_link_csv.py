@@ -128,8 +128,8 @@ ROW = "00:00:00:00.000,61," + ",".join(["0.0"] * 61)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "no Live Link Face CSV"),
-        ("hello\nworld", "no Live Link Face CSV"),
+        ("", "not a Live Link Face CSV"),
+        ("hello\nworld", "not a Live Link Face CSV"),
         (HEADER, "holds no frames"),
         (
             HEADER.replace("JawOpen", "JawOpne") + "\n" + ROW,
@@ -137,7 +137,7 @@ ROW = "00:00:00:00.000,61," + ",".join(["0.0"] * 61)
         ),
         (HEADER.replace("JawOpen", "MouthClose") + "\n" + ROW, "appears twice"),
         (f"{HEADER}\n{ROW},0", "line 2: 64 columns, expected 63"),
-        (f"{HEADER}\n{ROW[:-3]}abc", "no number"),
+        (f"{HEADER}\n{ROW[:-3]}abc", "not a number"),
         (f"{HEADER}\n{ROW[:-3]}nan", "not finite"),
         (f"{HEADER}\n{ROW.replace('00:00:00:00.000', 'noon')}", "time code 'noon'"),
         (f"{HEADER}\n{ROW}\n{ROW}", "do not advance"),
@@ -152,5 +152,95 @@ def test_what_is_no_recording(content, message, tmp_path):
 
 def test_not_even_text(tmp_path):
     (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00\x01" * 50)
-    with pytest.raises(InputError, match="damaged or no CSV"):
+    with pytest.raises(InputError, match="not a CSV file"):
         Motion.load(tmp_path / "m.csv")
+
+
+def recording(path, codes, separator=",", end="\n"):
+    """A file whose row t has jawOpen t / 1000."""
+    rows = [HEADER.replace(",", separator)]
+    for t, code in enumerate(codes):
+        row = ["0.0"] * 61
+        row[COLUMNS.index("JawOpen") - 2] = f"{t / 1000:.4f}"
+        rows.append(",".join([code, "61", *row]))
+    lines = rows[:1] + [row.replace(",", separator) for row in rows[1:]]
+    path.write_text("\n".join(lines) + end)
+    return path
+
+
+def codes_of(frames, fps=30):
+    """Time codes of whole frame rates, over midnight as well."""
+    for frame in frames:
+        second = frame // fps
+        clock = f"{second // 3600 % 24:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
+        yield f"{clock}:{frame % fps:02d}.000"
+
+
+def drop_frame_codes(frames, fps, sign):
+    """SMPTE 12M: the first 2 (or 4) numbers of a minute are left out, but for each tenth."""
+    drop = fps // 15
+    for frame in frames:
+        tens, rest = divmod(frame, 600 * fps - 9 * drop)
+        label = frame + 9 * drop * tens + drop * max(0, (rest - drop) // (60 * fps - drop))
+        yield next(codes_of([label], fps)).replace(":", sign, 3).replace(sign, ":", 2)
+
+
+def test_a_recording_over_midnight(tmp_path):
+    start = 24 * 3600 * 30 - 45
+    back = Motion.load(recording(tmp_path / "m.csv", codes_of(range(start, start + 120))))
+    assert (back.fps, len(back)) == (30.0, 120)
+    np.testing.assert_allclose(back.column("jawOpen"), np.arange(120) / 1000, atol=1e-6)
+
+
+@pytest.mark.parametrize("sign", [";", ":"])
+@pytest.mark.parametrize("fps", [30, 60])
+def test_drop_frame_time_code(fps, sign, tmp_path):
+    """Ten minutes and a bit: no row is invented at the numbers that are left out."""
+    count = 60 * fps + 3 * fps if sign == ":" else 605 * fps
+    codes = list(drop_frame_codes(range(count), fps, sign))
+    assert codes[60 * fps].endswith(f"00:01:00{sign}{fps // 15:02d}.000")
+    back = Motion.load(recording(tmp_path / "m.csv", codes))
+    assert back.fps == pytest.approx(fps / 1.001, rel=1e-9)
+    assert len(back) == count
+    np.testing.assert_allclose(back.column("jawOpen"), np.arange(count) / 1000, atol=1e-4)
+
+
+def test_lost_rows_leave_the_clock_as_it_is(tmp_path):
+    rng = np.random.default_rng(2)
+    frames = np.flatnonzero(rng.random(300) > 0.3)
+    frames[[0, -1]] = 0, 299
+    path = tmp_path / "m.csv"
+    recording(path, codes_of(frames.tolist()))
+    back = Motion.load(path)
+    assert (back.fps, len(back)) == (30.0, 300)
+    wanted = np.interp(np.arange(300), frames, np.arange(len(frames)) / 1000)
+    np.testing.assert_allclose(back.column("jawOpen"), wanted, atol=1e-6)
+
+
+def test_tables_of_a_spreadsheet(tmp_path):
+    path = recording(tmp_path / "m.csv", codes_of(range(40)), separator=";")
+    comma = path.read_text().replace("0.0", "0,0").replace(".000;", ",000;")
+    path.write_text(comma)
+    back = Motion.load(path)
+    assert (back.fps, len(back)) == (30.0, 40)
+    assert back.column("jawOpen")[39] == pytest.approx(0.039)
+
+
+@pytest.mark.parametrize("cut", [1, 30, 200, 300])
+def test_a_last_row_that_is_cut_off_is_left_out(cut, tmp_path):
+    path = recording(tmp_path / "m.csv", codes_of(range(50)), end="")
+    whole = path.read_text()
+    last = whole.rindex("\n")
+    path.write_text(whole[: last + 1 + len(whole[last + 1 :]) * cut // 301])
+    back = Motion.load(path)
+    assert len(back) == 49
+    np.testing.assert_allclose(back.column("jawOpen"), np.arange(49) / 1000, atol=1e-6)
+
+
+def test_hours_that_are_missing_are_said(tmp_path):
+    codes = [*codes_of(range(60)), "9999:00:00:00.000"]
+    with pytest.raises(InputError, match=r"line 62: 35,996,398 s are missing .* at most 60"):
+        Motion.load(recording(tmp_path / "m.csv", codes))
+    codes = [f"00:00:00:{part}" for part in ("00.000", "00.001", "00.002", "05.000")]
+    with pytest.raises(InputError, match="5,000 frames per second, expected at most 1,000"):
+        Motion.load(recording(tmp_path / "m.csv", [*codes, "00:00:01:00.000"]))

@@ -103,17 +103,17 @@ def test_light_comes_from_the_key_light():
     face = joined((*sphere(0.4), "cloth", GREY))
     dark = Light((0, 0, 1), (0, 0, 0))
     for towards, bright, dim in (((1, 0, 1), (48, 70), (48, 26)), ((0, -1, 1), (70, 48), (26, 48))):
-        studio = LightRig(Light(towards, (1, 1, 1)), dark, dark, (0, 0, 0), (0, 0, 0))
-        light = to_linear(picture(face, studio=studio) / 255.0).sum(2)
+        lights = LightRig(Light(towards, (1, 1, 1)), dark, dark, (0, 0, 0), (0, 0, 0))
+        light = to_linear(picture(face, lights=lights) / 255.0).sum(2)
         assert light[bright] > 2 * light[dim]
 
 
 def test_a_thing_before_the_light_casts_a_shadow():
     wall, plate = (*quad(0.9, 0.9), "cloth", GREY), (*quad(0.2, 0.2, 0.3), "cloth", GREY)
     dark = Light((0, 0, 1), (0, 0, 0))
-    studio = LightRig(Light((1, 0, 1), (1, 1, 1)), dark, dark, (0, 0, 0), (0, 0, 0))
-    with_plate = picture(joined(wall, plate), studio=studio)
-    without = picture(joined(wall, (*quad(0.2, 0.2, -0.3), "cloth", GREY)), studio=studio)
+    lights = LightRig(Light((1, 0, 1), (1, 1, 1)), dark, dark, (0, 0, 0), (0, 0, 0))
+    with_plate = picture(joined(wall, plate), lights=lights)
+    without = picture(joined(wall, (*quad(0.2, 0.2, -0.3), "cloth", GREY)), lights=lights)
     # Light from the right front throws the shadow of a plate 0.3 m off the wall 0.3 m to the left: column 48 - 0.3 * 96.
     assert with_plate[48, 19, 0] < 0.2 * without[48, 19, 0]
     assert with_plate[48, 85, 0] == pytest.approx(int(without[48, 85, 0]), abs=2)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jambatalk.face.deform import affine, blend, vertex_normals
-from jambatalk.render.geometry import weld
+from jambatalk.face.deform import affine
+from jambatalk.face.face import blend
+from jambatalk.render.geometry import vertex_normals, weld
 from jambatalk.render.lighting import (
     SHOULDER,
     TABLE_LIMIT,
     TABLE_SIZE,
-    film_table,
     to_linear,
     to_srgb,
+    tone_table,
     tonemap,
 )
 from jambatalk.render.materials import materials_of
@@ -89,7 +90,7 @@ def test_srgb_and_back():
     assert to_srgb(to_linear(values)) == pytest.approx(values, abs=1e-6)
 
 
-def test_the_film_curve_keeps_colours_and_never_clips():
+def test_the_tone_curve_keeps_colours_and_never_clips():
     assert np.array_equal(tonemap(np.linspace(0, SHOULDER, 9)), np.linspace(0, SHOULDER, 9))
     bright = tonemap(np.linspace(0, 6, 4000))
     assert (np.diff(bright) > 0).all()
@@ -97,7 +98,7 @@ def test_the_film_curve_keeps_colours_and_never_clips():
     x = np.array([0.001, 0.05, 0.4, 1.5])
     place = np.sqrt(x / TABLE_LIMIT) * TABLE_SIZE
     cell = place.astype(int)
-    table = film_table()
+    table = tone_table()
     value = table[cell] + (table[cell + 1] - table[cell]) * (place - cell)
     assert value == pytest.approx(255 * to_srgb(tonemap(x)), abs=0.02)
 

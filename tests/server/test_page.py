@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -155,13 +154,13 @@ class _Visit:
         """(n,) what was on the screen while nothing but the take was."""
         return np.array(
             self.page.evaluate(
-                f"jambatalk.shown.filter((row) => row.share === 1).map((row) => row.{name})"
+                f"jambatalk.telemetry.filter((row) => row.share === 1).map((row) => row.{name})"
             )
         )
 
     def trouble(self) -> str:
-        self.until("!document.getElementById('trouble').hidden")
-        return str(self.page.inner_text("#trouble-words"))
+        self.until("!document.getElementById('error').hidden")
+        return str(self.page.inner_text("#error-text"))
 
     def leave(self) -> None:
         """All was well: nothing was said on the console, nobody else was asked for anything."""
@@ -190,7 +189,7 @@ def test_the_sample_shows_the_offline_result_on_the_clock_of_the_sound(
 ) -> None:
     visit = _Visit(browser, server).ready()
     visit.page.click("#sample")
-    visit.until("jambatalk.shown.at(-1)?.t > 5 && jambatalk.take.complete")
+    visit.until("jambatalk.telemetry.at(-1)?.t > 5 && jambatalk.source.complete")
     visit.page.keyboard.press("Escape")
     times, jaw, sound = (visit.shown(name) for name in ("t", "jawOpen", "sound"))
     assert len(times) > 20
@@ -209,10 +208,10 @@ def test_the_sample_shows_the_offline_result_on_the_clock_of_the_sound(
     before = visit.page.evaluate("performance.getEntriesByType('resource').length")
     visit.page.click("#again")
     visit.until(
-        "jambatalk.take.kind === 'clip' && jambatalk.take.earlier && jambatalk.take.soundTime > 0.5"
+        "jambatalk.source.kind === 'clip' && jambatalk.source.earlier && jambatalk.source.soundTime > 0.5"
     )
     visit.page.click("#microphone")
-    visit.until("jambatalk.take.over")
+    visit.until("jambatalk.source.over")
     assert visit.page.evaluate("performance.getEntriesByType('resource').length") == before
     visit.leave()
 
@@ -222,16 +221,16 @@ def test_the_microphone_moves_the_mouth_as_offline(
 ) -> None:
     visit = _Visit(browser, server).ready()
     visit.page.click("#microphone")
-    visit.until("jambatalk.take?.sent > 7")
+    visit.until("jambatalk.source?.sent > 7")
     visit.page.keyboard.press("Escape")
-    visit.until("jambatalk.take.over")
-    level = np.array(visit.page.evaluate("jambatalk.take.levels"))
+    visit.until("jambatalk.source.over")
+    level = np.array(visit.page.evaluate("jambatalk.source.levels"))
     times, jaw, sound = (visit.shown(name) for name in ("t", "jawOpen", "sound"))
-    beyond = visit.page.evaluate("jambatalk.take.latency.quantile(0.5)")
+    beyond = visit.page.evaluate("jambatalk.source.latency.quantile(0.5)")
 
     # Against the offline result of the very samples that left the page.
     left = np.frombuffer(bytes(visit.sent), "<i2").astype(np.float32) / 32767
-    rate = visit.page.evaluate("jambatalk.take.context.sampleRate")
+    rate = visit.page.evaluate("jambatalk.source.context.sampleRate")
     own = jambatalk.load().animate(Speech.load(left, rate))
     wrong = np.abs(jaw - _column(own, "jawOpen", times))
     print(
@@ -288,7 +287,7 @@ def test_a_refused_microphone_is_said_in_words(browser: Any, server: str) -> Non
             name,
         )
         visit.page.click("#retry")
-        visit.until(f"document.getElementById('trouble-words').textContent.includes({words!r})")
+        visit.until(f"document.getElementById('error-text').textContent.includes({words!r})")
     assert visit.page.inner_text("#microphone") == "Talk"
     visit.leave()
 
@@ -310,9 +309,9 @@ def test_a_wrong_token_and_a_busy_server_are_said_in_words(browser: Any, server:
     for _ in range(40):
         visit.page.click("#retry")
         visit.page.wait_for_timeout(300)
-        if visit.page.is_hidden("#trouble"):
+        if visit.page.is_hidden("#error"):
             break
-    visit.until("jambatalk.shown.length > 0")
+    visit.until("jambatalk.telemetry.length > 0")
     visit.leave()
 
 
@@ -324,13 +323,16 @@ def test_a_file_of_ones_own_and_the_saved_motion(
     soundfile.write(own, np.stack([samples[: 2 * rate]] * 2, axis=1), rate)
     visit = _Visit(browser, server).ready()
     visit.page.set_input_files("#file", own)
-    visit.until("jambatalk.take?.over")
+    visit.until("jambatalk.source?.over")
     visit.page.click("#settings-open")
     with visit.page.expect_download() as download:
         visit.page.click("#save-motion")
-    found = json.loads(Path(download.value.path()).read_text())
-    rows = np.array([frame["weights"] for frame in found["frames"]])
-    assert tuple(found["names"]) == offline.names
+    saved = tmp_path / download.value.suggested_filename
+    download.value.save_as(saved)
+    found = Motion.load(saved)  # the file that `jambatalk animate` reads and writes
+    rows = found.weights
+    assert rows is not None
+    assert (found.names, found.fps) == (offline.names, offline.fps)
     # Frames whose look-ahead lies within the two seconds are those of the whole recording.
     assert offline.weights is not None
     np.testing.assert_allclose(rows[:44], offline.weights[:44], atol=2e-3)
@@ -357,7 +359,7 @@ def test_a_dropped_file_plays(browser: Any, server: str, offline: Motion) -> Non
     )
     assert visit.page.evaluate("dropping")
     assert visit.page.is_hidden("#drop")
-    visit.until("jambatalk.take?.kind === 'clip' && jambatalk.shown.at(-1)?.t > 1.5")
+    visit.until("jambatalk.source?.kind === 'clip' && jambatalk.telemetry.at(-1)?.t > 1.5")
     visit.page.keyboard.press("Escape")
     times, jaw = visit.shown("t"), visit.shown("jawOpen")
     assert np.abs(jaw - _column(offline, "jawOpen", times)).max() < 2e-3
@@ -369,13 +371,15 @@ def test_a_recording_is_a_video_with_sound(browser: Any, server: str, tmp_path: 
     visit = _Visit(browser, server).ready()
     visit.page.click("#record")
     visit.page.click("#sample")
-    visit.until("jambatalk.shown.at(-1)?.t > 2")
+    visit.until("jambatalk.telemetry.at(-1)?.t > 2")
     with visit.page.expect_download() as download:
         visit.page.click("#record")
     path = tmp_path / download.value.suggested_filename
     download.value.save_as(path)
     assert path.suffix in (".mp4", ".webm")
     with av.open(str(path)) as found:
+        assert found.duration is not None, "the file does not say how long it is"
+        assert 1.5e6 < found.duration < 60e6
         video, sound = found.streams.video[0], found.streams.audio[0]
         pictures, blocks = [], []
         for packet in found.demux(video, sound):

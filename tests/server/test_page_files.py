@@ -6,6 +6,9 @@ import base64
 import hashlib
 import json
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from fastapi import FastAPI, HTTPException
 from starlette.testclient import TestClient
 
 from jambatalk.face.head import default_head
+from jambatalk.render.materials import MATERIALS
 from jambatalk.server import app as page_files
 from jambatalk.server.app import PAGE, add_page, baked_shade
 
@@ -56,6 +60,42 @@ def test_the_built_page_is_up_to_date_with_its_sources() -> None:
         if path.is_file()
     }
     assert present == recorded, "run npm ci && npm run build in web/"
+
+
+def test_a_fresh_build_gives_the_committed_page(tmp_path: Path) -> None:
+    vite = WEB / "node_modules" / ".bin" / "vite"
+    if shutil.which("node") is None or not vite.exists():
+        pytest.skip("needs node, and npm ci in web/")
+    command = [str(vite), "build", "--outDir", str(tmp_path / "page"), "--logLevel", "error"]
+    subprocess.run(command, cwd=WEB, check=True, capture_output=True)
+
+    def contents(folder: Path) -> dict[str, bytes]:
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+
+    built, committed = contents(tmp_path / "page"), contents(PAGE)
+    assert set(built) == set(committed)
+    stale = [name for name in built if built[name] != committed[name]]
+    assert stale == [], "run npm ci && npm run build in web/"
+
+
+def test_the_page_has_the_numbers_of_python() -> None:
+    """Materials, lights and idle motion are written by one script, never by hand."""
+    script = WEB.parent / "tools" / "page_data.py"
+    if not script.is_file():
+        pytest.skip("the page's sources are not here")
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, ""), (
+        "run python tools/page_data.py: " + done.stdout
+    )
+    written = json.loads((WEB / "src" / "generated" / "materials.json").read_text())
+    assert written["materials"]["skin"]["wrap"] == [0.25, 0.16, 0.13]
+    assert set(written["materials"]) == set(MATERIALS)
 
 
 def test_every_file_that_the_page_names_is_there_and_nothing_else_is_asked_for(

@@ -67,12 +67,12 @@ def test_the_face_goes_with_the_browsers_voice(browser: Any, server: str) -> Non
     visit.page.click("#speak-open")
     visit.page.fill("#text", TEXT)
     visit.page.keyboard.press("Enter")
-    visit.until("jambatalk.take?.kind === 'spoken' && jambatalk.take.over")
+    visit.until("jambatalk.source?.kind === 'spoken' && jambatalk.source.over")
     found = visit.page.evaluate(
-        "({ words: jambatalk.take.words, names: jambatalk.take.track.names })"
+        "({ words: jambatalk.source.words, names: jambatalk.source.track.names })"
     )
     starts = np.array(visit.page.evaluate("spoken.starts"))
-    rows = visit.page.evaluate("jambatalk.shown.filter((row) => row.share === 1)")
+    rows = visit.page.evaluate("jambatalk.telemetry.filter((row) => row.share === 1)")
     assert [word["text"] for word in found["words"]] == TEXT.replace(".", "").split()
     at, media, jaw = (np.array([row[name] for row in rows]) for name in ("at", "t", "jawOpen"))
     assert len(at) > 4
@@ -110,9 +110,9 @@ def test_text_that_cannot_be_said_and_stopping(browser: Any, server: str) -> Non
     visit.wrong.clear()
     visit.page.fill("#text", TEXT)
     visit.page.keyboard.press("Enter")
-    visit.until("jambatalk.take?.soundTime > 0.3")
+    visit.until("jambatalk.source?.soundTime > 0.3")
     before = visit.page.evaluate("spoken.cancelled")
     visit.page.click("#microphone")  # says Stop
-    visit.until("jambatalk.take.over")
+    visit.until("jambatalk.source.over")
     assert visit.page.evaluate("spoken.cancelled") > before
     visit.leave()

@@ -106,7 +106,7 @@ def _picture(
     )
     page.goto(address)
     page.wait_for_selector("html[data-ready]", timeout=60_000)
-    page.focus("#stage")
+    page.focus("#viewer")
     for _ in range(chosen.zoom):
         page.keyboard.press("+")
     if chosen.open:
@@ -114,7 +114,7 @@ def _picture(
     page.click("#sample")
     # Asked again and again: the page's Content-Security-Policy forbids what wait_for_function does.
     while not page.evaluate(
-        "([at, open]) => { const row = window.jambatalk.shown.at(-1); return row?.t >= at && row.gap >= open }",
+        "([at, open]) => { const row = window.jambatalk.telemetry.at(-1); return row?.t >= at && row.gap >= open }",
         [chosen.at, chosen.gap],
     ):
         page.wait_for_timeout(20)
@@ -122,8 +122,8 @@ def _picture(
     # Skin and soft shadows: a palette would show grain.
     path = chosen.out / f"{name}.jpg"
     picture.convert("RGB").save(path, quality=88, subsampling=0, optimize=True, progressive=True)
-    row = page.evaluate("(({t, jawOpen}) => [t, jawOpen])(window.jambatalk.shown.at(-1))")
-    rate = page.evaluate("(r => (r.length - 1) / (r.at(-1).at - r[0].at))(window.jambatalk.shown)")
+    row = page.evaluate("(({t, jawOpen}) => [t, jawOpen])(window.jambatalk.telemetry.at(-1))")
+    rate = page.evaluate("(r => (r.length - 1) / (r.at(-1).at - r[0].at))(window.jambatalk.telemetry)")
     print(
         f"{path}: {path.stat().st_size // 1000} kB, t {row[0]:.2f} s, jawOpen {row[1]:.2f}, {rate:.1f} pictures a second"
     )

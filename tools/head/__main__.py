@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from jambatalk.face.face import write_face
-
 from .assemble import assemble
 from .basemesh import BaseMesh
 from .brows import brow_part
@@ -62,7 +60,7 @@ def main() -> None:
     upper, lower = body.regions.pop("gap")
     parts = [body, *eye_parts(mesh), *inside, *worn, shirt]
     face = assemble(parts, (int(upper), int(lower)))
-    write_face(face, options.output)
+    face.save(options.output)
     size = options.output.stat().st_size
     print(
         f"{options.output}: {len(face.vertices)} vertices, {len(face.triangles)} triangles, {size / 1e6:.2f} MB"

@@ -1,57 +1,58 @@
-// The page of jambatalk serve: wires the head, the takes and the controls.
-import { Actor } from "./head/actor.js";
+// The page of jambatalk serve: wires the head, the sources and the controls.
 import { readHead } from "./head/head.js";
-import { Sharpness } from "./head/sharpness.js";
-import { Stage } from "./head/stage.js";
-import { Api, takeToken } from "./live/api.js";
+import { MotionMixer } from "./head/motion-mixer.js";
+import { Resolution } from "./head/resolution.js";
+import { Viewer } from "./head/viewer.js";
+import { Api, readToken } from "./live/api.js";
+import { motionFile } from "./live/motion-file.js";
 import { decode } from "./sound/decode.js";
 import { output } from "./sound/output.js";
-import { ClipTake } from "./takes/clip.js";
-import { MicrophoneTake } from "./takes/microphone.js";
-import { hasVoice, SpokenTake } from "./takes/spoken.js";
+import { ClipSource } from "./sources/clip.js";
+import { MicSource } from "./sources/microphone.js";
+import { hasVoice, SpeechSynthSource } from "./sources/speech-synth.js";
+import { CurveChart } from "./ui/curve-chart.js";
 import { listenToKeys } from "./ui/keys.js";
 import { canRecord, Recorder, save } from "./ui/recorder.js";
 import { Settings } from "./ui/settings.js";
-import { Shown } from "./ui/shown.js";
 import { keepChoices, loadChoices } from "./ui/store.js";
-import { Strip } from "./ui/strip.js";
+import { Telemetry } from "./ui/telemetry.js";
 import { applyTheme, whenSystemChanges } from "./ui/theme.js";
 
 const at = (id) => document.getElementById(id);
-const api = new Api(takeToken());
+const api = new Api(readToken());
 const choices = loadChoices();
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
-const actor = new Actor(), shown = new Shown(), strip = new Strip(at("strip"));
-let stage = null, head = null, take = null, last = null, takes = 0, recorder = null, retry = null, sample = null;
+const mixer = new MotionMixer(), telemetry = new Telemetry(), chart = new CurveChart(at("chart"));
+let viewer = null, head = null, source = null, last = null, count = 0, recorder = null, retry = null, sample = null;
 
-window.jambatalk = { shown: shown.rows, get take() { return take ?? last; } };
+window.jambatalk = { telemetry: telemetry.rows, get source() { return source ?? last; } };
 
 // Words and states ------------------------------------------------------------------------------------------------------------
 
 const say = (words) => (at("status").textContent = words);
 
-function trouble(error, again) {
-  at("trouble-words").textContent = error.message;
+function showError(error, again) {
+  at("error-text").textContent = error.message;
   retry = again;
   at("retry").hidden = !again;
-  at("trouble").hidden = false;
+  at("error").hidden = false;
   say("");
   place();
 }
 
-function calmDown() {
-  at("trouble").hidden = true;
+function hideError() {
+  at("error").hidden = true;
   place();
 }
 
 function showState() {
-  const busy = take !== null;
+  const busy = source !== null;
   at("microphone").classList.toggle("busy", busy);
   at("microphone").setAttribute("aria-pressed", String(busy));
   at("microphone").querySelector("span").textContent = busy ? "Stop" : "Talk";
   at("again").hidden = busy || last?.kind !== "clip" || !last.complete;
   at("curves").hidden = !choices.curves || (!busy && !last);
-  at("save-motion").disabled = !(last ?? take)?.track;
+  at("save-motion").disabled = !(last ?? source)?.track;
   place();
 }
 
@@ -60,10 +61,10 @@ function place() {
   const wide = window.innerWidth > 640, sheet = at("settings");
   // On a phone the settings come up from below: who moves a slider wants to see what it does.
   const below = !wide && !sheet.hidden ? sheet : at("desk");
-  stage?.keepFree(wide ? 24 : 56, Math.max(window.innerHeight - below.getBoundingClientRect().top, 0) + 8);
+  viewer?.keepFree(wide ? 24 : 56, Math.max(window.innerHeight - below.getBoundingClientRect().top, 0) + 8);
 }
 
-// Takes -----------------------------------------------------------------------------------------------------------------------
+// Sources ---------------------------------------------------------------------------------------------------------------------
 
 function startFields() {
   const { blinks, gaze, head: turns, breath, life, style } = choices;
@@ -75,77 +76,77 @@ function startFields() {
 
 const on = {
   over(one) {
-    if (take !== one) return;
-    take = null;
+    if (source !== one) return;
+    source = null;
     last = one;
     say("Done.");
     showState();
   },
   failed(one, error) {
-    if (take !== one) return;
+    if (source !== one) return;
     const again = one.again;
     one.cancel();
-    trouble(error, again);
+    showError(error, again);
   },
 };
 
 async function begin(make, words, again) {
-  take?.cancel();
-  calmDown();
+  source?.cancel();
+  hideError();
   const one = make();
   one.again = again;
-  one.number = ++takes;
-  take = one;
+  one.number = ++count;
+  source = one;
   say("Connecting…");
   showState();
   try {
     await one.begin();
-    if (take === one) say(words);
+    if (source === one) say(words);
   } catch (error) {
-    if (take === one) take = null;
+    if (source === one) source = null;
     showState();
-    trouble(error, again);
+    showError(error, again);
   }
 }
 
-const talk = () => begin(() => new MicrophoneTake(api.stream, startFields(), choices, on), "Listening. Say something.", talk);
+const talk = () => begin(() => new MicSource(api.stream, startFields(), choices, on), "Listening. Say something.", talk);
 const play = (sound, words) =>
-  begin(() => new ClipTake(api.stream, startFields(), sound, on), words, () => play(sound, words));
+  begin(() => new ClipSource(api.stream, startFields(), sound, on), words, () => play(sound, words));
 
 async function playSample() {
   try {
-    calmDown();
+    hideError();
     output(); // here, while the click still counts
     sample ??= await decode(await api.bytes("v1/demo.flac"));
     await play(sample, "Playing the sample, a recorded voice.");
   } catch (error) {
-    trouble(error, playSample);
+    showError(error, playSample);
   }
 }
 
 async function playFile(file) {
   try {
-    calmDown();
+    hideError();
     output();
     say(`Reading ${file.name}…`);
     await play(await decode(await file.arrayBuffer()), `Playing ${file.name}.`);
   } catch (error) {
-    trouble(error, null);
+    showError(error, null);
   }
 }
 
 function playAgain() {
   const earlier = last;
   if (earlier?.kind !== "clip" || !earlier.complete) return;
-  begin(() => new ClipTake(api.stream, startFields(), earlier.sound, on, earlier), "Playing it again.", playAgain);
+  begin(() => new ClipSource(api.stream, startFields(), earlier.sound, on, earlier), "Playing it again.", playAgain);
 }
 
 const speak = (text) =>
-  begin(() => new SpokenTake(api, text, choices, on), "Speaking with this browser's voice.", () => speak(text));
+  begin(() => new SpeechSynthSource(api, text, choices, on), "Speaking with this browser's voice.", () => speak(text));
 
 function stopOrStart() {
-  if (!take) talk();
-  else take.stop();
+  if (!source) talk();
+  else source.stop();
 }
 
 async function record() {
@@ -159,22 +160,21 @@ async function record() {
     return;
   }
   const { tap } = await output();
-  recorder = new Recorder(stage.canvas, tap.stream);
+  recorder = new Recorder(viewer.canvas, tap.stream);
   at("record").setAttribute("aria-pressed", "true");
   say("Recording. Press Record again to save.");
 }
 
 function saveMotion() {
-  const { track } = take ?? last;
-  const rows = track.frames.map(({ time, weights, pose }) => ({ time, weights: Array.from(weights, (w) => Math.round(w * 1e4) / 1e4), pose }));
-  save(new Blob([JSON.stringify({ names: track.names, frames: rows })], { type: "application/json" }), "jambatalk-motion.json");
+  const { track } = source ?? last;
+  save(new Blob([motionFile(track)], { type: "application/json" }), "jambatalk-motion.json");
 }
 
 // The picture -----------------------------------------------------------------------------------------------------------------
 
 const life = () => (choices.life ? choices : null);
 let before = 0, numbersAt = 0;
-const sharpness = new Sharpness();
+const resolution = new Resolution();
 
 function picture(stamp) {
   requestAnimationFrame(picture);
@@ -182,22 +182,22 @@ function picture(stamp) {
   before = stamp;
   const now = performance.now() / 1000;
   if (head) {
-    const one = take;
-    const seen = actor.play(head, one, life(), seconds, calm.matches);
+    const one = source;
+    const seen = mixer.apply(head, one, life(), seconds, calm.matches);
     if (seen) {
-      const weight = (name) => actor.weights[head.shape(name)];
-      shown.add({
-        at: now, take: one.number, kind: one.kind, t: seen.time, sound: one.soundTime, share: seen.share, level: one.level(seen.time),
+      const weight = (name) => mixer.weights[head.shape(name)];
+      telemetry.add({
+        at: now, source: one.number, kind: one.kind, t: seen.time, sound: one.soundTime, share: seen.share, level: one.level(seen.time),
         jawOpen: weight("jawOpen"), mouthClose: weight("mouthClose"), mouthFunnel: weight("mouthFunnel"), gap: seen.gap, pose: seen.pose,
       });
     }
   }
-  stage.sharpest = sharpness.after(seconds, stage.sharpest);
-  stage.draw(seconds, calm.matches);
-  if (!at("curves").hidden && head) strip.draw(take ?? last, shown.rows.at(-1)?.t ?? 0, head);
+  viewer.sharpest = resolution.after(seconds, viewer.sharpest);
+  viewer.draw(seconds, calm.matches);
+  if (!at("curves").hidden && head) chart.draw(source ?? last, telemetry.rows.at(-1)?.t ?? 0, head);
   if (now - numbersAt > 0.5) {
     numbersAt = now;
-    at("numbers").textContent = take?.latency ? measured(take, now) : "";
+    at("numbers").textContent = source?.latency ? measured(source, now) : "";
   }
 }
 
@@ -210,26 +210,26 @@ function measured(one, now) {
   return parts.join(", ");
 }
 
-let wearing = 0;
-async function wear(identity) {
-  const number = ++wearing;
+let loading = 0;
+async function loadFace(identity) {
+  const number = ++loading;
   const [glb, shade] = await Promise.all([api.bytes(`v1/faces/${identity}.glb`), api.json(`v1/faces/${identity}/shade`)]);
   shade.vertices = Uint8Array.from(atob(shade.vertices), (c) => c.charCodeAt(0));
   const next = await readHead(glb, shade);
-  if (number !== wearing) return; // another was chosen meanwhile
-  stage.show(next);
+  if (number !== loading) return; // another was chosen meanwhile
+  viewer.show(next);
   head = next;
 }
 
 // Controls --------------------------------------------------------------------------------------------------------------------
 
-function dress() {
-  stage?.backdrop.paint(applyTheme(choices));
+function paintTheme() {
+  viewer?.backdrop.paint(applyTheme(choices));
 }
 
 const settings = new Settings(choices, (name) => {
-  if (name === "theme") dress();
-  if (name === "identity") wear(choices.identity).catch((error) => trouble(error, () => wear(choices.identity).then(calmDown)));
+  if (name === "theme") paintTheme();
+  if (name === "identity") loadFace(choices.identity).catch((error) => showError(error, () => loadFace(choices.identity).then(hideError)));
   if (name === "curves") showState();
 });
 
@@ -243,7 +243,7 @@ function wire() {
     target.value = "";
   };
   at("retry").onclick = () => retry?.();
-  at("dismiss").onclick = calmDown;
+  at("dismiss").onclick = hideError;
   at("again").onclick = playAgain;
   at("save-motion").onclick = saveMotion;
   at("help-open").onclick = () => at("help").showModal();
@@ -272,14 +272,14 @@ function wire() {
     if (file && !at("sample").disabled) playFile(file);
   });
   listenToKeys({
-    " ": stopOrStart, m: () => (take?.kind === "microphone" ? take.stop() : talk()), s: playSample, p: playAgain, f: () => at("file").click(),
-    r: () => canRecord() && record(), "?": () => at("help").showModal(), Escape: () => take?.stop(),
+    " ": stopOrStart, m: () => (source?.kind === "microphone" ? source.stop() : talk()), s: playSample, p: playAgain, f: () => at("file").click(),
+    r: () => canRecord() && record(), "?": () => at("help").showModal(), Escape: () => source?.stop(),
   }, () => !at("microphone").disabled);
   addEventListener("resize", place);
   const sizes = new ResizeObserver(place);
   sizes.observe(at("desk"));
   sizes.observe(at("settings"));
-  addEventListener("pagehide", () => take?.cancel());
+  addEventListener("pagehide", () => source?.cancel());
 }
 
 function offerVoices() {
@@ -299,32 +299,32 @@ function offerVoices() {
 }
 
 async function open() {
-  calmDown();
+  hideError();
   try {
     say("Loading the face…");
     const info = await api.json("v1/info");
     settings.offer(info);
     if (info.speak && hasVoice()) offerVoices();
-    await wear(choices.identity);
+    await loadFace(choices.identity);
     for (const button of document.querySelectorAll(".dock button")) button.disabled = false;
     at("record").hidden = !canRecord();
     say("Press Talk and say something, or play the sample.");
     document.documentElement.dataset.ready = "";
     place();
   } catch (error) {
-    trouble(error, open);
+    showError(error, open);
   }
 }
 
 wire();
 try {
-  stage = new Stage(at("stage"));
+  viewer = new Viewer(at("viewer"));
 } catch {
-  trouble(new Error("This browser has no WebGL, which the face is drawn with. Turn on hardware acceleration or try another browser."), null);
+  showError(new Error("This browser has no WebGL, which the face is drawn with. Turn on hardware acceleration or try another browser."), null);
 }
-if (stage) {
-  dress();
-  whenSystemChanges(dress);
+if (viewer) {
+  paintTheme();
+  whenSystemChanges(paintTheme);
   place();
   requestAnimationFrame(picture);
   open();

@@ -1,4 +1,4 @@
-"""A motion worn by a face: the vertices of any frame, one at a time."""
+"""Deform a face: a motion applied to its mesh, the turn of its head, and its measures."""
 
 from __future__ import annotations
 
@@ -14,76 +14,25 @@ from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
 
-
-@njit(cache=True, nogil=True)
-def vertex_normals(vertices: Array, triangles: Array, owner: Array) -> Array:
-    """(V, 3) float32 unit normals: the sum of the neighbouring triangles' normals by area, shared through ``owner``."""
-    count = vertices.shape[0]
-    normals = np.zeros((count, 3), np.float32)
-    for t in range(triangles.shape[0]):
-        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ax, ay, az = vertices[i, 0], vertices[i, 1], vertices[i, 2]
-        ux, uy, uz = vertices[j, 0] - ax, vertices[j, 1] - ay, vertices[j, 2] - az
-        vx, vy, vz = vertices[k, 0] - ax, vertices[k, 1] - ay, vertices[k, 2] - az
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for c in range(3):
-            o = owner[triangles[t, c]]
-            normals[o, 0] += nx
-            normals[o, 1] += ny
-            normals[o, 2] += nz
-    for v in range(count):
-        if owner[v] == v:
-            x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
-            length = np.sqrt(x * x + y * y + z * z)
-            if length > 0:
-                normals[v, 0], normals[v, 1], normals[v, 2] = x / length, y / length, z / length
-    for v in range(count):
-        o = owner[v]
-        if o != v:
-            normals[v, 0], normals[v, 1], normals[v, 2] = (
-                normals[o, 0],
-                normals[o, 1],
-                normals[o, 2],
-            )
-    return normals
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def affine(points: Array, matrix: Array) -> Array:
-    """(V, 3) float32 ``matrix[:, :3] @ point + matrix[:, 3]`` for a (3, 4) float32 matrix."""
-    moved = np.empty_like(points)
-    for v in range(points.shape[0]):
-        x, y, z = points[v, 0], points[v, 1], points[v, 2]
-        for c in range(3):
-            moved[v, c] = matrix[c, 0] * x + matrix[c, 1] * y + matrix[c, 2] * z + matrix[c, 3]
-    return moved
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def blend(neutral: Array, basis: Array, rows: Array, weights: Array) -> Array:
-    """(n,) float32 ``neutral + weights @ basis[rows]``, passing over shapes whose weight is zero.
-
-    neutral: (n,) float32. basis: (K, n) float32. rows: (k,) shapes, and weights: (k,) float32, theirs.
-    """
-    moved = neutral.copy()
-    for i in range(rows.shape[0]):
-        weight = weights[i]
-        if weight != 0:
-            shape = basis[rows[i]]
-            for n in range(moved.shape[0]):
-                moved[n] += weight * shape[n]
-    return moved
-
-
 Array = NDArray[Any]
+
+MOST_SHAPES = 64
+CLOSE_ENOUGH = 5e-5
+"""Metres; shapes are added until no sampled vertex is further off."""
+
+SAMPLED_FRAMES = 600
+"""Frames that the shapes are found from, evenly spread; more add time, hardly accuracy."""
 
 
 class AnimatedMesh:
-    """Finds the vertices of one frame without making those of all the others.
+    """A motion applied to its face: the vertices of any frame, one at a time.
 
-    motion: shape weights or vertex offsets; ``motion.face`` wears it, or the default head when there is none.
-    identity: one of the face's identities, or None.
-    Raises InputError for an unknown identity or shape name, or for offsets that do not fit the face.
+    Args:
+        motion: shape weights or vertex offsets; moves ``motion.face``, or the default head.
+        identity: one of the face's identities, or None.
+
+    Raises:
+        InputError: an unknown identity or shape name, or offsets that do not fit the face.
     """
 
     def __init__(self, motion: Motion, identity: str | None = None) -> None:
@@ -93,15 +42,12 @@ class AnimatedMesh:
         if motion.offsets is not None:
             if motion.offsets.shape[1:] != self.face.vertices.shape:
                 raise InputError(
-                    f"the motion moves {motion.offsets.shape[1]} vertices, but the face has {len(self.face.vertices)}: "
-                    "give the motion the face it was made for (Motion.face)"
+                    f"the motion moves {motion.offsets.shape[1]} vertices, but the face has "
+                    f"{len(self.face.vertices)}: give the motion the face it was made for "
+                    "(Motion.face)"
                 )
         else:
             self._columns = self.face.columns(motion.names)
-            self._basis = np.ascontiguousarray(self.face.basis, np.float32).reshape(
-                len(self.face.names), -1
-            )
-            self._neutral = np.ascontiguousarray(self.face.vertices, np.float32).reshape(-1)
 
     def __len__(self) -> int:
         return len(self._motion)
@@ -111,15 +57,92 @@ class AnimatedMesh:
         if self._motion.offsets is not None:
             return np.asarray(self.face.vertices + self._motion.offsets[frame], np.float32)
         assert self._motion.weights is not None
-        weights = np.ascontiguousarray(self._motion.weights[frame], np.float32)
-        return np.asarray(blend(self._neutral, self._basis, self._columns, weights)).reshape(-1, 3)
+        return self.face.pose(self._motion.weights[frame], self._columns)
 
     def head_pose(self, frame: int) -> Array | None:
         """(3,) radians, or None when the motion leaves the head still."""
         return None if self._motion.head_pose is None else self._motion.head_pose[frame]
 
 
-# Where a face has its eyes, lips, chin and neck: what framing, head turns and mouth shadows need to know.
+class HeadTurn:
+    """Applies a head pose to the vertices of one face: full above the chin, fading down the neck, none at the shoulders."""
+
+    def __init__(self, face: Face) -> None:
+        body = measure(face)
+        points = np.asarray(face.vertices, np.float32)
+        height = points[:, 1]
+        # A mask without a neck turns as a whole; a bust bends where its neck is.
+        neck = body.chin - body.bottom
+        if body.known and neck > 0.6 * body.eyes_to_lips:
+            start = body.chin - min(neck, 1.25 * body.eyes_to_lips)
+            ramp = np.clip((height - start) / (body.chin - start), 0, 1)
+            self.weights = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+        else:
+            self.weights = np.ones(len(points), np.float32)
+        # The atlas joint lies behind the mouth, roughly under the ears.
+        depth = body.centre[2] - 1.25 * body.eyes_to_lips if body.known else body.centre[2]
+        self.pivot = np.array(
+            [body.centre[0], body.chin + 0.25 * body.eyes_to_lips, depth], np.float32
+        )
+
+    def __call__(self, vertices: Array, pose: Array) -> Array:
+        """(V, 3) metres and (3,) radians -> (V, 3) turned vertices."""
+        turn = pose_matrix(pose)
+        matrix = np.column_stack([turn, self.pivot - turn @ self.pivot]).astype(np.float32)
+        moved = affine(np.ascontiguousarray(vertices, np.float32), matrix)
+        return np.asarray(vertices + self.weights[:, None] * (moved - vertices), np.float32)
+
+
+def pose_matrix(pose: Array) -> Array:
+    """(3,) radians (pitch, yaw, roll) -> (3, 3) rotation ``yaw @ pitch @ roll``.
+
+    Right-handed about the face's own axes: positive pitch bows the head (about x), positive yaw turns it to its own left
+    (about y), positive roll lifts its left ear (about z).
+    """
+    pose = np.asarray(pose, np.float64)
+    if pose.shape != (3,) or not np.isfinite(pose).all():
+        raise InputError(
+            f"head_pose is {pose.tolist()}, expected three finite angles in radians (pitch, yaw, roll)"
+        )
+    (cx, cy, cz), (sx, sy, sz) = np.cos(pose), np.sin(pose)
+    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
+    return about_y @ about_x @ about_z
+
+
+def as_shapes(offsets: Array, face: Face) -> tuple[Face, Array]:
+    """(T, V, 3) metres -> the face with up to 64 shapes ``offset_00``, ... instead of its own, and (T, K) weights in -1..1.
+
+    The shapes are the principal directions of the offsets (about zero, since zero is the neutral face).
+    InputError if the offsets do not fit the face.
+    """
+    if offsets.shape[1:] != face.vertices.shape:
+        raise InputError(
+            f"the motion moves {offsets.shape[1]} vertices, but the face has {len(face.vertices)}"
+        )
+    flat = offsets.reshape(len(offsets), -1)
+    chosen = np.unique(np.linspace(0, len(flat) - 1, SAMPLED_FRAMES).round().astype(int))
+    sample = flat[chosen].astype(np.float64)
+    _, strengths, directions = np.linalg.svd(sample, full_matrices=False)
+    limit = min(MOST_SHAPES, int((strengths > 1e-9).sum()))
+    count = next(
+        (
+            k
+            for k in range(limit)
+            if np.abs(sample - sample @ directions[:k].T @ directions[:k]).max() < CLOSE_ENOUGH
+        ),
+        limit,
+    )
+    weights = flat @ directions[:count].T.astype(np.float32)
+    scales = np.abs(weights).max(axis=0, initial=0.0) + 1e-12
+    basis = (
+        (directions[:count] * scales[:, None])
+        .reshape(count, *face.vertices.shape)
+        .astype(np.float32)
+    )
+    names = tuple(f"offset_{k:02d}" for k in range(count))
+    return replace(face, names=names, basis=basis), (weights / scales).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -168,96 +191,12 @@ def _triple(values: Array) -> tuple[float, float, float]:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-# Turning the head on its neck while the shoulders stay.
-
-
-def pose_matrix(pose: Array) -> Array:
-    """(3,) radians (pitch, yaw, roll) -> (3, 3) rotation ``yaw @ pitch @ roll``.
-
-    Right-handed about the face's own axes: positive pitch bows the head (about x), positive yaw turns it to its own left
-    (about y), positive roll lifts its left ear (about z).
-    """
-    pose = np.asarray(pose, np.float64)
-    if pose.shape != (3,) or not np.isfinite(pose).all():
-        raise InputError(
-            f"head_pose is {pose.tolist()}, expected three finite angles in radians (pitch, yaw, roll)"
-        )
-    (cx, cy, cz), (sx, sy, sz) = np.cos(pose), np.sin(pose)
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
-    return about_y @ about_x @ about_z
-
-
-class HeadTurn:
-    """Applies a head pose to the vertices of one face: full above the chin, fading down the neck, none at the shoulders."""
-
-    def __init__(self, face: Face) -> None:
-        body = measure(face)
-        points = np.asarray(face.vertices, np.float32)
-        height = points[:, 1]
-        # A mask without a neck turns as a whole; a bust bends where its neck is.
-        neck = body.chin - body.bottom
-        if body.known and neck > 0.6 * body.eyes_to_lips:
-            start = body.chin - min(neck, 1.25 * body.eyes_to_lips)
-            ramp = np.clip((height - start) / (body.chin - start), 0, 1)
-            self.weights = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
-        else:
-            self.weights = np.ones(len(points), np.float32)
-        # The atlas joint lies behind the mouth, roughly under the ears.
-        depth = body.centre[2] - 1.25 * body.eyes_to_lips if body.known else body.centre[2]
-        self.pivot = np.array(
-            [body.centre[0], body.chin + 0.25 * body.eyes_to_lips, depth], np.float32
-        )
-
-    def __call__(self, vertices: Array, pose: Array) -> Array:
-        """(V, 3) metres and (3,) radians -> (V, 3) turned vertices."""
-        turn = pose_matrix(pose)
-        matrix = np.column_stack([turn, self.pivot - turn @ self.pivot]).astype(np.float32)
-        moved = affine(np.ascontiguousarray(vertices, np.float32), matrix)
-        return np.asarray(vertices + self.weights[:, None] * (moved - vertices), np.float32)
-
-
-# Vertex offsets as a few shapes and their weights, for formats that know only shapes.
-
-
-MOST_SHAPES = 64
-CLOSE_ENOUGH = 5e-5
-"""Metres; shapes are added until no sampled vertex is further off."""
-
-SAMPLED_FRAMES = 600
-"""Frames that the shapes are found from, evenly spread; more add time, hardly accuracy."""
-
-
-def as_shapes(offsets: Array, face: Face) -> tuple[Face, Array]:
-    """(T, V, 3) metres -> the face with up to 64 shapes ``offset_00``, ... instead of its own, and (T, K) weights in -1..1.
-
-    The shapes are the principal directions of the offsets (about zero, since zero is the neutral face).
-    InputError if the offsets do not fit the face.
-    """
-    if offsets.shape[1:] != face.vertices.shape:
-        raise InputError(
-            f"the motion moves {offsets.shape[1]} vertices, but the face has {len(face.vertices)}"
-        )
-    flat = offsets.reshape(len(offsets), -1)
-    chosen = np.unique(np.linspace(0, len(flat) - 1, SAMPLED_FRAMES).round().astype(int))
-    sample = flat[chosen].astype(np.float64)
-    _, strengths, directions = np.linalg.svd(sample, full_matrices=False)
-    limit = min(MOST_SHAPES, int((strengths > 1e-9).sum()))
-    count = next(
-        (
-            k
-            for k in range(limit)
-            if np.abs(sample - sample @ directions[:k].T @ directions[:k]).max() < CLOSE_ENOUGH
-        ),
-        limit,
-    )
-    weights = flat @ directions[:count].T.astype(np.float32)
-    scales = np.abs(weights).max(axis=0, initial=0.0) + 1e-12
-    basis = (
-        (directions[:count] * scales[:, None])
-        .reshape(count, *face.vertices.shape)
-        .astype(np.float32)
-    )
-    names = tuple(f"offset_{k:02d}" for k in range(count))
-    return replace(face, names=names, basis=basis), (weights / scales).astype(np.float32)
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def affine(points: Array, matrix: Array) -> Array:
+    """(V, 3) float32 ``matrix[:, :3] @ point + matrix[:, 3]`` for a (3, 4) float32 matrix."""
+    moved = np.empty_like(points)
+    for v in range(points.shape[0]):
+        x, y, z = points[v, 0], points[v, 1], points[v, 2]
+        for c in range(3):
+            moved[v, c] = matrix[c, 0] * x + matrix[c, 1] * y + matrix[c, 2] * z + matrix[c, 3]
+    return moved

@@ -1,9 +1,27 @@
-"""A face: a mesh that can be moved by named shapes."""
+"""A face: a mesh that can be moved by named shapes, and the file that holds it.
+
+The file is one compact .npz, read without pickle (F triangles, V vertices, K shapes; "steps" are
+int16 with one float32 step size in metres each):
+
+    format            "jambatalk-face 1"
+    vertices          (V, 3) float32 metres
+    triangles         (F, 3) uint16, or uint32 for large meshes
+    names             (K,) text
+    gap               (2,) int32, absent when unknown
+    shape_counts      (K,) how many vertices each shape moves
+    shape_vertices    the moved vertices of all shapes, one after another
+    shape_steps       (sum of counts, 3) int16
+    shape_scale       (K,) float32 metres per step
+    region_names, region_counts, region_vertices
+    materials         (F,) uint8; material_names
+    colours           (V, 3) uint8
+    uv                (V, 2) float32, absent when there is none
+    identity_names, identity_steps (I, V, 3) int16, identity_scale (I,)
+    identity_colours  (I, V, 3) uint8
+"""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -11,30 +29,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
+from jambatalk.arrays import read_arrays
 from jambatalk.atomic import atomic_write
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 
 Array = NDArray[Any]
+
+FORMAT = "jambatalk-face 1"
+STEPS = 32767
+SMALLEST = 2e-6
+"""Metres; a vertex that a shape moves by less is not stored for it."""
 
 
 @dataclass(frozen=True)
 class Face:
     """A mesh that can be moved.
 
-    Axes: x to the face's own left (the viewer's right), y up, z out of the face towards the viewer. Metres.
+    Axes: x to the face's own left (the viewer's right), y up, z out of the face towards the viewer.
+    Metres.
 
-    vertices: (V, 3) float32 neutral positions.
-    triangles: (F, 3) int32, counter-clockwise seen from outside.
-    regions: name -> (n,) int32 vertex indices ("lips", "inner_lips", "upper_face", "eyes", "jaw", "teeth", "tongue", ...).
-    names: the K shape names of ``basis``.
-    basis: (K, V, 3) float32 offsets of each shape at weight 1 (empty when the face has none).
-    colours: (V, 3) float32 sRGB in 0..1.
-    materials: (F,) uint8 index into ``material_names``, telling the renderer how a triangle shines.
-    gap_vertices: (upper, lower) vertex indices of the middle of the inner lips; their vertical distance is the lip gap.
-    identities: name -> (V, 3) float32 offsets that turn the template into another person.
-    identity_colours: name -> (V, 3) float32 sRGB of that person, where it differs from ``colours``.
+    Args:
+        vertices: (V, 3) float32 neutral positions.
+        triangles: (F, 3) int32, counter-clockwise seen from outside.
+        regions: name -> (n,) int32 vertex indices ("lips", "inner_lips", "upper_face", "eyes",
+            "jaw", "teeth", "tongue", ...).
+        names: the K shape names of ``basis``.
+        basis: (K, V, 3) float32 offsets of each shape at weight 1 (empty when the face has none).
+        colours: (V, 3) float32 sRGB in 0..1.
+        materials: (F,) uint8 index into ``material_names``, by which the renderer lights it.
+        gap_vertices: (upper, lower) vertex indices of the middle of the inner lips; their vertical
+            distance is the lip gap.
+        identities: name -> (V, 3) float32 offsets that turn the template into another person.
+        uv: (V, 2) float32 texture coordinates.
+        identity_colours: name -> (V, 3) float32 sRGB of that person, where it differs from
+            ``colours``.
     """
 
     vertices: Array
@@ -50,28 +81,38 @@ class Face:
     uv: Array | None = None
     identity_colours: Mapping[str, Array] = field(default_factory=dict)
 
-    def pose(self, weights: Array) -> Array:
-        """Vertices for shape weights: (K,) -> (V, 3), or (T, K) -> (T, V, 3), float32 metres."""
-        weights = np.asarray(weights, np.float32)
-        if weights.shape[-1] != len(self.names):
+    def pose(self, weights: Array, columns: Array | None = None) -> Array:
+        """Vertices for shape weights: (n,) -> (V, 3), or (T, n) -> (T, V, 3), float32 metres.
+
+        Args:
+            weights: of the shapes at ``columns``.
+            columns: (n,) indices of shapes (see ``columns``); None for all K in their order.
+        """
+        weights = np.ascontiguousarray(weights, np.float32)
+        rows = np.arange(len(self.names)) if columns is None else columns
+        if weights.shape[-1] != len(rows):
             raise InputError(
-                f"{weights.shape[-1]} weights given, but the face has {len(self.names)} shapes"
+                f"{weights.shape[-1]} weights given, but the face has {len(rows)} shapes"
             )
-        flat = self.basis.reshape(len(self.names), -1)
-        return self.vertices + (weights @ flat).reshape(*weights.shape[:-1], *self.vertices.shape)
+        neutral = np.ascontiguousarray(self.vertices, np.float32).reshape(-1)
+        basis = np.ascontiguousarray(self.basis, np.float32).reshape(len(self.names), -1)
+        flat = weights.reshape(-1, len(rows))
+        posed = np.empty((len(flat), len(neutral)), np.float32)
+        for frame, row in enumerate(flat):
+            posed[frame] = blend(neutral, basis, rows, row)
+        return posed.reshape(*weights.shape[:-1], *self.vertices.shape)
 
     def columns(self, names: Sequence[str]) -> Array:
         """(n,) int indices of the given shape names. InputError names the first unknown one."""
         index = {name: i for i, name in enumerate(self.names)}
         for name in names:
             if name not in index:
-                raise InputError(
-                    f"unknown shape {name!r}: this face has {', '.join(self.names) or 'no shapes'}"
-                )
+                known = ", ".join(self.names) or "no shapes"
+                raise InputError(f"unknown shape {name!r}: this face has {known}")
         return np.array([index[name] for name in names], np.int64)
 
     def lip_gap(self, weights: Array) -> Array:
-        """Inner-lip gap in metres for (T, K) weights -> (T,); upper minus lower, negative when lips overlap."""
+        """Inner-lip gap in metres for (T, K) weights -> (T,), negative when the lips overlap."""
         if self.gap_vertices is None:
             raise InputError("this face does not name its two inner-lip vertices (gap_vertices)")
         upper, lower = self.gap_vertices
@@ -79,7 +120,7 @@ class Face:
         return rest + np.asarray(weights) @ (self.basis[:, upper, 1] - self.basis[:, lower, 1])
 
     def with_identity(self, name: str) -> Face:
-        """The same face worn by another identity. InputError names the choices."""
+        """The face of another identity, with the same shapes. InputError names the choices."""
         if name not in self.identities:
             raise InputError(
                 f"unknown identity {name!r}: choose one of {', '.join(sorted(self.identities))}"
@@ -90,38 +131,60 @@ class Face:
         )
 
     @classmethod
-    def load(cls, path: str | Path) -> Face:
-        """Read a face written by ``tools/head`` (see ``face/face.py`` for the layout)."""
+    def load(cls, path: str | PathLike[str]) -> Face:
+        """Read a face written by ``save``.
 
-        return read_face(path)
+        Raises:
+            InputError: the file is missing, damaged or of another kind.
+        """
+        source = Path(path)
+        if not source.is_file():
+            raise InputError(f"no face at {source}: expected a .npz file written by Face.save")
+        arrays = read_arrays(source)
+        with reading(source, f"an .npz of the format {FORMAT!r}"):
+            if str(arrays.get("format")) != FORMAT:
+                raise InputError(
+                    f"{source} is not a face: expected an .npz of the format {FORMAT!r}"
+                )
+            face = _unpack(arrays)
+            _check(face, source)
+            return face
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the face.
+
+        Shapes and identities are kept to 1/65534 of their largest offset (under 1 µm for 38 mm),
+        colours to 8 bits. Raises InputError when the file cannot be written.
+        """
+        arrays = _pack(self)
+        with atomic_write(path) as temporary:
+            np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
-# The file a face lies in: one compact .npz, read without pickle.
-#
-# Layout (F triangles, V vertices, K shapes; "steps" are int16 with one float32 step size in metres each):
-#
-#     format            "jambatalk-face 1"
-#     vertices          (V, 3) float32 metres              triangles   (F, 3) uint16, or uint32 for large meshes
-#     names             (K,) text                           gap         (2,) int32, absent when unknown
-#     shape_counts      (K,) how many vertices each shape moves
-#     shape_vertices    the moved vertices of all shapes, one after another
-#     shape_steps       (sum of counts, 3) int16            shape_scale (K,) float32 metres per step
-#     region_names, region_counts, region_vertices          materials (F,) uint8, material_names
-#     colours           (V, 3) uint8                        uv          (V, 2) float32, absent when there is none
-#     identity_names, identity_steps (I, V, 3) int16, identity_scale (I,), identity_colours (I, V, 3) uint8
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def blend(neutral: Array, basis: Array, rows: Array, weights: Array) -> Array:
+    """Compute (n,) float32 ``neutral + weights @ basis[rows]``, skipping weights of zero.
 
+    A loop rather than a matrix product: that starts threads of its own, which get in each other's
+    way when several frames are drawn at a time.
 
-FORMAT = "jambatalk-face 1"
-STEPS = 32767
-# A vertex that a shape moves by less than this many metres is not stored for it.
-SMALLEST = 2e-6
-
-
-def write_face(face: Face, path: str | PathLike[str]) -> None:
-    """Write a face. Shapes and identities are kept to 1/65534 of their largest offset (under 1 µm for 38 mm), colours to 8 bits.
-
-    Raises InputError when the file cannot be written.
+    Args:
+        neutral: (n,) float32.
+        basis: (K, n) float32.
+        rows: (k,) indices of shapes.
+        weights: (k,) float32, theirs.
     """
+    moved = neutral.copy()
+    for i in range(rows.shape[0]):
+        weight = weights[i]
+        if weight != 0:
+            shape = basis[rows[i]]
+            for n in range(moved.shape[0]):
+                moved[n] += weight * shape[n]
+    return moved
+
+
+def _pack(face: Face) -> dict[str, Array]:
     index_type = np.uint16 if len(face.vertices) <= 65536 else np.uint32
     arrays: dict[str, Array] = {
         "format": np.array(FORMAT),
@@ -162,36 +225,7 @@ def write_face(face: Face, path: str | PathLike[str]) -> None:
             raise InputError("identity_colours need colours and the identities they belong to")
         coloured = [face.identity_colours.get(name, face.colours) for name in face.identities]
         arrays["identity_colours"] = np.stack([_to_bytes(colours) for colours in coloured])
-    with atomic_write(path) as temporary:
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
-
-
-def read_face(path: str | PathLike[str]) -> Face:
-    """Read a face written by ``write_face``. Raises InputError when the file is missing, damaged or of another kind."""
-    source = Path(path)
-    if not source.is_file():
-        raise InputError(f"no face at {source}: expected a .npz file written by write_face")
-    try:
-        with np.load(source, allow_pickle=False) as file:
-            if "format" not in file or str(file["format"]) != FORMAT:
-                raise InputError(
-                    f"{source} is not a face: expected an .npz of the format {FORMAT!r}"
-                )
-            return _unpack({name: file[name] for name in file.files})
-    except InputError:
-        raise
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise InputError(
-            f"{source} is damaged: expected an .npz of the format {FORMAT!r} ({error})"
-        ) from error
+    return arrays
 
 
 def _unpack(arrays: Mapping[str, Array]) -> Face:
@@ -226,6 +260,26 @@ def _unpack(arrays: Mapping[str, Array]) -> Face:
         if colours is None
         else {name: _from_bytes(one) for name, one in zip(people, colours)},
     )
+
+
+def _check(face: Face, source: Path) -> None:
+    """InputError if the parts of a face that was read do not belong together."""
+    count, triangles = len(face.vertices), face.triangles
+    if face.vertices.shape != (count, 3) or triangles.ndim != 2 or triangles.shape[1] != 3:
+        raise InputError(f"{source} holds no mesh: expected vertices (V, 3) and triangles (F, 3)")
+    used = [triangles, *face.regions.values()]
+    if face.gap_vertices is not None:
+        used.append(np.array(face.gap_vertices))
+    if any(len(part) and (part.min() < 0 or part.max() >= count) for part in used):
+        raise InputError(f"{source} names a vertex that is not there: it has {count}")
+    if face.materials is not None and (
+        face.materials.shape != (len(triangles),)
+        or (len(triangles) and face.materials.max() >= len(face.material_names))
+    ):
+        raise InputError(f"{source} does not give each triangle one of its materials")
+    for part in (face.vertices, face.basis, face.colours, face.uv, *face.identities.values()):
+        if part is not None and not np.isfinite(part).all():
+            raise InputError(f"{source} holds values that are not finite")
 
 
 def _to_steps(values: Array) -> tuple[Array, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib.resources import as_file, files
 
-from jambatalk.face.face import Face, read_face
+from jambatalk.face.face import Face
 
 IDENTITIES: tuple[str, ...] = ("amara", "daniel", "kofi", "mei", "walter")
 
@@ -16,7 +16,7 @@ IDENTITIES: tuple[str, ...] = ("amara", "daniel", "kofi", "mei", "walter")
 @lru_cache(maxsize=1)
 def _template() -> Face:
     with as_file(files("jambatalk") / "assets" / "head.npz") as path:
-        return read_face(path)
+        return Face.load(path)
 
 
 @lru_cache(maxsize=8)
@@ -29,7 +29,9 @@ def default_head(identity: str | None = None) -> Face:
     return _template() if identity is None else _template().with_identity(identity)
 
 
-# The 52 ARKit blend shape names, in the column order of Apple's enumeration as Live Link Face writes it.
+def identities() -> list[str]:
+    """Names of the default head's people, the default first."""
+    return ["default", *IDENTITIES]
 
 
 ARKIT_NAMES: tuple[str, ...] = (
@@ -86,10 +88,4 @@ ARKIT_NAMES: tuple[str, ...] = (
     "noseSneerRight",
     "tongueOut",
 )
-
-
-def identities() -> list[str]:
-    """Names of the default head's people, the default first."""
-    from jambatalk.face.head import default_head
-
-    return ["default", *default_head().identities]
+"""The 52 ARKit blend shapes, in the column order of Apple's enumeration and of Live Link Face."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,26 +9,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.arrays import read_arrays
+from jambatalk.errors import InputError, MissingExtraError, reading
 from jambatalk.face.face import Face
 
 Array = NDArray[Any]
 
+MAX_INDEX = 2**31 - 1
+"""A mesh has fewer vertices than this; larger numbers are damage."""
+
 
 def load_mesh(path: str | Path) -> Face:
-    """The mesh in a file; positions are taken to be metres, faces of more than three corners are cut into triangles.
+    """Read the mesh in a file.
 
-    .obj needs nothing else, .ply needs the extra ``mesh``, .npz holds arrays ``vertices`` (V, 3) and ``triangles`` (F, 3).
-    Vertices keep the file's order and number, also where texture coordinates part them. Raises InputError when the file is
-    missing, damaged, of another kind or holds no surface.
+    Positions are taken to be metres; faces of more than three corners are cut into triangles.
+    Vertices keep the file's order and number, also where texture coordinates part them.
+
+    Args:
+        path: .obj, .ply (needs the extra ``mesh``), or .npz with the arrays ``vertices`` (V, 3) and
+            ``triangles`` (F, 3).
+
+    Raises:
+        InputError: the file is missing, damaged, of another kind or holds no surface.
     """
     path = Path(path)
     readers = {".obj": _read_obj, ".ply": _read_ply, ".npz": _read_npz}
     if path.suffix.lower() not in readers:
-        raise InputError(f"{path} is no mesh that can be read, expected {', '.join(readers)}")
+        raise InputError(f"{path} is not a mesh that can be read, expected {', '.join(readers)}")
     if not path.is_file():
         raise InputError(f"no mesh at {path}")
     vertices, triangles = readers[path.suffix.lower()](path)
+    with np.errstate(over="ignore"):
+        vertices = np.ascontiguousarray(vertices, np.float32)
     if not len(vertices) or not len(triangles):
         raise InputError(
             f"{path} holds {len(vertices)} vertices and {len(triangles)} triangles, expected a surface"
@@ -41,9 +52,7 @@ def load_mesh(path: str | Path) -> Face:
         raise InputError(
             f"{path}: a face names vertex {wrong}, but the file has {len(vertices)} (counted from 0)"
         )
-    return Face(
-        np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(triangles, np.int32)
-    )
+    return Face(vertices, np.ascontiguousarray(triangles, np.int32))
 
 
 def _read_obj(path: Path) -> tuple[Array, Array]:
@@ -67,7 +76,7 @@ def _read_obj(path: Path) -> tuple[Array, Array]:
                 raise InputError(
                     f"{path}, line {number} is damaged: {line.strip()[:60]!r}"
                 ) from error
-    return np.array(vertices, np.float32).reshape(-1, 3), np.array(triangles, np.int64).reshape(
+    return np.array(vertices, np.float64).reshape(-1, 3), np.array(triangles, np.int64).reshape(
         -1, 3
     )
 
@@ -75,7 +84,7 @@ def _read_obj(path: Path) -> tuple[Array, Array]:
 def _corner(word: str, known: int) -> int:
     """``7``, ``7/2`` or ``7/2/9`` -> 6; negative numbers count back from the last vertex so far."""
     index = int(word.split("/")[0])
-    if index == 0:
+    if index == 0 or abs(index) > MAX_INDEX:
         raise ValueError("vertices are counted from 1")
     return index - 1 if index > 0 else known + index
 
@@ -87,15 +96,10 @@ def _read_ply(path: Path) -> tuple[Array, Array]:
         raise MissingExtraError(
             'reading .ply needs trimesh: pip install "jambatalk[mesh]"'
         ) from error
-    try:
-        with path.open("rb") as file:
-            found = load_ply(file, fix_texture=False, skip_materials=True)
+    with reading(path, "a .ply file"), path.open("rb") as file:
+        found = load_ply(file, fix_texture=False, skip_materials=True)
         vertices = np.asarray(found["vertices"], np.float64).reshape(-1, 3)
         faces = np.asarray(found.get("faces", np.zeros((0, 3))))
-    except (
-        Exception
-    ) as error:  # trimesh's reader fails on damaged files in as many ways as there are damages
-        raise InputError(f"{path} is damaged or no .ply file") from error
     if faces.ndim != 2 or faces.shape[1] < 3 or faces.dtype.kind not in "iuf":
         raise InputError(f"{path} has faces that are neither triangles nor quadrilaterals")
     fans = [faces[:, [0, corner, corner + 1]] for corner in range(1, faces.shape[1] - 1)]
@@ -103,11 +107,7 @@ def _read_ply(path: Path) -> tuple[Array, Array]:
 
 
 def _read_npz(path: Path) -> tuple[Array, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in ("vertices", "triangles") if name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise InputError(f"{path} is damaged or no .npz archive of plain arrays") from error
+    found = read_arrays(path)
     for name in ("vertices", "triangles"):
         if name not in found:
             raise InputError(

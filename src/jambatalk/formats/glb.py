@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError
-from jambatalk.face.deform import HeadTurn, as_shapes, pose_matrix, vertex_normals
+from jambatalk.face.deform import HeadTurn, as_shapes, pose_matrix
 from jambatalk.face.face import Face
 from jambatalk.motion import Motion
-from jambatalk.render.geometry import weld
+from jambatalk.render.geometry import vertex_normals, weld
 from jambatalk.render.materials import materials_of
 from jambatalk.version import __version__
 

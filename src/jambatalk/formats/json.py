@@ -8,15 +8,14 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jambatalk.atomic import atomic_write
-from jambatalk.errors import InputError
-from jambatalk.formats.common import check_names, weights_of
+from jambatalk.errors import InputError, reading
+from jambatalk.formats.common import check_names, finite_float32, read_motion, weights_of
 from jambatalk.motion import Motion
 
 FORMAT = "jambatalk-motion"
@@ -47,52 +46,50 @@ def save(motion: Motion, path: Path) -> None:
 
 
 def load(path: Path) -> Motion:
-    """Read what ``save`` wrote."""
-    try:
+    """Read what ``save`` or the page of ``jambatalk serve`` wrote.
+
+    Raises:
+        InputError: the file is damaged or holds something else.
+    """
+    with reading(path, "a JSON file"):
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} is damaged or no JSON file") from error
-    if (
-        not isinstance(found, dict)
-        or found.get("format") != FORMAT
-        or found.get("version") != VERSION
+    if not isinstance(found, dict) or (found.get("format"), found.get("version")) != (
+        FORMAT,
+        VERSION,
     ):
         raise InputError(
-            f'{path} is no motion: expected "format": "{FORMAT}" and "version": {VERSION}'
+            f'{path} is not a motion: expected "format": "{FORMAT}" and "version": {VERSION}'
         )
     names, frames, fps = found.get("names"), found.get("frames"), found.get("fps")
     if (
         not isinstance(names, list)
         or not isinstance(frames, list)
         or not isinstance(fps, (int, float))
-        or not math.isfinite(fps)
     ):
         raise InputError(f"{path}: expected a list of names, a list of frames and fps as a number")
-    check_names([str(name) for name in names], str(path), None)
+    words = tuple(str(name) for name in names)
+    check_names(words, str(path), None)
+    count = len(frames)
     try:
-        weights = np.array([frame["weights"] for frame in frames], np.float32).reshape(
-            len(frames), len(names)
-        )
-        posed = bool(frames) and all("head_pose" in frame for frame in frames)
-        head_pose = (
-            np.array([frame["head_pose"] for frame in frames], np.float32).reshape(len(frames), 3)
-            if posed
-            else None
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        rate = float(fps)
+        rows = np.array([frame["weights"] for frame in frames], np.float64)
+        rows = rows.reshape(count, len(words))
+        head_pose = None
+        if frames and all("head_pose" in frame for frame in frames):
+            angles = np.array([frame["head_pose"] for frame in frames], np.float64)
+            head_pose = finite_float32(angles.reshape(count, 3), f"{path}: a frame")
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{path}: every frame holds {len(names)} weights (and 3 angles of head_pose, if any)"
+            f"{path}: every frame holds {len(words)} weights "
+            "(and 3 angles of head_pose, if any), and fps is a number"
         ) from error
-    if not np.isfinite(weights).all() or (
-        head_pose is not None and not np.isfinite(head_pose).all()
-    ):
-        raise InputError(f"{path}: a frame holds values that are not finite")
-    return Motion(
-        float(fps), weights=weights, names=tuple(str(name) for name in names), head_pose=head_pose
-    )
+    weights = finite_float32(rows, f"{path}: a frame")
+    return read_motion(str(path), rate, weights=weights, names=words, head_pose=head_pose)
 
 
 def _rounded(row: Any) -> list[float]:
-    """Six decimals: a thousandth of what an eye could see, and a third of the size."""
+    """Round to six decimals: a thousandth of what an eye could see, and a third of the size."""
     values: list[float] = np.round(row.astype(np.float64), 6).tolist()
     return values

@@ -1,8 +1,4 @@
-"""Moving a mesh and finding its smooth normals.
-
-Small loops of our own rather than matrix products: those start threads of their own, which get in each other's way when
-several frames are drawn at a time.
-"""
+"""Smooth normals of a mesh, also across seams where its vertices are doubled."""
 
 from __future__ import annotations
 
@@ -10,12 +6,45 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from jambatalk.face.deform import vertex_normals
 from jambatalk.render.materials import Material
 
 Array = NDArray[Any]
+
+
+@njit(cache=True, nogil=True)
+def vertex_normals(vertices: Array, triangles: Array, owner: Array) -> Array:
+    """(V, 3) float32 unit normals: the sum of the neighbouring triangles' normals by area, shared through ``owner``."""
+    count = vertices.shape[0]
+    normals = np.zeros((count, 3), np.float32)
+    for t in range(triangles.shape[0]):
+        i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay, az = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+        ux, uy, uz = vertices[j, 0] - ax, vertices[j, 1] - ay, vertices[j, 2] - az
+        vx, vy, vz = vertices[k, 0] - ax, vertices[k, 1] - ay, vertices[k, 2] - az
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for c in range(3):
+            o = owner[triangles[t, c]]
+            normals[o, 0] += nx
+            normals[o, 1] += ny
+            normals[o, 2] += nz
+    for v in range(count):
+        if owner[v] == v:
+            x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
+            length = np.sqrt(x * x + y * y + z * z)
+            if length > 0:
+                normals[v, 0], normals[v, 1], normals[v, 2] = x / length, y / length, z / length
+    for v in range(count):
+        o = owner[v]
+        if o != v:
+            normals[v, 0], normals[v, 1], normals[v, 2] = (
+                normals[o, 0],
+                normals[o, 1],
+                normals[o, 2],
+            )
+    return normals
 
 
 def weld(vertices: Array, triangles: Array, materials: Array, table: Sequence[Material]) -> Array:

@@ -2,24 +2,105 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Sequence
+from fractions import Fraction
 from os import PathLike
 from typing import Any
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError
 
-# A tiny built-in typeface for the labels of contact sheets: capitals, digits and a few signs, 5 by 7 dots.
-
-
 Array = NDArray[Any]
 
-# Seven rows from the top, each five dots as the bits of a number (16 is the leftmost); small letters are drawn as capitals.
+PAPER = (24, 27, 32)
+INK = (226, 229, 234)
+WIDTH, HEIGHT, ADVANCE = 5, 7, 6
+"""Dots of a letter, and from one to the next."""
+
+
+def save_png(image: Array, path: str | PathLike[str]) -> None:
+    """Write (H, W, 3) uint8 sRGB as a PNG. InputError for another shape or type."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise InputError(
+            f"the picture has shape {image.shape} and type {image.dtype}, expected (H, W, 3) uint8"
+        )
+    codec = av.CodecContext.create("png", "w")
+    codec.height, codec.width = image.shape[:2]
+    codec.pix_fmt, codec.time_base = "rgb24", Fraction(1, 25)
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        for packet in (*codec.encode(frame), *codec.encode(None)):
+            file.write(bytes(packet))
+
+
+def contact_sheet(images: Sequence[Array], labels: Sequence[str], columns: int) -> Array:
+    """Lay pictures out in a grid, row by row, each with its label beneath -> (H, W, 3) uint8.
+
+    Args:
+        images: (h, w, 3) uint8; a smaller one is centred in its cell.
+        labels: one for each, "" for none.
+        columns: pictures in a row.
+    """
+    if not images or len(images) != len(labels) or columns < 1:
+        raise InputError(
+            f"{len(images)} pictures, {len(labels)} labels and {columns} columns, "
+            "expected a label for each of 1 or more pictures"
+        )
+    height, width = max(i.shape[0] for i in images), max(i.shape[1] for i in images)
+    scale = max(1, round(height / 256))
+    gap, line = 4 * scale, text_size("x", scale)[1] + 6 * scale if any(labels) else 0
+    rows = -(-len(images) // columns)
+    columns = min(columns, len(images))
+    sheet = np.empty(
+        (rows * (height + line + gap) + gap, columns * (width + gap) + gap, 3), np.uint8
+    )
+    sheet[:] = PAPER
+    for n, (image, label) in enumerate(zip(images, labels)):
+        top, left = gap + n // columns * (height + line + gap), gap + n % columns * (width + gap)
+        y, x = top + (height - image.shape[0]) // 2, left + (width - image.shape[1]) // 2
+        sheet[y : y + image.shape[0], x : x + image.shape[1]] = image
+        if label:
+            wide, _ = text_size(label, scale)
+            draw_text(
+                sheet,
+                label,
+                (left + max(0, (width - wide) // 2), top + height + 3 * scale),
+                INK,
+                scale,
+            )
+    return sheet
+
+
+def glyph(character: str) -> Array:
+    """(7, 5) bool dots; an unknown character is a full block, so that a gap in the typeface is seen."""
+    rows = ROWS.get(character.upper(), "1f 1f 1f 1f 1f 1f 1f")
+    bits = np.array([int(row, 16) for row in rows.split()])
+    return (bits[:, None] >> np.arange(WIDTH)[::-1]) & 1 > 0
+
+
+def text_size(text: str, scale: int) -> tuple[int, int]:
+    """(width, height) of a line in pixels."""
+    return max(0, len(text) * ADVANCE - 1) * scale, HEIGHT * scale
+
+
+def draw_text(
+    image: Array, text: str, corner: tuple[int, int], colour: tuple[int, int, int], scale: int
+) -> None:
+    """Write a line into (H, W, 3) uint8 with its upper left at ``corner`` (x, y); what does not fit is cut off."""
+    x, y = corner
+    for character in text:
+        dots = glyph(character).repeat(scale, 0).repeat(scale, 1)
+        place = image[max(y, 0) : y + dots.shape[0], max(x, 0) : x + dots.shape[1]]
+        place[dots[: place.shape[0], : place.shape[1]]] = colour
+        x += ADVANCE * scale
+
+
+# The labels' typeface, since no base dependency draws text: capitals, digits and a few signs. Seven
+# rows from the top, each five dots as the bits of a number (16 is the leftmost).
 ROWS = {
     "A": "0e 11 11 1f 11 11 11",
     "B": "1e 11 11 1e 11 11 1e",
@@ -78,94 +159,3 @@ ROWS = {
     ">": "08 04 02 01 02 04 08",
     "#": "0a 0a 1f 0a 1f 0a 0a",
 }
-WIDTH, HEIGHT, ADVANCE = 5, 7, 6
-
-
-def glyph(character: str) -> Array:
-    """(7, 5) bool dots; an unknown character is a full block, so that a gap in the typeface is seen."""
-    rows = ROWS.get(character.upper(), "1f 1f 1f 1f 1f 1f 1f")
-    bits = np.array([int(row, 16) for row in rows.split()])
-    return (bits[:, None] >> np.arange(WIDTH)[::-1]) & 1 > 0
-
-
-def text_size(text: str, scale: int) -> tuple[int, int]:
-    """(width, height) of a line in pixels."""
-    return max(0, len(text) * ADVANCE - 1) * scale, HEIGHT * scale
-
-
-def draw_text(
-    image: Array, text: str, corner: tuple[int, int], colour: tuple[int, int, int], scale: int
-) -> None:
-    """Write a line into (H, W, 3) uint8 with its upper left at ``corner`` (x, y); what does not fit is cut off."""
-    x, y = corner
-    for character in text:
-        dots = glyph(character).repeat(scale, 0).repeat(scale, 1)
-        place = image[max(y, 0) : y + dots.shape[0], max(x, 0) : x + dots.shape[1]]
-        place[dots[: place.shape[0], : place.shape[1]]] = colour
-        x += ADVANCE * scale
-
-
-PAPER = (24, 27, 32)
-INK = (226, 229, 234)
-
-
-def save_png(image: Array, path: str | PathLike[str]) -> None:
-    """Write (H, W, 3) uint8 as a PNG (8-bit sRGB, RFC 2083). InputError for another shape or type."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise InputError(
-            f"the picture has shape {image.shape} and type {image.dtype}, expected (H, W, 3) uint8"
-        )
-    height, width = image.shape[:2]
-    # Each row stored as its difference from the row above (filter 2): smooth pictures then pack well.
-    rows = image.reshape(height, -1)
-    change = rows.copy()
-    change[1:] -= rows[:-1]
-    data = np.concatenate([np.full((height, 1), 2, np.uint8), change], axis=1).tobytes()
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        for kind, body in (
-            (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-            (b"sRGB", b"\0"),
-            (b"IDAT", zlib.compress(data, 6)),
-            (b"IEND", b""),
-        ):
-            file.write(
-                struct.pack(">I", len(body))
-                + kind
-                + body
-                + struct.pack(">I", zlib.crc32(kind + body))
-            )
-
-
-def contact_sheet(images: Sequence[Array], labels: Sequence[str], columns: int) -> Array:
-    """Lay pictures out in a grid, row by row, each with its label beneath -> (H, W, 3) uint8.
-
-    images: (h, w, 3) uint8; a smaller one is centred in its cell. labels: one for each, "" for none.
-    """
-    if not images or len(images) != len(labels) or columns < 1:
-        raise InputError(
-            f"{len(images)} pictures, {len(labels)} labels and {columns} columns, expected a label for each of 1 or more pictures"
-        )
-    height, width = max(i.shape[0] for i in images), max(i.shape[1] for i in images)
-    scale = max(1, round(height / 256))
-    gap, line = 4 * scale, text_size("x", scale)[1] + 6 * scale if any(labels) else 0
-    rows = -(-len(images) // columns)
-    columns = min(columns, len(images))
-    sheet = np.empty(
-        (rows * (height + line + gap) + gap, columns * (width + gap) + gap, 3), np.uint8
-    )
-    sheet[:] = PAPER
-    for n, (image, label) in enumerate(zip(images, labels)):
-        top, left = gap + n // columns * (height + line + gap), gap + n % columns * (width + gap)
-        y, x = top + (height - image.shape[0]) // 2, left + (width - image.shape[1]) // 2
-        sheet[y : y + image.shape[0], x : x + image.shape[1]] = image
-        if label:
-            wide, _ = text_size(label, scale)
-            draw_text(
-                sheet,
-                label,
-                (left + max(0, (width - wide) // 2), top + height + 3 * scale),
-                INK,
-                scale,
-            )
-    return sheet

@@ -1,4 +1,4 @@
-"""The studio: three soft lights and the light of the room, fixed to the camera so every view is well lit."""
+"""Light: the light rig, the tone curve from light to bytes, and the backdrop."""
 
 from __future__ import annotations
 
@@ -46,9 +46,6 @@ class LightRig:
         return self.key, self.fill, self.rim
 
 
-# From linear light to the bytes of a picture, and back.
-
-
 SHOULDER = 0.60  # linear light below this keeps its value, so a face's colours stay what they are
 TABLE_SIZE = 4096
 TABLE_LIMIT = 8.0  # the brightest linear value the table tells apart from white
@@ -79,8 +76,8 @@ def tonemap(linear: Array) -> Array:
     )
 
 
-def film_table() -> Array:
-    """(TABLE_SIZE + 1,) float32: ``255 * to_srgb(film(x))`` at ``x = TABLE_LIMIT * (i / TABLE_SIZE) ** 2``.
+def tone_table() -> Array:
+    """(TABLE_SIZE + 1,) float32: ``255 * to_srgb(tonemap(x))`` at ``x = TABLE_LIMIT * (i / TABLE_SIZE) ** 2``.
 
     Spaced by the square root, so the dark end, where the eye and sRGB are finest, has the most entries.
     """
@@ -88,15 +85,12 @@ def film_table() -> Array:
     return (255.0 * to_srgb(tonemap(TABLE_LIMIT * steps**2))).astype(np.float32)
 
 
-# The backdrop: a soft glow behind the head that falls off into the corners.
-
-
 GLOW = (0.545, 0.600, 0.650)  # sRGB behind the head
 CORNER = (0.165, 0.190, 0.225)  # sRGB in the corners
 
 
 def backdrop(width: int, height: int) -> Array:
-    """(H, W, 3) float32 linear light."""
+    """A soft glow behind the head that falls off into the corners: (H, W, 3) float32 linear light."""
     x = (np.arange(width) + 0.5 - 0.5 * width) / max(width, height)
     y = (np.arange(height) + 0.5 - 0.42 * height) / max(width, height)
     distance = np.sqrt((1.05 * x[None, :]) ** 2 + y[:, None] ** 2)

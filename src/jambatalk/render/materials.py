@@ -21,7 +21,7 @@ class Material:
         edge of a shadow the way light scattered under skin does.
     sheen, sharpness: strength and tightness of the broad highlight (sharpness is the exponent of its cosine).
     glint, glint_sharpness: a second, tight highlight: wetness.
-    catch: how much of the highlights survives shade: an eye keeps its catchlight, which is also drawn nearer the pupil
+    catchlight: how much of the highlights survives shade: an eye keeps its catchlight, which is also drawn nearer the pupil
         than a lamp above the lids would have it.
     edge: how much brighter the highlights grow at grazing angles (Fresnel).
     rim: how much of the rim light the material takes.
@@ -39,7 +39,7 @@ class Material:
     sharpness: float = 16.0
     glint: float = 0.0
     glint_sharpness: float = 200.0
-    catch: float = 0.0
+    catchlight: float = 0.0
     edge: float = 1.0
     rim: float = 1.0
     occlusion: float = 1.0
@@ -48,9 +48,8 @@ class Material:
     bright: float = 0.0
     two_sided: bool = False
     glass: bool = False  # transparent: adds highlights to what lies beneath
-    smoothing: str = (
-        "flesh"  # normals are smoothed across seams between materials that share this word
-    )
+    smoothing: str = "flesh"  # normals are smoothed across seams between materials of one word
+    casts_shadow: bool = True  # thin things at the eye would stripe the cheek with shadow
 
     def row(self) -> list[float]:
         """The columns of the shading table."""
@@ -59,7 +58,7 @@ class Material:
 
 # Columns of the shading table, in the order of the fields above.
 WRAP_RED, WRAP_GREEN, WRAP_BLUE, SHEEN, SHARPNESS, GLINT, GLINT_SHARPNESS = range(7)
-CATCH, EDGE, RIM, OCCLUSION, INSIDE, FLAT, BRIGHT = range(7, 14)
+CATCHLIGHT, EDGE, RIM, OCCLUSION, INSIDE, FLAT, BRIGHT = range(7, 14)
 
 SKIN = Material(
     0.25,
@@ -97,12 +96,12 @@ MATERIALS: dict[str, Material] = {
         sharpness=30,
         glint=2.0,
         glint_sharpness=1300,
-        catch=0.85,
+        catchlight=0.85,
         rim=0.2,
         smoothing="eye",
     ),
     "cornea": Material(
-        glint=2.0, glint_sharpness=1300, catch=0.85, rim=0.2, glass=True, smoothing="cornea"
+        glint=2.0, glint_sharpness=1300, catchlight=0.85, rim=0.2, glass=True, smoothing="cornea"
     ),
     "teeth": behind(
         0.25,
@@ -138,9 +137,17 @@ MATERIALS: dict[str, Material] = {
         smoothing="tongue",
     ),
     "mouth": behind(0.30, 0.12, 0.10, sheen=0.03, glint=0.05, glint_sharpness=60, two_sided=True),
-    "lash": Material(0.2, 0.2, 0.2, rim=0.2, two_sided=True, smoothing="lash"),
+    "lash": Material(0.2, 0.2, 0.2, rim=0.2, two_sided=True, smoothing="lash", casts_shadow=False),
     "brow": Material(
-        0.25, 0.22, 0.20, sheen=0.01, sharpness=10, rim=0.5, two_sided=True, smoothing="brow"
+        0.25,
+        0.22,
+        0.20,
+        sheen=0.01,
+        sharpness=10,
+        rim=0.5,
+        two_sided=True,
+        smoothing="brow",
+        casts_shadow=False,
     ),
     "hair": Material(
         0.25, 0.22, 0.20, sheen=0.03, sharpness=12, rim=0.9, two_sided=True, smoothing="hair"

@@ -8,8 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from jambatalk.face.deform import affine, measure, vertex_normals
+from jambatalk.face.deform import affine, measure
 from jambatalk.face.face import Face
+from jambatalk.render.geometry import vertex_normals
 from jambatalk.render.materials import INSIDE, OCCLUSION, table
 from jambatalk.render.rasterizer import SUBPIXEL, bin_triangles, raster_rows, sample_offsets
 

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.errors import InputError
-from jambatalk.face.deform import HeadTurn, affine, vertex_normals
+from jambatalk.face.deform import HeadTurn, affine
 from jambatalk.face.face import Face
 from jambatalk.ops.threads import run_bands, thread_limit
 from jambatalk.render.camera import Camera, frame_face
-from jambatalk.render.geometry import weld
-from jambatalk.render.lighting import LightRig, backdrop, film_table, to_linear
+from jambatalk.render.geometry import vertex_normals, weld
+from jambatalk.render.lighting import LightRig, backdrop, to_linear, tone_table
 from jambatalk.render.materials import materials_of, table
 from jambatalk.render.occlusion import MouthLight, flat_view
 from jambatalk.render.rasterizer import (
@@ -31,8 +31,12 @@ from jambatalk.render.shading import (
     COLOUR,
     DIRECT,
     NORMAL,
-    develop_all,
+    Bins,
+    Canvas,
+    Lighting,
+    SeenMesh,
     shade_bands,
+    tonemap_image,
 )
 
 Array = NDArray[Any]
@@ -49,7 +53,7 @@ class Renderer:
     size: (width, height) in pixels, each 1 to 8192.
     camera: None frames the head and a little shoulder.
     supersample: 1 (no anti-aliasing) to 4; samples per pixel are its square.
-    studio: the lights. threads: None uses all cores, at most 8; the picture is the same for any number.
+    lights: see ``LightRig``. threads: None uses all cores, at most 8; the picture is the same for any number.
     One renderer may be used from several Python threads at once.
     """
 
@@ -60,7 +64,7 @@ class Renderer:
         *,
         camera: Camera | None = None,
         supersample: int = 2,
-        studio: LightRig | None = None,
+        lights: LightRig | None = None,
         background: Array | None = None,
         threads: int | None = None,
     ) -> None:
@@ -80,8 +84,8 @@ class Renderer:
         )
         self.camera = camera or frame_face(face, width / height)
         self._offsets = sample_offsets(supersample)
-        self._film = film_table()
-        self._lights = (studio or LightRig()).rows()
+        self._curve = tone_table()
+        self._lights = (lights or LightRig()).rows()
         if background is None:
             background = backdrop(*self.size)
         elif background.shape != (height, width, 3):
@@ -89,7 +93,7 @@ class Renderer:
                 f"the background has shape {background.shape}, expected ({height}, {width}, 3)"
             )
         self._background = np.ascontiguousarray(background, np.float32)
-        self._blank = develop_all(self._background, self._film)
+        self._blank = tonemap_image(self._background, self._curve)
 
         vertices = np.ascontiguousarray(face.vertices, np.float32)
         self._check(vertices)
@@ -117,10 +121,8 @@ class Renderer:
         sides = np.where(self._two_sided, TWO_SIDED, ONE_SIDED).astype(np.uint8)[self._materials]
         self._solid_sides = np.where(glass, SKIP, sides).astype(np.uint8)
         self._glass_sides = np.where(glass, sides, SKIP).astype(np.uint8)
-        # Thin things at the eye would stripe the cheek with shadow; light also passes a mesh's open rim from behind.
-        casts = np.array([name not in ("lash", "brow") for name in face.material_names])[
-            self._materials
-        ]
+        casts = np.array([look.casts_shadow for look in looks])[self._materials]
+        # Both sides: light also passes a mesh's open rim from behind.
         self._shadow_sides = np.where(glass | ~casts, SKIP, TWO_SIDED).astype(np.uint8)
         self._owner = weld(vertices, self._triangles, self._materials, looks)
 
@@ -164,43 +166,24 @@ class Renderer:
         attributes[:, NORMAL : NORMAL + 3] = vertex_normals(view, self._triangles, self._owner)
         focal = self.camera.focal(height)
         screen, near = project(view, focal, width, height)
-        starts, items = bin_triangles(
-            screen, near, self._triangles, self._solid_sides, width, height, BAND
+        solid = Bins(
+            *bin_triangles(screen, near, self._triangles, self._solid_sides, width, height, BAND)
         )
-        glass_starts, glass_items = bin_triangles(
-            screen, near, self._triangles, self._glass_sides, width, height, BAND
+        glass = Bins(
+            *bin_triangles(screen, near, self._triangles, self._glass_sides, width, height, BAND)
         )
         to_light, depths = self._shadow_map(view, rotation)
+        mesh = SeenMesh(screen, near, self._triangles, self._materials, attributes)
+        lighting = Lighting(self._table, self._two_sided, self._lights, to_light, depths)
         picture = np.empty((height, width, 3), np.uint8)
+        canvas = Canvas(self._background, self._blank, self._curve, picture)
 
         def draw(first: int, step: int) -> None:
             shade_bands(
-                first,
-                step,
-                BAND,
-                screen,
-                near,
-                self._triangles,
-                self._materials,
-                attributes,
-                self._table,
-                self._two_sided,
-                starts,
-                items,
-                glass_starts,
-                glass_items,
-                self._offsets,
-                focal,
-                self._lights,
-                to_light,
-                depths,
-                self._background,
-                self._blank,
-                self._film,
-                picture,
+                first, step, BAND, mesh, solid, glass, self._offsets, focal, lighting, canvas
             )
 
-        run_bands(draw, min(self.threads, len(starts) - 1))
+        run_bands(draw, min(self.threads, len(solid.starts) - 1))
         return picture
 
     def _shadow_map(self, view: Array, rotation: Array) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ supersampling at little more than the cost of none.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jambatalk.render.lighting import TABLE_LIMIT, TABLE_SIZE
 from jambatalk.render.materials import (
     BRIGHT,
-    CATCH,
+    CATCHLIGHT,
     EDGE,
     FLAT,
     GLINT,
@@ -34,22 +34,19 @@ Array = NDArray[Any]
 
 # Columns of the per-vertex attributes: unit normal in view space, linear colour, ambient occlusion, openness to direct light.
 NORMAL, COLOUR, AMBIENT, DIRECT, ATTRIBUTES = 0, 3, 6, 7, 8
-SAME_SURFACE = (
-    0.003  # metres in depth within which two triangles of one material count as one surface
-)
+SAME_SURFACE = 0.003
+"""Metres in depth within which two triangles of one material count as one surface."""
 ZERO, ONE = np.float32(0), np.float32(1)  # typed, so that no kernel slips into double precision
 SHADOW_TAPS = 1  # the shadow is averaged over (2 * SHADOW_TAPS + 1)² texels
-SHADOW_FADE = (
-    0.004  # metres over which something in front of the light goes from no shadow to full shadow
-)
+SHADOW_FADE = 0.004
+"""Metres over which something in front of the light goes from no shadow to full shadow."""
 FADE_SCALE = np.float32(1 / SHADOW_FADE)
-SHADOW_LIFT = np.float32(
-    0.0012
-)  # metres off the surface at which the map is asked, so that a surface does not shade itself
-SHADOW_TURN_LIFT = np.float32(0.003)  # metres more where the surface turns away from the light
-SHADOW_TURN = np.float32(
-    0.35
-)  # cosine beyond the terminator at which even scattered light has ended
+SHADOW_LIFT = np.float32(0.0012)
+"""Metres off the surface at which the map is read, so that a surface does not shade itself."""
+SHADOW_TURN_LIFT = np.float32(0.003)
+"""Metres more where the surface turns away from the light."""
+SHADOW_TURN = np.float32(0.35)
+"""Cosine beyond the terminator at which even scattered light has ended."""
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -158,7 +155,7 @@ def light_surface(
     """Linear RGB of one surface point into ``out`` (3,).
 
     surface: (ATTRIBUTES,) interpolated attributes with the normal already unit length and facing the viewer.
-    vx, vy, vz: unit direction to the viewer. lights: see ``Studio.rows``. key_reach: the key light's shadow, 0..1.
+    vx, vy, vz: unit direction to the viewer. lights: see ``LightRig.rows``. key_reach: the key light's shadow, 0..1.
     glass: highlights only.
     """
     one, zero = ONE, ZERO
@@ -207,7 +204,7 @@ def light_surface(
         blue += lights[n, 5] * reach * max(one - away * material[WRAP_BLUE], zero)
         if cosine > 0:
             # A lamp above the lids would leave the eye without a light: its reflection is drawn nearer the pupil.
-            pull = one + np.float32(1.3) * material[CATCH]
+            pull = one + np.float32(1.3) * material[CATCHLIGHT]
             hx, hy, hz = lx + pull * vx, ly + pull * vy, lz + pull * vz
             length = np.sqrt(hx * hx + hy * hy + hz * hz)
             aligned = (nx * hx + ny * hy + nz * hz) / max(length, np.float32(1e-6))
@@ -217,7 +214,7 @@ def light_surface(
             if material[GLINT] > 0:
                 shine += material[GLINT] * _power(aligned, material[GLINT_SHARPNESS])
             shine *= (
-                (reach + (one - reach) * material[CATCH])
+                (reach + (one - reach) * material[CATCHLIGHT])
                 * (one + np.float32(4.0) * material[EDGE] * graze)
                 * min(cosine * np.float32(4.0), one)
             )
@@ -234,19 +231,13 @@ def light_surface(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _interpolate(
-    triangle: int,
-    px: float,
-    py: float,
-    screen: Array,
-    near: Array,
-    triangles: Array,
-    attributes: Array,
-    weight: float,
-    out: Array,
-) -> float:
-    """Add ``weight`` times the attributes of a triangle at a screen point (1/256 pixel) to ``out``; gives the depth there."""
-    i, j, k = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
+def _interpolate(triangle: int, px: float, py: float, mesh: SeenMesh, out: Array) -> float:
+    """Add the attributes of a triangle at a screen point (1/256 pixel) to ``out``.
+
+    Gives the depth there, in metres.
+    """
+    screen, near, attributes = mesh.screen, mesh.near, mesh.attributes
+    i, j, k = mesh.triangles[triangle, 0], mesh.triangles[triangle, 1], mesh.triangles[triangle, 2]
     ax, ay = np.float32(screen[i, 0]), np.float32(screen[i, 1])
     ux, uy = np.float32(screen[j, 0] - screen[i, 0]), np.float32(screen[j, 1] - screen[i, 1])
     wx, wy = np.float32(screen[k, 0] - screen[i, 0]), np.float32(screen[k, 1] - screen[i, 1])
@@ -260,7 +251,7 @@ def _interpolate(
     a = max(np.float32(1.0) - b - c, np.float32(0.0)) * near[i]
     b, c = b * near[j], c * near[k]
     depth = np.float32(1.0) / (a + b + c)
-    a, b, c = a * depth * weight, b * depth * weight, c * depth * weight
+    a, b, c = a * depth, b * depth, c * depth
     for n in range(ATTRIBUTES):
         out[n] += a * attributes[i, n] + b * attributes[j, n] + c * attributes[k, n]
     return depth
@@ -283,25 +274,96 @@ def dither(x: int, y: int) -> float:
 
 
 @njit(cache=True, nogil=True, inline="always")
-def tonemap_pixels(light: Array, x: int, y: int, film: Array, picture: Array) -> None:
-    """Put linear RGB (3,) into ``picture`` (H, W, 3) uint8 through the film curve, dithered."""
+def tonemap_pixel(light: Array, x: int, y: int, curve: Array, picture: Array) -> None:
+    """Put linear RGB (3,) into ``picture`` (H, W, 3) uint8 through the tone curve, dithered."""
     noise = np.float32(dither(x, y))
     for c in range(3):
         value = min(max(light[c], ZERO), np.float32(TABLE_LIMIT)) * np.float32(1 / TABLE_LIMIT)
         place = np.sqrt(value) * np.float32(TABLE_SIZE)
         cell = min(int(place), TABLE_SIZE - 1)
-        value = film[cell] + (film[cell + 1] - film[cell]) * (place - np.float32(cell))
+        value = curve[cell] + (curve[cell + 1] - curve[cell]) * (place - np.float32(cell))
         picture[y, x, c] = np.uint8(min(value + noise, np.float32(255.0)))
 
 
 @njit(cache=True, nogil=True)
-def develop_all(light: Array, film: Array) -> Array:
+def tonemap_image(light: Array, curve: Array) -> Array:
     """(H, W, 3) float32 linear light -> (H, W, 3) uint8."""
     picture = np.empty(light.shape, np.uint8)
     for y in range(light.shape[0]):
         for x in range(light.shape[1]):
-            tonemap_pixels(light[y, x], x, y, film, picture)
+            tonemap_pixel(light[y, x], x, y, curve, picture)
     return picture
+
+
+class SeenMesh(NamedTuple):
+    """A mesh as the camera sees it: V vertices, F triangles.
+
+    Args:
+        screen: (V, 2) int64 in 1/256 pixel.
+        near: (V,) float32, 1 / depth.
+        triangles: (F, 3) int32.
+        materials: (F,) int32, rows of ``Lighting.table``.
+        attributes: (V, ATTRIBUTES) float32.
+    """
+
+    screen: Array
+    near: Array
+    triangles: Array
+    materials: Array
+    attributes: Array
+
+
+class Bins(NamedTuple):
+    """Triangles by bands of rows, see ``bin_triangles``."""
+
+    starts: Array
+    items: Array
+
+
+class Lighting(NamedTuple):
+    """What light meets.
+
+    Args:
+        table: (M, 14) float32 materials, see ``materials.table``.
+        two_sided: (M,) bool.
+        lights: (5, 6) float32, see ``LightRig.rows``.
+        to_light: (3, 4) float32, view space -> shadow texel and nearness.
+        depths: (S, S) float32 nearness seen from the key light.
+    """
+
+    table: Array
+    two_sided: Array
+    lights: Array
+    to_light: Array
+    depths: Array
+
+
+class Canvas(NamedTuple):
+    """What is drawn on.
+
+    Args:
+        background: (H, W, 3) float32 linear light.
+        blank: (H, W, 3) uint8, the background tonemapped.
+        curve: see ``lighting.tone_table``.
+        picture: (H, W, 3) uint8, the result.
+    """
+
+    background: Array
+    blank: Array
+    curve: Array
+    picture: Array
+
+
+class _Scratch(NamedTuple):
+    """The surfaces of one pixel, S samples: filled anew for each."""
+
+    surfaces: Array  # (S, ATTRIBUTES) sums over the samples of each surface
+    counts: Array  # (S,) samples
+    depth_sums: Array  # (S,)
+    kinds: Array  # (S,) materials
+    one: Array  # (ATTRIBUTES,)
+    rgb: Array  # (3,)
+    total: Array  # (3,)
 
 
 @njit(cache=True, nogil=True)
@@ -309,187 +371,184 @@ def shade_bands(
     first: int,
     step: int,
     band: int,
-    screen: Array,
-    near: Array,
-    triangles: Array,
-    materials: Array,
-    attributes: Array,
-    table: Array,
-    two_sided: Array,
-    starts: Array,
-    items: Array,
-    glass_starts: Array,
-    glass_items: Array,
+    mesh: SeenMesh,
+    solid: Bins,
+    glass: Bins,
     offsets: Array,
     focal: float,
-    lights: Array,
-    to_light: Array,
-    depths: Array,
-    background: Array,
-    blank: Array,
-    film: Array,
-    picture: Array,
+    lighting: Lighting,
+    canvas: Canvas,
 ) -> None:
-    """Draw bands first, first + step, ... of ``band`` rows into ``picture`` (H, W, 3) uint8.
+    """Draw bands first, first + step, ... of ``band`` rows into ``canvas.picture``.
 
-    background: (H, W, 3) float32 linear light, and blank the same as bytes (see ``develop_all``). film: see ``tone.film_table``.
-    The rest as in ``raster`` and ``light_surface``.
+    Args:
+        first, step, band: which rows.
+        mesh: what is drawn.
+        solid, glass: its triangles by bands; glass adds highlights to what lies beneath.
+        offsets: (S, 2) sample positions, see ``sample_offsets``.
+        focal: in pixels.
+        lighting: materials, lights and shadow.
+        canvas: what is drawn on.
     """
-    height, width = picture.shape[0], picture.shape[1]
+    height, width = canvas.picture.shape[0], canvas.picture.shape[1]
     samples = offsets.shape[0]
     ids = np.empty((band, width, samples), np.int32)
     best = np.empty((band, width, samples), np.float32)
     glass_ids = np.empty((band, width, samples), np.int32)
     glass_best = np.empty((band, width, samples), np.float32)
-    surfaces = np.empty((samples, ATTRIBUTES), np.float32)
-    counts = np.empty(samples, np.float32)
-    depth_sums = np.empty(samples, np.float32)
-    kinds = np.empty(samples, np.int32)
-    one = np.empty(ATTRIBUTES, np.float32)
-    rgb = np.empty(3, np.float32)
-    total = np.empty(3, np.float32)
-    half_width, half_height = np.float32(0.5 * width), np.float32(0.5 * height)
-    inverse_focal = np.float32(1.0 / focal)
-    share = np.float32(1.0 / samples)
-    for b in range(first, starts.shape[0] - 1, step):
+    scratch = _Scratch(
+        np.empty((samples, ATTRIBUTES), np.float32),
+        np.empty(samples, np.float32),
+        np.empty(samples, np.float32),
+        np.empty(samples, np.int32),
+        np.empty(ATTRIBUTES, np.float32),
+        np.empty(3, np.float32),
+        np.empty(3, np.float32),
+    )
+    screen, near, triangles = mesh.screen, mesh.near, mesh.triangles
+    for b in range(first, solid.starts.shape[0] - 1, step):
         top, bottom = b * band, min(b * band + band, height)
         ids[:] = -1
         best[:] = 0
-        raster_rows(
-            screen,
-            near,
-            triangles,
-            items[starts[b] : starts[b + 1]],
-            top,
-            bottom,
-            offsets,
-            ids,
-            best,
-        )
-        has_glass = glass_starts[b + 1] > glass_starts[b]
+        items = solid.items[solid.starts[b] : solid.starts[b + 1]]
+        raster_rows(screen, near, triangles, items, top, bottom, offsets, ids, best)
+        has_glass = glass.starts[b + 1] > glass.starts[b]
         if has_glass:
             glass_ids[:] = -1
             glass_best[:] = best
-            raster_rows(
-                screen,
-                near,
-                triangles,
-                glass_items[glass_starts[b] : glass_starts[b + 1]],
-                top,
-                bottom,
-                offsets,
-                glass_ids,
-                glass_best,
-            )
+            items = glass.items[glass.starts[b] : glass.starts[b + 1]]
+            raster_rows(screen, near, triangles, items, top, bottom, offsets, glass_ids, glass_best)
         for y in range(top, bottom):
             for x in range(width):
                 seen = ids[y - top, x]
-                groups = 0
                 anything = has_glass
                 for s in range(samples):
                     anything |= seen[s] >= 0
-                if not anything:
-                    for c in range(3):
-                        picture[y, x, c] = blank[y, x, c]
-                    continue
-                empty = 0
-                for s in range(samples):
-                    t = seen[s]
-                    if t < 0:
-                        empty += 1
-                        continue
-                    # Each triangle once, at the middle of the samples it covers: a point that is surely inside it.
-                    seen_before = False
-                    for r in range(s):
-                        if seen[r] == t:
-                            seen_before = True
-                            break
-                    if seen_before:
-                        continue
-                    covered = 0
-                    sum_x, sum_y = 0, 0
-                    for r in range(s, samples):
-                        if seen[r] == t:
-                            covered += 1
-                            sum_x += offsets[r, 0]
-                            sum_y += offsets[r, 1]
-                    weight = np.float32(covered)
-                    px = np.float32(x * SUBPIXEL) + np.float32(sum_x) / weight
-                    py = np.float32(y * SUBPIXEL) + np.float32(sum_y) / weight
-                    for n in range(ATTRIBUTES):
-                        one[n] = 0
-                    depth = _interpolate(
-                        t, px, py, screen, near, triangles, attributes, np.float32(1.0), one
-                    )
-                    if two_sided[materials[t]] and faces_away(t, screen, triangles):
-                        one[0], one[1], one[2] = -one[0], -one[1], -one[2]
-                    kind = materials[t]
-                    g = 0
-                    while g < groups:
-                        gap = depth - depth_sums[g] / counts[g]
-                        agree = (
-                            one[0] * surfaces[g, 0]
-                            + one[1] * surfaces[g, 1]
-                            + one[2] * surfaces[g, 2]
-                        )
-                        if kinds[g] == kind and abs(gap) < SAME_SURFACE and agree > 0:
-                            break
-                        g += 1
-                    if g == groups:
-                        groups += 1
-                        kinds[g] = kind
-                        counts[g] = 0
-                        depth_sums[g] = 0
-                        for n in range(ATTRIBUTES):
-                            surfaces[g, n] = 0
-                    counts[g] += weight
-                    depth_sums[g] += depth * weight
-                    for n in range(ATTRIBUTES):
-                        surfaces[g, n] += one[n] * weight
-                part = empty * share
-                for c in range(3):
-                    total[c] = background[y, x, c] * part
-                # The ray through the pixel's middle is the view direction of all its surfaces.
-                rx = (np.float32(x) + np.float32(0.5) - half_width) * inverse_focal
-                ry = (half_height - np.float32(y) - np.float32(0.5)) * inverse_focal
-                length = np.float32(1.0) / np.sqrt(rx * rx + ry * ry + np.float32(1.0))
-                vx, vy, vz = -rx * length, -ry * length, length
-                for g in range(groups):
-                    depth = depth_sums[g] / counts[g]
-                    _finish(surfaces[g], counts[g])
-                    surface = surfaces[g]
-                    reach = max(
-                        shadow(rx, ry, depth, surface, to_light, depths), table[kinds[g], BRIGHT]
-                    )
-                    light_surface(surface, vx, vy, vz, table[kinds[g]], lights, reach, False, rgb)
-                    for c in range(3):
-                        total[c] += rgb[c] * counts[g] * share
-                if has_glass:
+                if anything:
                     over = glass_ids[y - top, x]
-                    covered = 0
-                    t = -1
-                    for s in range(samples):
-                        if over[s] >= 0:
-                            covered += 1
-                            t = over[s]
-                    if covered > 0:
-                        for n in range(ATTRIBUTES):
-                            one[n] = 0
-                        px, py = (
-                            np.float32(x * SUBPIXEL + SUBPIXEL // 2),
-                            np.float32(y * SUBPIXEL + SUBPIXEL // 2),
-                        )
-                        depth = _interpolate(
-                            t, px, py, screen, near, triangles, attributes, np.float32(1.0), one
-                        )
-                        _finish(one, np.float32(1.0))
-                        reach = shadow(rx, ry, depth, one, to_light, depths)
-                        light_surface(
-                            one, vx, vy, vz, table[materials[t]], lights, reach, True, rgb
-                        )
-                        for c in range(3):
-                            total[c] += rgb[c] * covered * share
-                tonemap_pixels(total, x, y, film, picture)
+                    _shade_pixel(
+                        x, y, seen, over, has_glass, mesh, offsets, focal, lighting, canvas, scratch
+                    )
+                else:
+                    for c in range(3):
+                        canvas.picture[y, x, c] = canvas.blank[y, x, c]
+
+
+@njit(cache=True, nogil=True)
+def _shade_pixel(
+    x: int,
+    y: int,
+    seen: Array,
+    over: Array,
+    has_glass: bool,
+    mesh: SeenMesh,
+    offsets: Array,
+    focal: float,
+    lighting: Lighting,
+    canvas: Canvas,
+    scratch: _Scratch,
+) -> None:
+    """Light one pixel; ``seen`` and ``over`` (S,) are its samples' solid and glass triangles."""
+    surfaces, counts, depth_sums, kinds, one, rgb, total = scratch
+    table, lights = lighting.table, lighting.lights
+    to_light, depths = lighting.to_light, lighting.depths
+    height, width = canvas.picture.shape[0], canvas.picture.shape[1]
+    samples = offsets.shape[0]
+    half_width, half_height = np.float32(0.5 * width), np.float32(0.5 * height)
+    inverse_focal = np.float32(1.0 / focal)
+    share = np.float32(1.0 / samples)
+    groups, empty = _gather_surfaces(x, y, seen, mesh, offsets, lighting.two_sided, scratch)
+    part = empty * share
+    for c in range(3):
+        total[c] = canvas.background[y, x, c] * part
+    # The ray through the pixel's middle is the view direction of all its surfaces.
+    rx = (np.float32(x) + np.float32(0.5) - half_width) * inverse_focal
+    ry = (half_height - np.float32(y) - np.float32(0.5)) * inverse_focal
+    length = np.float32(1.0) / np.sqrt(rx * rx + ry * ry + np.float32(1.0))
+    vx, vy, vz = -rx * length, -ry * length, length
+    for g in range(groups):
+        depth = depth_sums[g] / counts[g]
+        _finish(surfaces[g], counts[g])
+        surface = surfaces[g]
+        reach = max(shadow(rx, ry, depth, surface, to_light, depths), table[kinds[g], BRIGHT])
+        light_surface(surface, vx, vy, vz, table[kinds[g]], lights, reach, False, rgb)
+        for c in range(3):
+            total[c] += rgb[c] * counts[g] * share
+    if has_glass:
+        covered = 0
+        t = -1
+        for s in range(samples):
+            if over[s] >= 0:
+                covered += 1
+                t = over[s]
+        if covered > 0:
+            one[:] = 0
+            px = np.float32(x * SUBPIXEL + SUBPIXEL // 2)
+            py = np.float32(y * SUBPIXEL + SUBPIXEL // 2)
+            depth = _interpolate(t, px, py, mesh, one)
+            _finish(one, np.float32(1.0))
+            reach = shadow(rx, ry, depth, one, to_light, depths)
+            light_surface(one, vx, vy, vz, table[mesh.materials[t]], lights, reach, True, rgb)
+            for c in range(3):
+                total[c] += rgb[c] * covered * share
+    tonemap_pixel(total, x, y, canvas.curve, canvas.picture)
+
+
+@njit(cache=True, nogil=True)
+def _gather_surfaces(
+    x: int, y: int, seen: Array, mesh: SeenMesh, offsets: Array, two_sided: Array, scratch: _Scratch
+) -> tuple[int, int]:
+    """Sum the samples of one pixel by smooth surface; (surfaces, samples that see none)."""
+    surfaces, counts, depth_sums, kinds, one = scratch[:5]
+    samples = offsets.shape[0]
+    groups, empty = 0, 0
+    for s in range(samples):
+        t = seen[s]
+        if t < 0:
+            empty += 1
+            continue
+        # Each triangle once, at the middle of the samples it covers: surely a point inside it.
+        seen_before = False
+        for r in range(s):
+            if seen[r] == t:
+                seen_before = True
+                break
+        if seen_before:
+            continue
+        covered = 0
+        sum_x, sum_y = 0, 0
+        for r in range(s, samples):
+            if seen[r] == t:
+                covered += 1
+                sum_x += offsets[r, 0]
+                sum_y += offsets[r, 1]
+        weight = np.float32(covered)
+        px = np.float32(x * SUBPIXEL) + np.float32(sum_x) / weight
+        py = np.float32(y * SUBPIXEL) + np.float32(sum_y) / weight
+        one[:] = 0
+        depth = _interpolate(t, px, py, mesh, one)
+        kind = mesh.materials[t]
+        if two_sided[kind] and faces_away(t, mesh.screen, mesh.triangles):
+            one[0], one[1], one[2] = -one[0], -one[1], -one[2]
+        g = 0
+        while g < groups:
+            gap = depth - depth_sums[g] / counts[g]
+            agree = one[0] * surfaces[g, 0] + one[1] * surfaces[g, 1] + one[2] * surfaces[g, 2]
+            if kinds[g] == kind and abs(gap) < SAME_SURFACE and agree > 0:
+                break
+            g += 1
+        if g == groups:
+            groups += 1
+            kinds[g] = kind
+            counts[g] = 0
+            depth_sums[g] = 0
+            for n in range(ATTRIBUTES):
+                surfaces[g, n] = 0
+        counts[g] += weight
+        depth_sums[g] += depth * weight
+        for n in range(ATTRIBUTES):
+            surfaces[g, n] += one[n] * weight
+    return groups, empty
 
 
 @njit(cache=True, nogil=True)

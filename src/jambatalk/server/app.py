@@ -170,9 +170,9 @@ def baked_shade(identity: str) -> dict[str, Any]:
     """
     import numpy as np
 
-    from jambatalk.face.deform import measure, vertex_normals
+    from jambatalk.face.deform import measure
     from jambatalk.face.head import default_head
-    from jambatalk.render.geometry import weld
+    from jambatalk.render.geometry import vertex_normals, weld
     from jambatalk.render.materials import INSIDE, OCCLUSION, materials_of, table
     from jambatalk.render.occlusion import bake, eye_shade
     from jambatalk.render.rasterizer import SKIP, TWO_SIDED
@@ -183,9 +183,10 @@ def baked_shade(identity: str) -> dict[str, Any]:
     vertices = np.ascontiguousarray(face.vertices, np.float32)
     triangles = np.ascontiguousarray(face.triangles, np.int32)
     materials = np.ascontiguousarray(face.materials, np.int32)
-    casts = np.array([name not in ("lash", "brow") for name in face.material_names])[materials]
+    drawn = materials_of(face.material_names)
+    casts = np.array([material.casts_shadow for material in drawn])[materials]
     sides = np.where(casts, TWO_SIDED, SKIP).astype(np.uint8)
-    owner = weld(vertices, triangles, materials, materials_of(face.material_names))
+    owner = weld(vertices, triangles, materials, drawn)
     looks = table(face.material_names)[materials]
     depth = np.ones(len(vertices), np.float32)
     depth[triangles.reshape(-1)] = np.repeat(looks[:, OCCLUSION], 3)

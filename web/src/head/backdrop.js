@@ -1,6 +1,6 @@
 // The calm behind the head: a glow that falls off into the corners, drawn in the picture so that recordings have it too.
 import { BufferAttribute, BufferGeometry, Mesh, ShaderMaterial, Vector2, Vector3 } from "three";
-import { FILM } from "./film.glsl.js";
+import { TONEMAP } from "./tonemap.glsl.js";
 
 const linear = (srgb) => new Vector3(...srgb.map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)));
 const COLOURS = {
@@ -19,7 +19,7 @@ export class Backdrop {
       depthWrite: false,
       vertexShader: "void main() { gl_Position = vec4(position.xy, 1.0, 1.0); }",
       fragmentShader: /* glsl */ `
-        ${FILM}
+        ${TONEMAP}
         uniform vec3 glow, corner;
         uniform vec2 size;
         uniform float middle;
@@ -27,7 +27,7 @@ export class Backdrop {
           vec2 p = (gl_FragCoord.xy - size * vec2(0.5, 1.0 - middle)) / max(size.x, size.y);
           float fall = smoothstep(0.0, 1.0, length(p * vec2(1.05, 1.0)) / 0.78);
           // Mixed by ratio, not by sum: equal steps to the eye.
-          gl_FragColor = vec4(developed(glow * pow(corner / glow, vec3(fall))), 1.0);
+          gl_FragColor = vec4(toPixel(glow * pow(corner / glow, vec3(fall))), 1.0);
         }`,
     });
     this.mesh = new Mesh(geometry, material);

@@ -1,10 +1,10 @@
 // The head that the server sends: its glTF file, and how light falls into its folds.
 import { BufferAttribute, BufferGeometry, DynamicDrawUsage, SkinnedMesh, Sphere, Vector3 } from "three";
 import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
+import { mouth } from "../generated/materials.json";
 import { Shapes } from "./shapes.js";
 import { shared } from "./surface.js";
 
-const WIDE = 0.012; // metres between the lips at which the mouth counts as open to the light
 
 /** One identity's head. glb: ArrayBuffer. shade: what /v1/faces/NAME/shade says. */
 export async function readHead(glb, shade) {
@@ -72,8 +72,8 @@ class Head {
     return this.numbers[name];
   }
 
-  /** Wear weights (one per shape) and a pose (pitch, yaw, roll in radians). Gives how far apart the lips are, in metres. */
-  wear(weights, pose) {
+  /** Move to weights (one per shape) and a pose (pitch, yaw, roll in radians). Gives how far apart the lips are, in metres. */
+  pose(weights, pose) {
     this.shapes.mix(weights);
     let opened = 0;
     const lips = this.lipRest.slice();
@@ -84,7 +84,7 @@ class Head {
       const shape = this.lipShapes[k];
       for (let v = 0; v < lips.length; v++) lips[v] += weight * shape[v];
     }
-    shared.opening.value = Math.min(Math.max(opened / WIDE, 0), 1);
+    shared.opening.value = Math.min(Math.max(opened / mouth.wide, 0), 1);
     shared.lipPlane.value = Math.max(...lips);
     this.joint.rotation.set(pose[0], pose[1], pose[2]);
     return opened;

@@ -1,52 +1,180 @@
-// A face that waits: blinks, small looks, a breath. Only while nothing is said; in a take the server's own life layers do this.
-const eased = (x) => x * x * (3 - 2 * x);
-const between = (low, high) => low + (high - low) * Math.random();
+// A face at rest: blinks, gaze, head motion and breath as jambatalk/idle moves them in silence, with the same numbers and the
+// same chances. Only while nobody speaks: during speech the server's own frames hold this motion already.
+import constants from "../generated/idle.json";
+import { CounterRNG, draw, streamKey } from "./rng.js";
 
-export class Idle {
-  constructor() {
-    this.time = 0;
-    this.blinkAt = 1.5;
-    this.lookAt = 2;
-    this.look = [0, 0];
-    this.from = [0, 0];
-    this.since = 10;
+const TICK = 0.01; // seconds
+const { blinks: BLINKS, gaze: GAZE, head: HEAD, breath: BREATH, eyes: EYES } = constants;
+const degrees = (radians) => (radians * 180) / Math.PI;
+const clip = (value) => Math.min(Math.max(value, -1), 1);
+
+/** 0..1 -> 0..1, at rest at both ends. */
+function minimumJerk(x) {
+  if (x <= 0) return 0;
+  if (x >= 1) return 1;
+  return x * x * x * (10 + x * (6 * x - 15));
+}
+
+class Blinks {
+  constructor(seed) {
+    this.rng = new CounterRNG(seed, 0);
+    this.wait = this.rng.uniform(0.3, 1) * BLINKS.median;
+    this.start = -10;
+    [this.close] = BLINKS.close;
+    [this.open] = BLINKS.open;
+    this.twice = false;
   }
 
-  /** seconds since the last picture; life: strengths. Gives {shapes: {name: weight}, pose: [pitch, yaw, roll]}. */
-  step(seconds, life) {
-    this.time += seconds;
-    this.since += seconds;
-    const t = this.time;
-    let lid = 0;
-    if (life.blinks > 0 && t > this.blinkAt) {
-      const s = t - this.blinkAt;
-      lid = s < 0.08 ? eased(s / 0.08) : s < 0.11 ? 1 : s < 0.27 ? 1 - eased((s - 0.11) / 0.16) : 0;
-      if (s > 0.3) this.blinkAt = t + between(2.2, 6) / life.blinks;
+  tick(time, strength) {
+    if (time < this.start + this.close + BLINKS.closed + this.open) return;
+    this.wait -= TICK * strength;
+    if (this.wait > 0) return;
+    this.start = time;
+    this.close = this.rng.uniform(...BLINKS.close);
+    this.open = this.rng.uniform(...BLINKS.open);
+    this.twice = !this.twice && this.rng.uniform() < BLINKS.double;
+    const pair = this.rng.uniform(0.05, 0.25) * strength;
+    const interval = this.rng.logNormal(BLINKS.median, BLINKS.spread);
+    this.wait = this.twice ? pair : interval;
+  }
+
+  /** How far the lids are closed, 0..1. */
+  at(time) {
+    const x = time - this.start;
+    return x <= this.close ? minimumJerk(x / this.close) : 1 - minimumJerk((x - this.close - BLINKS.closed) / this.open);
+  }
+}
+
+class Gaze {
+  constructor(seed) {
+    this.rng = new CounterRNG(seed, 1);
+    this.from = [0, 0];
+    this.to = [0, 0];
+    this.start = -1;
+    this.lasts = 0.021;
+    this.until = this.rng.uniform(0.3, 1);
+  }
+
+  tick(time) {
+    if (time < this.start + this.lasts || time < this.until) return;
+    const [side, down, up] = GAZE.spot;
+    this.from = this.to;
+    this.to = [this.rng.uniform(-side, side), this.rng.uniform(-down, up)];
+    this.start = time;
+    this.lasts = 0.021 + 0.0022 * Math.hypot(this.to[0] - this.from[0], this.to[1] - this.from[1]);
+    this.until = time + Math.min(this.rng.logNormal(...GAZE.fixation), 4);
+  }
+
+  /** Degrees to the face's own left and up. */
+  at(time, strength) {
+    const share = minimumJerk((time - this.start) / this.lasts);
+    return [0, 1].map((i) => strength * (this.from[i] + share * (this.to[i] - this.from[i])));
+  }
+}
+
+class Head {
+  constructor(seed) {
+    this.keys = [0, 1, 2].map((axis) => streamKey(seed, 3 + axis));
+    this.points = [null, null, null]; // of the spline around the present, [index, values]
+  }
+
+  /** Pitch, yaw and roll in radians. */
+  at(time, strength) {
+    return [0, 1, 2].map((axis) => strength * HEAD.calm * HEAD.drift[axis] * this.#drift(axis, time));
+  }
+
+  // -1..1: uniform cubic B-spline through seeded values.
+  #drift(axis, time) {
+    const position = time / HEAD.step[axis];
+    const index = Math.trunc(position);
+    if (this.points[axis]?.[0] !== index) {
+      this.points[axis] = [index, [0, 1, 2, 3].map((k) => 2 * draw(this.keys[axis], index + k) - 1)];
     }
-    if (t > this.lookAt) {
-      this.from = this.look;
-      const away = Math.random() < 0.4;
-      this.look = away ? [between(-0.34, 0.34), between(-0.12, 0.16)] : [between(-0.05, 0.05), between(-0.04, 0.04)];
-      this.since = 0;
-      this.lookAt = t + (away ? between(0.7, 1.6) : between(1.4, 3.6));
+    const [a, b, c, d] = this.points[axis][1];
+    const x = position - index, y = 1 - x;
+    return (y ** 3 * a + (3 * x ** 3 - 6 * x ** 2 + 4) * b + (3 * y ** 3 - 6 * y ** 2 + 4) * c + x ** 3 * d) / 6;
+  }
+}
+
+class Breath {
+  constructor(seed) {
+    this.rng = new CounterRNG(seed, 6);
+    this.inward = false;
+    this.start = 0;
+    this.lasts = this.rng.uniform(0.3, 1) * BREATH.out;
+    this.origin = this.air = this.before = 0.5;
+    this.rate = 0;
+  }
+
+  tick(time) {
+    const share = (time - this.start) / this.lasts;
+    const goal = this.origin + ((this.inward ? 1 : 0) - this.origin) * minimumJerk(share);
+    if (share >= 1) {
+      this.inward = !this.inward;
+      this.start = time;
+      this.lasts = this.rng.logNormal(this.inward ? BREATH.in : BREATH.out, BREATH.spread);
+      this.origin = goal;
     }
-    const part = eased(Math.min(this.since / 0.05, 1));
-    const [x, y] = [0, 1].map((i) => life.gaze * (this.from[i] + part * (this.look[i] - this.from[i])));
-    // Slow waves of lengths that do not divide each other never quite repeat.
-    const sway = (a, b) => 0.6 * Math.sin(t * a) + 0.4 * Math.sin(t * b + 1.3);
-    const breath = Math.sin((t * 2 * Math.PI) / 4.1);
-    const plus = (v) => Math.max(v, 0);
-    return {
-      shapes: {
-        eyeBlinkLeft: lid, eyeBlinkRight: lid,
-        eyeLookOutLeft: plus(x), eyeLookInRight: plus(x), eyeLookInLeft: plus(-x), eyeLookOutRight: plus(-x),
-        eyeLookUpLeft: plus(y), eyeLookUpRight: plus(y), eyeLookDownLeft: plus(-y), eyeLookDownRight: plus(-y),
-        browInnerUp: 0.02 * life.breath * (1 + breath),
-      },
-      pose: [
-        life.head * 0.014 * sway(0.61, 0.23) - life.breath * 0.004 * breath,
-        life.head * 0.022 * sway(0.43, 0.17) + 0.1 * x, life.head * 0.008 * sway(0.37, 0.29),
-      ],
-    };
+    this.before = this.air;
+    this.rate += TICK * ((goal - this.air) / (BREATH.soft * BREATH.soft) - (2 * this.rate) / BREATH.soft);
+    this.air += TICK * this.rate;
+  }
+
+  /** The air in the lungs, 0..1. share: how far between the last tick and the next. */
+  at(share, strength) {
+    return strength * (this.before + share * (this.air - this.before));
+  }
+}
+
+export class Idle {
+  constructor(seed = constants.seed) {
+    this.blinks = new Blinks(seed);
+    this.gaze = new Gaze(seed);
+    this.head = new Head(seed);
+    this.breath = new Breath(seed);
+    this.time = 0;
+    this.ticks = 0;
+  }
+
+  /** The next picture. seconds: since the last one. */
+  step(seconds, strengths) {
+    return this.at(this.time + seconds, strengths);
+  }
+
+  /**
+   * The face at a time, not before the last one. strengths: {blinks, gaze, head, breath}, 0 none, 1 natural.
+   * Gives {shapes: {name: weight}, pose: [pitch, yaw, roll] in radians}.
+   */
+  at(time, strengths) {
+    this.time = time;
+    const position = time / TICK;
+    while (this.ticks + 1 <= position + 1e-6) {
+      this.ticks += 1;
+      const now = this.ticks / 100;
+      if (strengths.blinks > 0) this.blinks.tick(now, strengths.blinks);
+      if (strengths.gaze > 0) this.gaze.tick(now);
+      if (strengths.breath > 0) this.breath.tick(now);
+    }
+    const air = strengths.breath > 0 ? this.breath.at(Math.min(Math.max(position - this.ticks, 0), 1), strengths.breath) : 0;
+    const pose = this.head.at(time, strengths.head);
+    pose[0] -= BREATH.lift * air;
+    const closed = strengths.blinks > 0 ? this.blinks.at(time) : 0;
+    const shapes = { eyeBlinkLeft: closed, eyeBlinkRight: closed, browInnerUp: BREATH.brow * air };
+    if (strengths.gaze > 0) this.#look(shapes, this.gaze.at(time, strengths.gaze), pose, closed, Math.min(strengths.gaze, 1));
+    return { shapes, pose };
+  }
+
+  // The eyes turn against the head, so that the viewer stays looked at; the lids go along with the height.
+  #look(shapes, [left, up], [pitch, yaw], closed, against) {
+    const x = clip((left - against * degrees(yaw)) / EYES.sideward);
+    const degreesUp = up + against * degrees(pitch);
+    const y = clip(degreesUp / (degreesUp > 0 ? EYES.upward : EYES.downward));
+    shapes.eyeLookOutLeft = shapes.eyeLookInRight = Math.max(x, 0);
+    shapes.eyeLookInLeft = shapes.eyeLookOutRight = Math.max(-x, 0);
+    shapes.eyeLookUpLeft = shapes.eyeLookUpRight = Math.max(y, 0);
+    shapes.eyeLookDownLeft = shapes.eyeLookDownRight = Math.max(-y, 0);
+    const lid = Math.max(closed, EYES.lidDown * Math.max(-y, 0));
+    shapes.eyeBlinkLeft = shapes.eyeBlinkRight = lid;
+    shapes.eyeWideLeft = shapes.eyeWideRight = EYES.lidUp * Math.max(y, 0) * (1 - closed);
   }
 }

@@ -3,7 +3,7 @@ import {
   DepthTexture, DoubleSide, FloatType, Matrix4, MeshBasicMaterial, NearestFilter, OrthographicCamera, Vector3, WebGLRenderTarget,
 } from "three";
 import { KEY } from "./lights.js";
-import { castsShadow } from "./looks.js";
+import { materialOf } from "./materials.js";
 import { shared } from "./surface.js";
 
 const SIZE = 1024;
@@ -40,12 +40,12 @@ export class Shadow {
       .set(0.5, 0, 0, 0.5, 0, 0.5, 0, 0.5, 0, 0, 0.5, 0.5, 0, 0, 0, 1)
       .multiply(this.camera.projectionMatrix)
       .multiply(this.camera.matrixWorldInverse);
-    const worn = mesh.material;
-    mesh.material = worn.map((material) => (castsShadow(material.name) ? this.casting : this.hidden));
+    const drawn = mesh.material;
+    mesh.material = drawn.map(({ name }) => (materialOf(name).castsShadow ? this.casting : this.hidden));
     renderer.setRenderTarget(this.target);
     renderer.clear();
     renderer.render(scene, this.camera);
     renderer.setRenderTarget(null);
-    mesh.material = worn;
+    mesh.material = drawn;
   }
 }

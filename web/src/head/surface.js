@@ -1,10 +1,11 @@
 // The material of the head: a port of jambatalk/render/shading.py, one shader for all surfaces, told apart by uniforms.
 import { DoubleSide, FrontSide, ShaderMaterial, Vector3 } from "three";
-import { FILM } from "./film.glsl.js";
+import { mouth } from "../generated/materials.json";
+import { TONEMAP } from "./tonemap.glsl.js";
 import { ABOVE, BELOW, FILL, KEY, RIM } from "./lights.js";
-import { lookOf } from "./looks.js";
+import { materialOf } from "./materials.js";
 
-/** Uniforms that all materials share; the stage sets them once a picture. */
+/** Uniforms that all materials share; the viewer sets them once a picture. */
 export const shared = {
   opening: { value: 0 }, // 0 lips closed .. 1 open to the light
   lipPlane: { value: 0 }, // z of the foremost lip, metres, before the head turns
@@ -13,6 +14,8 @@ export const shared = {
   shadowTexel: { value: 1 / 1024 },
   keyWorld: { value: new Vector3() },
 };
+
+const glsl = (number) => number.toFixed(6);
 
 const VERTEX = /* glsl */ `
 #include <common>
@@ -42,8 +45,8 @@ void main() {
   vDirect = 1.0;
   if (shade.z > 0.5) {
     // Light falls off behind the lips, less so the wider they open (jambatalk/render/occlusion.py).
-    float depth = max(lipPlane - 0.006 - z, 0.0);
-    vDirect = 0.20 + 0.80 * exp(-depth / mix(0.010, 0.034, opening));
+    float depth = max(lipPlane - ${glsl(mouth.lipThickness)} - z, 0.0);
+    vDirect = mix(${glsl(mouth.deepest)}, 1.0, exp(-depth / mix(${glsl(mouth.reachClosed)}, ${glsl(mouth.reachOpen)}, opening)));
     vAmbient = max(vAmbient, 0.45);
   }
   if (shade.w < 0.999) {
@@ -55,7 +58,7 @@ void main() {
 
 const FRAGMENT = /* glsl */ `
 #include <common>
-${FILM}
+${TONEMAP}
 varying vec3 vNormal, vView, vWorld, vRest, vColour;
 varying float vAmbient, vDirect;
 uniform vec3 wrap, above, below;
@@ -155,13 +158,13 @@ void main() {
       shine += shining * colours[i];
     }
   }
-  gl_FragColor = vec4(developed(base * lit + shine), 1.0);
+  gl_FragColor = vec4(toPixel(base * lit + shine), 1.0);
 }
 `;
 
 /** The material of a surface by its name. shadowRange: metres from the nearest to the farthest that the shadow map tells apart. */
 export function surfaceMaterial(name, shadowRange) {
-  const look = lookOf(name);
+  const material = materialOf(name);
   const value = (v) => ({ value: v });
   const numbers = ["sheen", "sharpness", "glint", "glintSharpness", "catchlight", "edge", "rim", "inside", "bright", "pores"];
   return new ShaderMaterial({
@@ -169,16 +172,16 @@ export function surfaceMaterial(name, shadowRange) {
     vertexShader: VERTEX,
     fragmentShader: FRAGMENT,
     vertexColors: true,
-    side: look.twoSided ? DoubleSide : FrontSide,
+    side: material.twoSided ? DoubleSide : FrontSide,
     defines: { SHADOW_FADE: (shadowRange / 0.004).toFixed(2) },
     uniforms: {
       ...shared,
-      wrap: value(new Vector3(...look.wrap)),
+      wrap: value(new Vector3(...material.wrap)),
       above: value(ABOVE),
       below: value(BELOW),
       towards: value([KEY.towards, FILL.towards, RIM.towards]),
       colours: value([KEY.colour, FILL.colour, RIM.colour]),
-      ...Object.fromEntries(numbers.map((key) => [key, value(look[key])])),
+      ...Object.fromEntries(numbers.map((key) => [key, value(material[key])])),
     },
   });
 }

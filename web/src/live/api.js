@@ -1,7 +1,7 @@
 // Requests to the server this page came from, with its token where there is one.
 
 /** The token of the link's fragment. The fragment never leaves the browser; it also goes from the address bar and history. */
-export function takeToken() {
+export function readToken() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token !== null) history.replaceState(null, "", location.pathname + location.search);
   return token;

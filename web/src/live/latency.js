@@ -13,11 +13,11 @@ export class Latency {
     if (this.sent.length > 2000) this.sent.splice(0, 1000);
   }
 
-  frameCame(time, now) {
+  frameReceived(time, now) {
     this.arrivals.push(now);
     if (this.arrivals.length > 120) this.arrivals.shift();
     const needed = this.sent.find(([end]) => end >= time + this.lookAhead - 1e-6);
-    if (!needed) return; // owed at the end: it waited for no sound
+    if (!needed) return; // due at the end: it waited for no sound
     this.latest.push(Math.max(now - needed[1], 0));
     if (this.latest.length > 100) this.latest.shift();
   }

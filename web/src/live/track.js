@@ -1,10 +1,11 @@
-// The frames of one take in order, and the face between two of them.
+// The frames of one source in order, and the face between two of them.
 const KEPT = 180; // seconds
 
 export class Track {
-  /** names: what the weights are called. */
-  constructor(names, kept = KEPT) {
+  /** names: what the weights are called. fps: frames a second. kept: seconds of frames to keep. */
+  constructor(names, fps, kept = KEPT) {
     this.names = names;
+    this.fps = fps;
     this.kept = kept;
     this.frames = [];
   }

@@ -1,4 +1,4 @@
-// The page's one AudioContext: what is heard, and what a recording hears.
+// The page's one AudioContext: what is played, and what a recording gets.
 let context = null, tap = null;
 
 /** The context, made at the first use: browsers want a key or a click before. */
@@ -10,12 +10,12 @@ export async function output() {
 }
 
 /** Seconds on the context's clock of what is at the ear right now. */
-export function heardNow(context) {
+export function audibleNow(context) {
   const stamp = context.getOutputTimestamp?.();
   if (stamp && stamp.contextTime > 0 && stamp.performanceTime > 0) {
-    const heard = stamp.contextTime + (performance.now() - stamp.performanceTime) / 1000;
+    const audible = stamp.contextTime + (performance.now() - stamp.performanceTime) / 1000;
     // Some browsers' stamps stand still or run off: believed only where the plain clock agrees.
-    if (heard <= context.currentTime + 0.02 && heard > context.currentTime - 1) return heard;
+    if (audible <= context.currentTime + 0.02 && audible > context.currentTime - 1) return audible;
   }
   return context.currentTime - (context.outputLatency || context.baseLatency || 0);
 }

@@ -23,9 +23,10 @@ from jambatalk.evaluation.metrics.closure import (
     smallest_gap,
     threshold,
 )
-from jambatalk.face.deform import affine, vertex_normals
+from jambatalk.face.deform import affine
 from jambatalk.face.face import Face
 from jambatalk.render import frame_face
+from jambatalk.render.geometry import vertex_normals
 from jambatalk.render.rasterizer import (
     TWO_SIDED,
     bin_triangles,

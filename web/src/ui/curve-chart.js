@@ -1,20 +1,20 @@
-// The last seconds of a take as curves: how loud the sound was, how far the jaw and the lips opened.
+// The last seconds of a source as curves: how loud the sound was, how far the jaw and the lips opened.
 const SECONDS = 6;
-const WIDEST = 0.02; // metres between the lips at the strip's top
-const JAW = 0.5; // jawOpen at the strip's top
+const WIDEST = 0.02; // metres between the lips at the chart's top
+const JAW = 0.5; // jawOpen at the chart's top
 
-export class Strip {
+export class CurveChart {
   constructor(canvas) {
     this.canvas = canvas;
     this.pen = canvas.getContext("2d");
   }
 
-  /** take: what plays or played last; time: its media time at the right edge; head: tells the lips' distance of a frame. */
-  draw(take, time, head) {
+  /** source: what plays or played last; time: its media time at the right edge; head: gives the lips' distance of a frame. */
+  draw(source, time, head) {
     const { canvas, pen } = this;
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     const width = canvas.clientWidth, height = canvas.clientHeight;
-    if (!width || !take?.track) return;
+    if (!width || !source?.track) return;
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
@@ -31,12 +31,12 @@ export class Strip {
     pen.beginPath();
     pen.moveTo(x(from), base);
     // A square root: speech's quiet half is worth seeing.
-    for (let at = Math.floor(from / 0.02) * 0.02; at <= time; at += 0.02) pen.lineTo(x(at), y(1.25 * Math.sqrt(take.level(at))));
+    for (let at = Math.floor(from / 0.02) * 0.02; at <= time; at += 0.02) pen.lineTo(x(at), y(1.25 * Math.sqrt(source.level(at))));
     pen.lineTo(width, base);
     pen.fill();
 
-    const frames = take.track.frames.filter((frame) => frame.time > from - 0.1 && frame.time <= time);
-    const jaw = take.track.names.indexOf("jawOpen");
+    const frames = source.track.frames.filter((frame) => frame.time > from - 0.1 && frame.time <= time);
+    const jaw = source.track.names.indexOf("jawOpen");
     pen.lineWidth = 1.8;
     pen.lineJoin = pen.lineCap = "round";
     const curve = (colour, value) => {
@@ -45,7 +45,7 @@ export class Strip {
       for (const frame of frames) pen.lineTo(x(frame.time), y(value(frame)));
       pen.stroke();
     };
-    curve("--lips", (frame) => (frame.gap ??= head.gapOf(take.track.names, frame.weights)) / WIDEST);
+    curve("--lips", (frame) => (frame.gap ??= head.gapOf(source.track.names, frame.weights)) / WIDEST);
     curve("--jaw", (frame) => frame.weights[jaw] / JAW);
     pen.fillStyle = style.getPropertyValue("--line");
     pen.fillRect(0, base + 1, width, 1);

@@ -1,7 +1,7 @@
 // A record of what was on the screen, for measuring from outside: see docs/live-page.md.
 const KEPT = 180; // seconds
 
-export class Shown {
+export class Telemetry {
   constructor() {
     this.rows = [];
   }

@@ -1,11 +1,11 @@
-// A take of text in the browser's own voice: the server makes the motion, the voice tells where it is, word by word.
+// A source of text in the browser's own voice: the server makes the motion, the voice tells where it is, word by word.
 import { Track } from "../live/track.js";
 
 const PATIENCE = 0.5; // seconds that a word may take beyond twice its usual time
 
 export const hasVoice = () => "speechSynthesis" in window && typeof SpeechSynthesisUtterance === "function";
 
-export class SpokenTake {
+export class SpeechSynthSource {
   kind = "spoken";
 
   /** api: see live/api.js. style, life: as in a start message. */
@@ -13,7 +13,7 @@ export class SpokenTake {
     Object.assign(this, { api, text, choices, on });
     this.place = 0; // media time
     this.rate = 1; // of the motion, to go as fast as the voice does
-    this.owed = 0; // seconds to catch up with, in small steps
+    this.behind = 0; // seconds to catch up with, in small steps
     this.word = -1; // the last one that the voice reported
   }
 
@@ -22,7 +22,7 @@ export class SpokenTake {
     if (this.over) return; // stopped while the server was still answering
     this.words = words;
     this.seconds = seconds;
-    this.track = new Track(names, Infinity);
+    this.track = new Track(names, fps, Infinity);
     weights.forEach((row, index) => this.track.add({ index, time: index / fps, weights: Float32Array.from(row), pose: null }));
     const said = new SpeechSynthesisUtterance(this.text);
     const voice = speechSynthesis.getVoices().find((one) => one.voiceURI === this.choices.voice);
@@ -53,7 +53,7 @@ export class SpokenTake {
     const now = this.before;
     this.word = place;
     this.reported = now;
-    this.owed = word.start - this.place;
+    this.behind = word.start - this.place;
     // The voice's pace from the words so far, once there is enough of it.
     const spent = now - this.started;
     if (spent > 0.8 && word.start > 0.5) this.rate = Math.min(Math.max(word.start / spent, 0.5), 2);
@@ -64,8 +64,8 @@ export class SpokenTake {
     const now = performance.now() / 1000;
     const passed = now - this.before;
     this.before = now;
-    const step = this.owed * Math.min(1, 10 * passed);
-    this.owed -= step;
+    const step = this.behind * Math.min(1, 10 * passed);
+    this.behind -= step;
     this.place = Math.min(Math.max(this.place + this.rate * passed + step, 0), this.#limit(now));
     return this.place;
   }

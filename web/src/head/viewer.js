@@ -7,7 +7,7 @@ import { surfaceMaterial } from "./surface.js";
 
 const FIELD = 18; // degrees, the lens of our videos
 
-export class Stage {
+export class Viewer {
   constructor(canvas) {
     this.canvas = canvas;
     this.renderer = new WebGLRenderer({ canvas, antialias: true, powerPreference: "high-performance", alpha: false });
@@ -18,12 +18,12 @@ export class Stage {
     this.scene.add(this.backdrop.mesh);
     this.head = null;
     this.shadow = null;
-    this.room = { top: 0, bottom: 0 };
-    this.seen = "";
+    this.margins = { top: 0, bottom: 0 };
+    this.fitted = "";
     this.sharpest = 2; // pixels of the picture for one of the page, at most
   }
 
-  /** Put another head on. */
+  /** Draw another head. */
   show(head) {
     if (this.head) {
       this.scene.remove(this.head.root);
@@ -39,16 +39,16 @@ export class Stage {
 
   /** Pixels at the canvas's top and bottom that controls cover: the head keeps out of there. */
   keepFree(top, bottom) {
-    this.room = { top, bottom };
-    this.seen = "";
+    this.margins = { top, bottom };
+    this.fitted = "";
   }
 
   #fit() {
     const width = this.canvas.clientWidth, height = this.canvas.clientHeight;
     const ratio = Math.min(window.devicePixelRatio || 1, this.sharpest);
-    const now = [width, height, ratio, this.room.top, this.room.bottom].join();
-    if (now === this.seen || !width || !height) return;
-    this.seen = now;
+    const now = [width, height, ratio, this.margins.top, this.margins.bottom].join();
+    if (now === this.fitted || !width || !height) return;
+    this.fitted = now;
     this.renderer.setPixelRatio(ratio);
     this.renderer.setSize(width, height, false);
     this.camera.aspect = width / height;
@@ -59,13 +59,13 @@ export class Stage {
   #aim() {
     const { top, chin, centre, width: wide, unit } = this.head.anatomy;
     const width = this.canvas.clientWidth, height = this.canvas.clientHeight;
-    const free = Math.max(height - this.room.top - this.room.bottom, 0.3 * height);
+    const free = Math.max(height - this.margins.top - this.margins.bottom, 0.3 * height);
     const above = top + 0.2 * unit, under = chin - 0.22 * unit;
     // Metres per pixel: limited by the free height, or by the width.
     const scale = Math.max((above - under) / free, (1.2 * wide) / width);
     const middle = 0.5 * (above + under);
     const distance = (0.5 * height * scale) / Math.tan((0.5 * FIELD * Math.PI) / 180);
-    const shift = 0.5 * (this.room.bottom - this.room.top); // pixels: the free part's middle above the canvas's
+    const shift = 0.5 * (this.margins.bottom - this.margins.top); // pixels: the free part's middle above the canvas's
     this.camera.setViewOffset(width, height, 0, shift, width, height);
     this.backdrop.uniforms.middle.value = 0.5 - shift / height;
     const { yaw, pitch, zoom } = this.orbit;

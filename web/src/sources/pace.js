@@ -23,7 +23,7 @@ export class Pace {
   }
 
   /** slow: seconds beyond the look-ahead that all but few frames stayed under. */
-  frameCame(slow) {
+  frameReceived(slow) {
     if (slow === null) return;
     // Room is made quickly and given back slowly: a stutter is seen, a few milliseconds are not.
     this.beyond += (slow - this.beyond) * (slow > this.beyond ? 0.1 : 0.004);

@@ -1,4 +1,4 @@
-// A take from the microphone: sound goes out as it comes, the face follows a steady time behind.
+// A source from the microphone: sound goes out as it comes, the face follows a steady time behind.
 import captureUrl from "../sound/capture.worklet.js?url";
 import { openStream } from "../live/stream.js";
 import { Latency } from "../live/latency.js";
@@ -23,11 +23,11 @@ async function listen(choices) {
       },
     });
   } catch (error) {
-    throw new Error(WORDS[error.name] ?? `The microphone could not be opened (${error.name}).`);
+    throw new Error(WORDS[error.name] ?? `The microphone could not be opened (${error.name}).`, { cause: error });
   }
 }
 
-export class MicrophoneTake {
+export class MicSource {
   kind = "microphone";
 
   /** choices: {echoCancellation, noiseSuppression, hearMyself}. */
@@ -44,7 +44,7 @@ export class MicrophoneTake {
     this.context = context;
     await context.audioWorklet.addModule(captureUrl);
     this.stream = await openStream(this.address, { ...this.start, rate: context.sampleRate, encoding: "pcm_s16le" }, {
-      frame: (frame) => this.#came(frame),
+      frame: (frame) => this.#receive(frame),
       ended: () => (this.ended = true),
       failed: (error) => this.on.failed(this, error),
     }).catch((error) => {
@@ -58,25 +58,25 @@ export class MicrophoneTake {
       return;
     }
     const { names, fps, look_ahead_ms } = this.stream.ready;
-    this.track = new Track(names);
+    this.track = new Track(names, fps);
     this.latency = new Latency(look_ahead_ms / 1000);
     this.pace = new Pace(look_ahead_ms / 1000, 1 / fps);
-    this.source = context.createMediaStreamSource(this.media);
+    this.node = context.createMediaStreamSource(this.media);
     this.capture = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
-    this.capture.port.onmessage = ({ data }) => this.#heard(data);
+    this.capture.port.onmessage = ({ data }) => this.#sendSound(data);
     // Delayed as the face is, for a recording and for whoever wants to hear themselves.
     this.delay = context.createDelay(2);
     this.delay.delayTime.value = this.pace.delay;
     this.delay.connect(tap);
     if (this.choices.hearMyself) this.delay.connect(context.destination);
-    this.source.connect(this.delay);
-    this.source.connect(this.capture);
+    this.node.connect(this.delay);
+    this.node.connect(this.capture);
     this.media.getAudioTracks()[0].onended = () => {
       if (!this.stopping) this.on.failed(this, new Error("The microphone went away."));
     };
   }
 
-  #heard({ samples, level }) {
+  #sendSound({ samples, level }) {
     if (this.stopping) return;
     this.stream.send(samples);
     const now = performance.now() / 1000;
@@ -86,11 +86,11 @@ export class MicrophoneTake {
     this.pace.soundSent(this.sent, now);
   }
 
-  #came(frame) {
+  #receive(frame) {
     const now = performance.now() / 1000;
     this.track.add(frame);
-    this.latency.frameCame(frame.time, now);
-    this.pace.frameCame(this.latency.quantile(0.95));
+    this.latency.frameReceived(frame.time, now);
+    this.pace.frameReceived(this.latency.quantile(0.95));
     if (Math.abs(this.delay.delayTime.value - this.pace.delay) > 0.02) {
       this.delay.delayTime.setTargetAtTime(this.pace.delay, this.context.currentTime, 0.1);
     }
@@ -113,7 +113,7 @@ export class MicrophoneTake {
     return this.levels[Math.min(Math.floor(time / 0.02), this.levels.length - 1)] ?? 0;
   }
 
-  /** End of speech: the frames owed are still shown. */
+  /** End of speech: the frames that are due are still shown. */
   stop() {
     if (this.stopping) return;
     this.stopping = true;
@@ -131,7 +131,7 @@ export class MicrophoneTake {
 
   #release() {
     for (const track of this.media?.getTracks() ?? []) track.stop();
-    this.source?.disconnect();
+    this.node?.disconnect();
     this.delay?.disconnect();
     this.capture?.port.close();
   }

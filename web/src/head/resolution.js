@@ -2,7 +2,7 @@
 const SLOW = 0.036; // seconds between two pictures
 const PATIENCE = 45; // slow pictures on end before something is done
 
-export class Sharpness {
+export class Resolution {
   constructor() {
     this.slow = 0;
   }

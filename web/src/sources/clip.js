@@ -1,18 +1,18 @@
-// A take from a sound file: sent as fast as the server takes it, played on the AudioContext's clock, which the face follows.
+// A source from a sound file: sent as fast as the server takes it, played on the AudioContext's clock, which the face follows.
 import { Latency } from "../live/latency.js";
 import { openStream } from "../live/stream.js";
 import { Track } from "../live/track.js";
 import { levels, mono } from "../sound/decode.js";
-import { heardNow, output } from "../sound/output.js";
+import { audibleNow, output } from "../sound/output.js";
 
 const AHEAD = 0.4; // seconds of frames before the sound starts, or goes on after waiting
 const PIECE = 0.25; // seconds of sound a message
 const MOST_WAITING = 1 << 19; // bytes in this browser's own buffer
 
-export class ClipTake {
+export class ClipSource {
   kind = "clip";
 
-  /** sound: AudioBuffer. earlier: a finished take of the same sound to play again, without the server. */
+  /** sound: AudioBuffer. earlier: a finished source of the same sound to play again, without the server. */
   constructor(address, start, sound, on, earlier = null) {
     Object.assign(this, { address, start, sound, on, earlier });
     this.samples = mono(sound);
@@ -30,7 +30,7 @@ export class ClipTake {
     }
     const rate = this.sound.sampleRate;
     this.stream = await openStream(this.address, { ...this.start, rate, encoding: "pcm_f32le" }, {
-      frame: (frame) => this.#came(frame),
+      frame: (frame) => this.#receive(frame),
       ended: () => this.#complete(),
       failed: (error) => this.on.failed(this, error),
     });
@@ -38,8 +38,8 @@ export class ClipTake {
       this.stream.close(); // stopped while the server was still answering
       return;
     }
-    const { names, look_ahead_ms } = this.stream.ready;
-    this.track = new Track(names, Infinity);
+    const { names, fps, look_ahead_ms } = this.stream.ready;
+    this.track = new Track(names, fps, Infinity);
     this.latency = new Latency(look_ahead_ms / 1000);
     this.#send(rate);
   }
@@ -54,32 +54,32 @@ export class ClipTake {
     this.stream.end();
   }
 
-  #came(frame) {
+  #receive(frame) {
     this.track.add(frame);
     this.latency.arrivals.push(performance.now() / 1000);
     if (this.latency.arrivals.length > 400) this.latency.arrivals.shift();
-    if (!this.source && !this.over && frame.time >= AHEAD) this.#play();
+    if (!this.node && !this.over && frame.time >= AHEAD) this.#play();
   }
 
   #complete() {
     this.complete = true;
     this.stream.close();
-    if (!this.source && !this.over) this.#play();
+    if (!this.node && !this.over) this.#play();
   }
 
   #play() {
-    this.source = this.context.createBufferSource();
-    this.source.buffer = this.sound;
-    this.source.connect(this.context.destination);
-    this.source.connect(this.tap);
+    this.node = this.context.createBufferSource();
+    this.node.buffer = this.sound;
+    this.node.connect(this.context.destination);
+    this.node.connect(this.tap);
     this.started = this.context.currentTime + 0.05;
-    this.source.start(this.started);
+    this.node.start(this.started);
   }
 
   /** Media time to show now: of the sound at the ear. */
   now() {
-    if (!this.source) return null;
-    const time = heardNow(this.context) - this.started;
+    if (!this.node) return null;
+    const time = audibleNow(this.context) - this.started;
     // Where the server falls behind, the sound waits for the face.
     if (!this.complete && !this.stalled && time > this.track.end - 0.1) {
       this.stalled = true;
@@ -93,7 +93,7 @@ export class ClipTake {
   }
 
   get soundTime() {
-    return this.source ? this.context.currentTime - this.started : 0;
+    return this.node ? this.context.currentTime - this.started : 0;
   }
 
   level(time) {
@@ -105,9 +105,9 @@ export class ClipTake {
   }
 
   cancel() {
-    if (this.source) {
-      this.source.stop();
-      this.source.disconnect();
+    if (this.node) {
+      this.node.stop();
+      this.node.disconnect();
     }
     if (this.stalled) this.context.resume();
     this.#close();
