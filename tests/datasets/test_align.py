@@ -21,7 +21,8 @@ from jambatalk.motion import Motion
 from jambatalk.text.phones import PHONES, Timed
 
 TEXT = (
-    "Had he married a more amiable woman, he might have been made still more respectable than he was: "
+    "Had he married a more amiable woman, he might have been made still more respectable than he "
+    "was: "
     "he might even have been made amiable himself."
 )
 

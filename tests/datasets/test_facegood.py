@@ -141,7 +141,7 @@ def test_recordings_that_do_not_fit(tmp_path: Path) -> None:
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the FACEGOOD recordings")
 def test_the_real_recordings() -> None:
-    """Counts, a plausible opening, in step with the sound, and shut where the rig presses its lips."""
+    """Counts, a plausible opening, in step with the sound, shut where the rig presses its lips."""
     corpus, head = FacegoodCorpus.open(SHARED), default_head()
     assert corpus.splits == {"train": 43, "val": 4, "test": 5}
     clips = corpus.clips("test", head)

@@ -50,7 +50,7 @@ def test_clips_come_with_speech_motion_and_words(folder: Path) -> None:
 
 
 def test_the_head_wears_its_own_mouth_again(folder: Path) -> None:
-    """The tracked face is the head itself, so the gap must come back, closed where it was closed."""
+    """The tracked face is the head itself, so the gap comes back, closed where it was closed."""
     face = default_head()
     for clip in load_clips(folder, ("train", "val", "test_unseen"), face):
         assert clip.gap is not None

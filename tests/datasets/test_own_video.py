@@ -1,4 +1,6 @@
-"""Own recordings become clips: from files that are written here and a tracker that reads their brightness."""
+"""Own recordings become clips: from files that are written here and a tracker that reads their
+brightness.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,9 @@ def videos(folder: Path, tracker: GreyTracker, tmp_path_factory: pytest.TempPath
 
 
 def test_clips_hold_what_was_said_and_seen(videos: Videos, tracker: GreyTracker) -> None:
-    """The measured gap is the mouth's at every frame's time, the worn one follows it, and so does the sound."""
+    """The measured gap is the mouth's at every frame's time, the worn one follows it, and so does
+    the sound.
+    """
     face = default_head()
     assert [(c.id, c.subject) for c in videos.clips] == [
         ("anna_0", "anna"),
@@ -102,7 +106,9 @@ def test_clips_hold_what_was_said_and_seen(videos: Videos, tracker: GreyTracker)
 
 
 def test_head_pose_stands_beside(videos: Videos) -> None:
-    """The head turned by 15 degrees to either side; none of it is in the gap, all of it in head_pose."""
+    """The head turned by 15 degrees to either side; none of it is in the gap, all of it in
+    head_pose.
+    """
     for clip in videos.clips:
         pose = clip.motion.head_pose
         assert pose is not None
@@ -122,7 +128,9 @@ def test_what_cannot_be_used_is_named(videos: Videos) -> None:
 
 
 def test_splits_and_sources(videos: Videos, folder: Path) -> None:
-    """Each person is split on their own; a clip depends on all recordings of its subject, who share a neutral face."""
+    """Each person is split on their own; a clip depends on all recordings of its subject, who share
+    a neutral face.
+    """
     assert sorted(c.split for c in videos.clips if c.subject == "anna") == ["test", "train", "val"]
     assert sorted(c.split for c in videos.clips if c.subject == "ben") == ["train", "val"]
     assert videos.sources["ben_phone"] == (
@@ -151,12 +159,15 @@ def test_report(videos: Videos) -> None:
 def test_sound_that_starts_elsewhere(
     tmp_path: Path, tracker: GreyTracker, sound: float, picture: float, suffix: str
 ) -> None:
-    """Sound that begins after or before the pictures: both are cut to the time they share, and stay in step."""
+    """Sound that begins after or before the pictures: both are cut to the time they share, and stay
+    in step.
+    """
     write(tmp_path / f"a{suffix}", 5.0, 1, sound_start=sound, picture_start=picture)
     (clip,) = read_videos(tmp_path, tracker=tracker).clips
     first = max(sound, picture)
     assert clip.gap is not None
-    # The first frame lies on a picture's own time, up to a frame after the sound's start, which may be AAC's priming.
+    # The first frame lies on a picture's own time, up to a frame after the sound's start, which may
+    # be AAC's priming.
     starts = first + np.arange(-0.07, 0.05, 0.01)
     truths = [tracker.gap(mouth(start + np.arange(clip.frames) / 25, 1)) for start in starts]
     assert max(np.corrcoef(clip.gap, truth)[0, 1] for truth in truths) > 0.99
@@ -196,7 +207,9 @@ def test_a_face_that_comes_and_goes(tmp_path: Path, tracker: GreyTracker) -> Non
 
 
 def test_tracking_is_done_once(tmp_path: Path) -> None:
-    """Tracks are kept under the video's size and time and the tracker's key; half a file is made anew."""
+    """Tracks are kept under the video's size and time and the tracker's key; half a file is made
+    anew.
+    """
     tracker = GreyTracker(default_head())
     write(tmp_path / "raw" / "a.mkv", 2.0)
     path, cache = tmp_path / "raw" / "a.mkv", tmp_path / "cache"
@@ -225,7 +238,9 @@ def test_refusals(tmp_path: Path, tracker: GreyTracker) -> None:
 def test_prepared_corpus(
     folder: Path, tracker: GreyTracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """data prepare video: the prepared folder holds everything, a second run keeps it, a new recording makes its subject anew."""
+    """data prepare video: the prepared folder holds everything, a second run keeps it, a new
+    recording makes its subject anew.
+    """
     raw = tmp_path / "raw"
     shutil.copytree(folder, raw)
     monkeypatch.setattr("jambatalk.datasets.readers.video.find_model", lambda raw, given: raw)
@@ -261,10 +276,11 @@ def test_prepared_corpus(
 
 @pytest.mark.shared
 def test_real_videos(tmp_path: Path) -> None:
-    """Three GRID speakers through the command: silent on its own account, lips that follow the sound, and training runs.
+    """Three GRID speakers through the command: silent on its own account, lips that follow the
+    sound, and training runs.
 
-    Measured with mediapipe 1.2.2: gap against loudness 0.51, 0.48 and 0.47; against GRID-468's own tracks, which MediaPipe
-    smoothed forwards in time, 0.97, 0.92 and 0.97.
+    Measured with mediapipe 1.2.2: gap against loudness 0.51, 0.48 and 0.47; against GRID-468's own
+    tracks, which MediaPipe smoothed forwards in time, 0.97, 0.92 and 0.97.
     """
     pytest.importorskip("mediapipe", reason="needs mediapipe: pip install jambatalk[capture]")
     shared = Path(__file__).parents[2] / ".." / "shared" / "data"

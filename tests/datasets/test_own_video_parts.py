@@ -1,4 +1,6 @@
-"""The parts of preparing own recordings: even times, head pose, whose face and whose name, quality in words."""
+"""The parts of preparing own recordings: even times, head pose, whose face and whose name, quality
+in words.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,9 @@ def test_resampling_keeps_frames_that_fit_and_averages_faster_ones() -> None:
 
 
 def test_frames_without_a_face() -> None:
-    """A hole of 0.2 s is bridged and marked, one of 0.6 s ends the clip, and runs under a second are no clips."""
+    """A hole of 0.2 s is bridged and marked, one of 0.6 s ends the clip, and runs under a second
+    are no clips.
+    """
     times = np.arange(250) * 0.04
     found = np.ones(250, bool)
     found[50:55] = found[100:115] = found[150:152] = False
@@ -86,7 +90,9 @@ def test_frames_without_a_face() -> None:
 
 
 def test_slow_and_uneven_cameras_are_seen() -> None:
-    """15 pictures a second are tracked throughout at 25 frames; where ten are dropped, that is no longer seen."""
+    """15 pictures a second are tracked throughout at 25 frames; where ten are dropped, that is no
+    longer seen.
+    """
     times = np.arange(60) / 15
     wanted = even_times(0.0, times[-1], 25.0)
     assert observed(times, np.ones(60, bool), wanted, 25.0)[0].all()
@@ -109,7 +115,9 @@ def test_long_recordings_are_cut_in_pauses() -> None:
 
 
 def test_head_pose_is_taken_out() -> None:
-    """A face that turns, moves and comes closer while its mouth opens: pose found, only the mouth is left."""
+    """A face that turns, moves and comes closer while its mouth opens: pose found, only the mouth
+    is left.
+    """
     rng = np.random.default_rng(0)
     reference = rng.uniform(-8, 8, (468, 3))
     count = 60
@@ -138,7 +146,9 @@ def test_trembling_is_measured_and_its_scale_smoothed() -> None:
 
 
 def test_the_followed_face() -> None:
-    """The largest near the middle first, then the nearest; a face that jumps in is another's, until a second has passed."""
+    """The largest near the middle first, then the nearest; a face that jumps in is another's, until
+    a second has passed.
+    """
 
     def face(x: float, width: float) -> np.ndarray:
         return np.array([[x - width / 2, 50, 0], [x + width / 2, 50, 0]])
@@ -267,7 +277,7 @@ def test_quality_of_a_file() -> None:
 
 
 def test_model_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Given, named by the environment, in RAW, beside RAW; else one sentence says where to get it."""
+    """Given, named by the environment, in RAW, beside RAW; else a sentence says where to get it."""
     monkeypatch.delenv(MODEL_VARIABLE, raising=False)
     raw = tmp_path / "raw"
     raw.mkdir()

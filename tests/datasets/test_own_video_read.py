@@ -1,4 +1,4 @@
-"""Own recordings as they come: any times, turned phones, sound that starts late or early, damage."""
+"""Own recordings as they come: any times, turned phones, late or early sound, damage."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_mpg(tmp_path: Path) -> None:
     ("turn", "corner"), [(0, (0, 0)), (90, (0, -1)), (180, (-1, -1)), (270, (-1, 0))]
 )
 def test_phones_held_sideways(tmp_path: Path, turn: int, corner: tuple[int, int]) -> None:
-    """The display matrix is honoured: the mark of the upper left corner is where a player shows it."""
+    """The display matrix counts: the mark of the upper left corner is where a player shows it."""
     write_video(tmp_path / "a.mp4", EVEN[:3], np.full(3, 100), None, turn=turn)
     pictures = Pictures(tmp_path / "a.mp4")
     _, first = next(iter(pictures))

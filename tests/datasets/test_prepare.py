@@ -1,4 +1,6 @@
-"""Corpora in their owners' formats become prepared ones: counts, contents, refusals, going on after a kill."""
+"""Corpora in their owners' formats become prepared ones: counts, contents, refusals, going on after
+a kill.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ TRAIN, TEST = SUBJECTS[0], SUBJECTS[-1]
 
 
 def test_vocaset_whole(tmp_path: Path) -> None:
-    """All 480 clips: counts by both schemes, every second frame to the bit, sound at 16 kHz, a face."""
+    """All 480 clips: counts by both schemes, every second frame to the bit, sound at 16 kHz, a
+    face.
+    """
     truth = write_vocaset(tmp_path / "raw")
     (tmp_path / "raw" / "templates").mkdir()
     (tmp_path / "raw" / "templates" / "FLAME_sample.obj").write_text(OBJ)
@@ -237,7 +241,9 @@ def dying(source, target):
     global count
     if str(target).endswith((".npy", ".flac", ".json")) and "clips" in str(target):
         count += 1
-        if count == 8:  # in the middle of the third clip: its motion lies there, its sound is written under a hidden name
+        # in the middle of the third clip: its motion lies there, its sound is written under a
+        # hidden name
+        if count == 8:
             os._exit(9)
     replace(source, target)
 os.replace = dying

@@ -1,4 +1,6 @@
-"""GRID, FACEGOOD and synthetic voices become prepared corpora of shape weights: contents, going on, refusals, the check."""
+"""GRID, FACEGOOD and synthetic voices become prepared corpora of shape weights: contents, going on,
+refusals, the check.
+"""
 
 from __future__ import annotations
 
@@ -223,7 +225,9 @@ def test_going_on_after_a_kill(facegood: Path, tmp_path: Path) -> None:
     assert names == sorted(path.name for path in (facegood.parent / "out" / "clips").iterdir())
     for name in names:
         if not name.endswith(".json"):
-            assert file_sha256(out / "clips" / name) == file_sha256(facegood.parent / "out" / "clips" / name)
+            assert file_sha256(out / "clips" / name) == file_sha256(
+                facegood.parent / "out" / "clips" / name
+            )
 
 
 def test_synthetic_voices_get_motion_from_their_phones(model: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One list of corpora: help, errors and the documentation are made from it; a new one is one line."""
+"""One list of corpora: help, errors and documentation are made from it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_two_runs_at_once_do_not_meet(tmp_path, monkeypatch):
     raw.mkdir()
     (raw / "toy.txt").write_text("toy")
     with locked(out / ".prepare.lock", "x"):
-        with pytest.raises(InputError, match="another process .* is at work on"):
+        with pytest.raises(InputError, match=r"another process .* is at work on"):
             prepare("toy", raw, out)
         assert [path.name for path in out.iterdir()] == [".prepare.lock"]
     assert prepare("toy", raw, out).made == 4

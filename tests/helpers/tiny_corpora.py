@@ -1,4 +1,6 @@
-"""Miniature corpora in their owners' own formats, written on the spot: Python-2 pickles, .vl frames, tar archives."""
+"""Miniature corpora in their owners' own formats, written on the spot: Python-2 pickles, .vl
+frames, tar archives.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ V = len(TEMPLATE)
 
 
 class Python2(pickle._Pickler):
-    """Writes as Python 2 did: bytes are its strings (no encoding noted), and numpy lives in numpy.core."""
+    """Writes as Python 2 did: bytes are its strings (no encoding noted), and numpy lives in
+    numpy.core.
+    """
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
@@ -60,7 +64,9 @@ def write_python2(path: Path, value: Any) -> None:
 
 
 def talking(frames: int, fps: float, seed: int, size: float = 0.01) -> np.ndarray:
-    """(T, V, 3) float32 offsets: vertex 3 opens and closes with ``loudness``, the others tremble a little."""
+    """(T, V, 3) float32 offsets: vertex 3 opens and closes with ``loudness``, the others tremble a
+    little.
+    """
     rng = np.random.default_rng(seed)
     offsets = rng.normal(0, 1e-5, (frames, V, 3))
     offsets[:, 3, 1] -= size * loudness(np.arange(frames) / fps, seed)
@@ -130,7 +136,9 @@ def write_biwi(
     frames: int = 6,
     unit: float = 1.0,
 ) -> dict:
-    """A BIWI folder; packing: folder, tar, tgz (an archive per sentence), subject.tar or subject.tgz (one per subject)."""
+    """A BIWI folder; packing: folder, tar, tgz (an archive per sentence), subject.tar or
+    subject.tgz (one per subject).
+    """
     truth: dict[str, np.ndarray] = {}
     (folder / "rigid_scans").mkdir(parents=True)
     (folder / "wav").mkdir()
@@ -202,7 +210,9 @@ FACEGOOD_COLUMNS = (
 
 
 def write_facegood(folder: Path, recordings: dict[str, float]) -> dict[str, np.ndarray]:
-    """A FACEGOOD folder with recordings of so many seconds; gives their artist weights at 30 frames a second."""
+    """A FACEGOOD folder with recordings of so many seconds; gives their artist weights at 30 frames
+    a second.
+    """
     folder.mkdir(parents=True)
     (folder / "columns.json").write_text(json.dumps(FACEGOOD_COLUMNS))
     truth = {}
@@ -222,7 +232,9 @@ def write_facegood(folder: Path, recordings: dict[str, float]) -> dict[str, np.n
 def write_tts(
     folder: Path, clips: Sequence[tuple[str, dict[str, float], str]], seconds: float = 2.0
 ) -> None:
-    """A folder of synthetic voices: (id, voice mix, text); every clip says /ma pa/ as the synthesiser marks it."""
+    """A folder of synthetic voices: (id, voice mix, text); every clip says /ma pa/ as the
+    synthesiser marks it.
+    """
     (folder / "audio").mkdir(parents=True)
     marks = [
         ["^", 0, 0.4],

@@ -1,4 +1,6 @@
-"""A GRID folder made up on the spot: the default head speaks, and its lips become the tracked landmarks."""
+"""A GRID folder made up on the spot: the default head speaks, and its lips become the tracked
+landmarks.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,17 @@ BROWS = (105, 334)
 
 
 def head_as_landmarks(face: Face, weights: np.ndarray) -> np.ndarray:
-    """(T, 468, 3) metres: the head's own lip contours and chin at the landmarks' places, the others far from the mouth."""
+    """(T, 468, 3) metres: the head's own lip contours and chin at the landmarks' places, the others
+    far from the mouth.
+    """
     rest = np.zeros((LANDMARKS, 3))
     basis = np.zeros((len(face.names), LANDMARKS, 3))
     rest[:, 1] = 0.05
     for ring in ("outer", "inner"):
         for side, contour in zip(("upper", "lower"), split_ring(face, f"{ring}_lip_ring")):
             indices = list(CONTOURS[f"{ring}_{side}"])
-            # The middle landmark is the contour's own middle vertex, so that landmarks 13 and 14 are the head's gap.
+            # The middle landmark is the contour's own middle vertex, so that landmarks 13 and 14
+            # are the head's gap.
             along = arc_fractions(face.vertices[contour].astype(np.float64))
             middle = along[int(np.argmin(np.abs(face.vertices[contour, 0])))]
             places = np.interp(np.linspace(0, 1, 11), [0, 0.5, 1], [0, middle, 1])

@@ -1,4 +1,6 @@
-"""Videos made up on the spot, and a tracker for them: a picture's brightness tells how far the mouth is open."""
+"""Videos made up on the spot, and a tracker for them: a picture's brightness tells how far the
+mouth is open.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,11 @@ def write_video(
     sound_start: float = 0.0,
     turn: int = 0,
 ) -> None:
-    """Pictures of one grey each at ``times`` (whole milliseconds), and sound (n,) at 16 kHz that starts at ``sound_start``.
+    """Pictures of one grey each at ``times`` (whole milliseconds), and sound (n,) at 16 kHz that
+    starts at ``sound_start``.
 
-    A bright mark is in the first picture's upper left corner. turn: degrees by which players turn the picture clockwise.
+    A bright mark is in the first picture's upper left corner. turn: degrees by which players turn
+    the picture clockwise.
     """
     codec = {".webm": "libvpx", ".mpg": "mpeg1video"}.get(path.suffix, "mpeg4")
     with av.open(str(path), "w") as out:

@@ -35,7 +35,8 @@ from jambatalk.text.phones import ARPABET, BILABIALS, PHONES, SILENCE
         ("1" * 16, " ".join(["one"] * 16)),
         (
             "999999999999999",
-            "nine hundred ninety nine trillion nine hundred ninety nine billion nine hundred ninety nine million "
+            "nine hundred ninety nine trillion nine hundred ninety nine billion nine hundred "
+            "ninety nine million "
             "nine hundred ninety nine thousand nine hundred ninety nine",
         ),
     ],

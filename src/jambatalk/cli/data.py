@@ -69,7 +69,8 @@ def prepare(
     subject: Annotated[
         str | None,
         Option(
-            help="video: who speaks: folder, prefix or file (names) or one name.  [default: by names]",
+            help="video: who speaks: folder, prefix or file (names) or one name.  "
+            "[default: by names]",
             show_default=False,
         ),
     ] = None,
@@ -94,9 +95,11 @@ def prepare(
     ] = None,
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Turn a corpus into one folder of memory-mapped motion, FLAC sound and a manifest with splits and checksums.
+    """Turn a corpus into one folder of memory-mapped motion, FLAC sound and a manifest with splits
+    and checksums.
 
-    Stop at any time and run again to go on. Damaged clips are named and left out; then the status is 2.
+    Stop at any time and run again to go on. Damaged clips are named and left out; then the status
+    is 2.
     """
     from jambatalk.cli.console import progress_console
     from jambatalk.datasets.prepare import prepare as run
@@ -160,7 +163,8 @@ def check(
     ] = None,
     as_json: Annotated[bool, Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Look a prepared corpus over: checksums, lengths, NaN, implausible or frozen motion, lag, speakers, splits, duplicates.
+    """Look a prepared corpus over: checksums, lengths, NaN, implausible or frozen motion, lag,
+    speakers, splits, duplicates.
 
     The status is 0 when it is fine and 2 when something is wrong with it.
     """

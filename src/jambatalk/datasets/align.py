@@ -1,4 +1,6 @@
-"""Forced alignment: when each phone of a known text is spoken, by pocketsphinx (10 ms, English model in its wheel)."""
+"""Forced alignment: when each phone of a known text is spoken, by pocketsphinx (10 ms, English
+model in its wheel).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ SILENT_WORDS = ("sil", "sp", "")
 
 STEP = 0.01  # seconds; the aligner's frames
 LEAD, TAIL = 0.2, 0.3
-"""Seconds of faint noise put around the sound: without it the aligner finds no way through one GRID sentence in fourteen."""
+"""Seconds of faint noise put around the sound: without it the aligner finds no way through one GRID
+sentence in fourteen.
+"""
 
 
 class Aligner:
@@ -41,7 +45,9 @@ class Aligner:
         self._decoder = Decoder(lm=None, loglevel="FATAL")
 
     def words_of(self, text: str) -> list[str]:
-        """The words of a text as the dictionary spells them. InputError names the words that it lacks."""
+        """The words of a text as the dictionary spells them. InputError names the words that it
+        lacks.
+        """
         words = [
             self.spelled.get(word, word) for word in re.findall(r"[a-z]+(?:'[a-z]+)*", text.lower())
         ]
@@ -56,7 +62,8 @@ class Aligner:
     def align(
         self, samples: NDArray[Any], text: str
     ) -> tuple[tuple[Timed, ...], tuple[Timed, ...]]:
-        """(phones in IPA with pauses as "sil", words) of ``samples`` (n,) float32 at 16 kHz, in seconds, in order of time.
+        """(phones in IPA with pauses as "sil", words) of ``samples`` (n,) float32 at 16 kHz, in
+        seconds, in order of time.
 
         InputError when a word is unknown, or the text cannot be found in the sound.
         """
@@ -83,11 +90,13 @@ class Aligner:
             found = decoder.get_alignment()
         except RuntimeError as error:
             raise InputError(
-                f"the text does not fit the sound of {len(samples) / SAMPLE_RATE:.2f} s: {text[:80]!r}"
+                f"the text does not fit the sound of {len(samples) / SAMPLE_RATE:.2f} s: "
+                f"{text[:80]!r}"
             ) from error
         if found is None:
             raise InputError(
-                f"the text does not fit the sound of {len(samples) / SAMPLE_RATE:.2f} s: {text[:80]!r}"
+                f"the text does not fit the sound of {len(samples) / SAMPLE_RATE:.2f} s: "
+                f"{text[:80]!r}"
             )
         phones: list[Timed] = []
         spoken: list[Timed] = []
@@ -110,7 +119,9 @@ class Aligner:
 def with_phones(
     clips: Sequence[Clip], progress: Callable[[int, int], None] | None = None
 ) -> list[Clip]:
-    """The clips, those without phones with the phones of their words. InputError when a clip has neither."""
+    """The clips, those without phones with the phones of their words. InputError when a clip has
+    neither.
+    """
     aligner: Aligner | None = None
     result = []
     for count, clip in enumerate(clips, 1):

@@ -1,4 +1,6 @@
-"""Whether motion follows sound: how far a clip's mouth lags behind its loudness, without knowing which vertices are a mouth."""
+"""Whether motion follows sound: how far a clip's mouth lags behind its loudness, without knowing
+which vertices are a mouth.
+"""
 
 from __future__ import annotations
 
@@ -38,24 +40,29 @@ def loudness(samples: Array, frames: int, fps: float) -> Array:
 
 
 def movers(offsets: Array) -> Array:
-    """(T, n, 3) float32: the 4 % of the vertices that move most, judged so that a single wild frame does not count."""
+    """(T, n, 3) float32: the 4 % of the vertices that move most, judged so that a single wild frame
+    does not count.
+    """
     spread = np.abs(offsets - np.median(offsets, axis=0)).mean(axis=(0, 2))
     chosen = np.argsort(-spread)[: max(1, round(0.04 * len(spread)))]
     return np.asarray(offsets[:, chosen], np.float32)
 
 
 def openness(moving: Array, level: Array) -> Array:
-    """(T,) mean distance of moving vertices (T, n, 3) from where they rest in the quiet quarter of the frames.
+    """(T,) mean distance of moving vertices (T, n, 3) from where they rest in the quiet quarter of
+    the frames.
 
-    On GRID-468 (30 clips) this correlates with loudness as well as the lip gap does (r = 0.63 and 0.62), best at 7 ms; motion
-    shifted by -120 and 160 ms is found at -117 and 167 ms. The speed of the same vertices reaches r = 0.43.
+    On GRID-468 (30 clips) this correlates with loudness as well as the lip gap does (r = 0.63 and
+    0.62), best at 7 ms; motion shifted by -120 and 160 ms is found at -117 and 167 ms. The speed of
+    the same vertices reaches r = 0.43.
     """
     rest = np.median(moving[level <= np.percentile(level, 25)], axis=0)
     return np.linalg.norm(moving - rest, axis=-1).mean(axis=1)
 
 
 def lag_curve(offsets: Array, samples: Array, fps: float) -> Array | None:
-    """(2 n + 1,) correlation of openness with loudness for lags of -n to n frames, n = REACH; positive: motion comes late.
+    """(2 n + 1,) correlation of openness with loudness for lags of -n to n frames, n = REACH;
+    positive: motion comes late.
 
     None when the clip is too short, silent or still.
     """
@@ -76,10 +83,12 @@ def lag_curve(offsets: Array, samples: Array, fps: float) -> Array | None:
 
 
 def opening_lag_curve(opening: Array, samples: Array, fps: float) -> Array | None:
-    """The same for a known opening of the mouth (T,), such as the lip gap of a head that wears the motion.
+    """The same for a known opening of the mouth (T,), such as the lip gap of a head that wears the
+    motion.
 
-    Only what changes within ``SLOW`` seconds counts, of both: speakers open their mouths before they begin, which says nothing
-    about the lag. On GRID the lags of half of the single clips then lie within 50 ms, without it within 230 ms.
+    Only what changes within ``SLOW`` seconds counts, of both: speakers open their mouths before
+    they begin, which says nothing about the lag. On GRID the lags of half of the single clips then
+    lie within 50 ms, without it within 230 ms.
     """
     reach = round(REACH * fps)
     if len(opening) < 4 * reach or not len(samples):
@@ -104,7 +113,9 @@ def _fast(values: Array, fps: float) -> Array:
 
 
 def peak(curve: Array, fps: float) -> tuple[float, float]:
-    """(lag in seconds, correlation) at the top of a curve of ``lag_curve``, between frames by a parabola."""
+    """(lag in seconds, correlation) at the top of a curve of ``lag_curve``, between frames by a
+    parabola.
+    """
     top = int(np.argmax(curve))
     shift = 0.0
     if 0 < top < len(curve) - 1:
@@ -118,7 +129,9 @@ def peak(curve: Array, fps: float) -> tuple[float, float]:
 
 
 def head_weights(clip: PreparedClip, head: Face) -> Array:
-    """(T, K) float32 weights of a clip on the shapes of ``head``; 0 for those that its corpus does not move."""
+    """(T, K) float32 weights of a clip on the shapes of ``head``; 0 for those that its corpus does
+    not move.
+    """
     weights = np.zeros((clip.frames, len(head.names)), np.float32)
     place = {name: i for i, name in enumerate(clip.corpus.names)}
     stored = np.asarray(clip.weights, np.float32)
@@ -129,8 +142,10 @@ def head_weights(clip: PreparedClip, head: Face) -> Array:
 
 
 def clip_opening(clip: PreparedClip, samples: Array) -> Array:
-    """(T,) the lip gap in metres of the default head that wears the weights; for vertices, how far the most moving ones are
-    from where they rest in quiet frames. InputError when the clip is damaged."""
+    """(T,) the lip gap in metres of the default head that wears the weights; for vertices, how far
+    the most moving ones are from where they rest in quiet frames. InputError when the clip is
+    damaged.
+    """
     if clip.corpus.motion == WEIGHTS:
         head = default_head()
         return np.asarray(head.lip_gap(head_weights(clip, head)))
@@ -146,10 +161,12 @@ AROUND = 0.3
 
 
 def cuts_at_pauses(samples: Array, frames: int, fps: float, longest: float) -> list[int]:
-    """Frame numbers 0 = c0 < c1 < … = frames at which to cut, so that pieces are about ``longest`` seconds at most.
+    """Frame numbers 0 = c0 < c1 < … = frames at which to cut, so that pieces are about ``longest``
+    seconds at most.
 
-    samples: (n,) speech at 16 kHz. The pieces are of similar length; each cut is the quietest place within the middle part
-    between two pieces, so a recording without pauses is cut where it is least loud.
+    samples: (n,) speech at 16 kHz. The pieces are of similar length; each cut is the quietest place
+    within the middle part between two pieces, so a recording without pauses is cut where it is
+    least loud.
     """
     count = max(1, int(np.ceil(frames / (longest * fps))))
     level = loudness(samples, frames, fps)

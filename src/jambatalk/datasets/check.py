@@ -27,21 +27,28 @@ FARTHEST = 0.05
 """Metres: no vertex of a talking face is farther than this from where it rests."""
 
 FROZEN = 0.5
-"""Share of frames equal to the one before, beyond which a clip is frozen. Cleaned pauses of weights stand still rightly: there
-only frames with sound count."""
+"""Share of frames equal to the one before, beyond which a clip is frozen. Cleaned pauses of weights
+stand still rightly: there only frames with sound count.
+"""
 
 AUDIBLE = 25.0
 """Decibels below a clip's loud parts within which a frame has sound."""
 
 CORPUS_LAG, CLIP_LAG = 0.06, 0.12
-"""Seconds of lag worth naming. One clip tells its lag only roughly: on GRID, clips of 3 s scatter by 0.16 s."""
+"""Seconds of lag worth naming. One clip tells its lag only roughly: on GRID, clips of 3 s scatter
+by 0.16 s.
+"""
 
 CLEARLY = {OFFSETS: 0.3, WEIGHTS: 0.6}
-"""A clip is out of step if its correlation is higher by this at its own lag than at the corpus' lag. The curves of
-weights are steeper: at 0.6 none of GRID's 980 clips is named, at 0.3 two in a hundred."""
+"""A clip is out of step if its correlation is higher by this at its own lag than at the corpus'
+lag. The curves of weights are steeper: at 0.6 none of GRID's 980 clips is named, at 0.3 two in a
+hundred.
+"""
 
 ENOUGH, UNRELATED = 8, 0.1
-"""From this many clips on, a mean correlation below this says that the motion does not belong to the sound."""
+"""From this many clips on, a mean correlation below this says that the motion does not belong to
+the sound.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,10 @@ class Report:
     """What was found. ok: no problems.
 
     speakers: subject -> clips and seconds. splits: scheme -> split -> clips, seconds and subjects.
-    lag_ms, correlation: of motion behind sound, over all clips; None when no clip tells. left_out: clips that could not be
-    prepared, and why. shapes: how many the weights move, 0 for vertices. pseudo: clips whose motion was made by a model.
-    repeated: clips in which a speaker says the same text as in another split. That may be meant, so it is no problem.
+    lag_ms, correlation: of motion behind sound, over all clips; None when no clip tells. left_out:
+    clips that could not be prepared, and why. shapes: how many the weights move, 0 for vertices.
+    pseudo: clips whose motion was made by a model. repeated: clips in which a speaker says the same
+    text as in another split. That may be meant, so it is no problem.
     """
 
     folder: str
@@ -95,9 +103,9 @@ def check(
 ) -> Report:
     """Read every clip of a prepared corpus and name what is wrong with it.
 
-    Checksums, lengths, NaN, offsets beyond 5 cm (where the unit is metres) or weights outside 0..1, frozen motion, lag of motion
-    behind sound, and recordings that are in two splits at once. jobs: threads. Raises InputError when ``folder`` is no prepared
-    corpus.
+    Checksums, lengths, NaN, offsets beyond 5 cm (where the unit is metres) or weights outside 0..1,
+    frozen motion, lag of motion behind sound, and recordings that are in two splits at once. jobs:
+    threads. Raises InputError when ``folder`` is no prepared corpus.
     """
     corpus = open_prepared(folder)
     clips = corpus.clips()
@@ -216,7 +224,8 @@ def _beyond_metres(offsets: Array) -> list[str]:
         return []
     frame, vertex = np.unravel_index(int(np.argmax(distance)), distance.shape)
     return [
-        f"frame {frame}, vertex {vertex} is {100 * distance[frame, vertex]:.1f} cm from the template, "
+        f"frame {frame}, vertex {vertex} is {100 * distance[frame, vertex]:.1f} cm from the "
+        "template, "
         f"expected at most {100 * FARTHEST:g} cm"
     ]
 
@@ -226,7 +235,8 @@ def _beyond_weights(clip: PreparedClip, weights: Array) -> list[str]:
         return []
     frame, shape = wrong[0]
     return [
-        f"frame {frame}: {clip.corpus.names[shape]} is {weights[frame, shape]:.3g}, expected a weight in 0..1"
+        f"frame {frame}: {clip.corpus.names[shape]} is {weights[frame, shape]:.3g}, expected a "
+        "weight in 0..1"
     ]
 
 
@@ -251,7 +261,8 @@ def _lags(
     common = int(np.argmax(mean))
     for clip, curve in known:
         if clip.pseudo:
-            continue  # made from phones, whose times hold: single clips would only be named by chance
+            # made from phones, whose times hold: single clips would only be named by chance
+            continue
         own, best = peak(curve, clip.fps)
         if (
             abs(own - lag) > CLIP_LAG
@@ -295,7 +306,7 @@ def _duplicates(corpus: PreparedCorpus, clips: list[PreparedClip]) -> list[Issue
 
 
 def _repeated(corpus: PreparedCorpus, clips: list[PreparedClip]) -> list[Issue]:
-    """Clips in which a speaker says what he also says in a split named before, by the usual scheme."""
+    """Clips whose speaker says the same in a split named before, by the usual scheme."""
     said: dict[tuple[str, str], PreparedClip] = {}
     found = []
     for clip in clips:

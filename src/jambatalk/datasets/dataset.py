@@ -1,15 +1,15 @@
 """Prepared corpora on disk: a folder that any trainer can read without knowing whose corpus it was.
 
-manifest.json           what and whose it is, and a record of every clip with its splits and checksums
-clips/<name>.npy        float32 or float16, read as a memory map: (T, V, 3) offsets from the subject's template,
+manifest.json           what and whose it is, and a record of every clip with its splits and
+checksums clips/<name>.npy        float32 or float16, read as a memory map: (T, V, 3) offsets from
+the subject's template,
                         or (T, K) weights in 0..1 of the shapes that the manifest names
-clips/<name>.flac       16 kHz mono, 16 bits
-clips/<name>.npz        gap (T,) metres, tracked (T,) and head_pose (T, 3) radians, where the raw corpus tells them
-regions.json            vertex indices of lips, upper face and lip opening, when the mesh is a known one
-quality.json            how good the recordings are, where they were tracked here
-clips/<name>.json       the clip's record; written last, so a clip without it does not exist
-templates/<subject>.npy (V, 3) float32
-triangles.npy           (F, 3) int32, when the raw corpus tells them
+clips/<name>.flac       16 kHz mono, 16 bits clips/<name>.npz        gap (T,) metres, tracked (T,)
+and head_pose (T, 3) radians, where the raw corpus tells them regions.json            vertex indices
+of lips, upper face and lip opening, when the mesh is a known one quality.json            how good
+the recordings are, where they were tracked here clips/<name>.json       the clip's record; written
+last, so a clip without it does not exist templates/<subject>.npy (V, 3) float32 triangles.npy
+(F, 3) int32, when the raw corpus tells them
 """
 
 from __future__ import annotations
@@ -43,16 +43,19 @@ READABLE = (1, 2)
 OFFSETS, WEIGHTS = "offsets", "weights"
 MANIFEST = "manifest.json"
 SAFE_NAME = re.compile(r"\w[\w.-]{0,150}")
-"""Names of clips and subjects become file names: letters, digits, _ - and . only, so that none leads out of the folder."""
+"""Names of clips and subjects become file names: letters, digits, _ - and . only, so that none
+leads out of the folder.
+"""
 
 
 @dataclass(frozen=True)
 class PreparedClip:
     """One clip of a prepared corpus; its files are read when they are asked for.
 
-    splits: scheme -> split, None where a scheme leaves the clip out. samples_count: of the sound at 16 kHz.
-    text, phones, words: None when unknown; phones and words are (text, start s, end s). pseudo: whether its motion was made
-    by a model. weight: how much it counts in training, against 1 for the others.
+    splits: scheme -> split, None where a scheme leaves the clip out. samples_count: of the sound at
+    16 kHz. text, phones, words: None when unknown; phones and words are (text, start s, end s).
+    pseudo: whether its motion was made by a model. weight: how much it counts in training, against
+    1 for the others.
     """
 
     corpus: PreparedCorpus
@@ -86,14 +89,18 @@ class PreparedClip:
 
     @property
     def offsets(self) -> Array:
-        """(T, V, 3) float32 or float16 memory map, offsets from the template. InputError when damaged, or for weights."""
+        """(T, V, 3) float32 or float16 memory map, offsets from the template. InputError when
+        damaged, or for weights.
+        """
         if self.corpus.motion != OFFSETS:
             raise InputError(f"{self.corpus.folder} holds weights of shapes, not vertices")
         return self._motion((self.frames, self.corpus.vertices, 3))
 
     @property
     def weights(self) -> Array:
-        """(T, K) float32 or float16 memory map of the shapes ``corpus.names``. InputError when damaged, or for vertices."""
+        """(T, K) float32 or float16 memory map of the shapes ``corpus.names``. InputError when
+        damaged, or for vertices.
+        """
         if self.corpus.motion != WEIGHTS:
             raise InputError(f"{self.corpus.folder} holds vertices, not weights of shapes")
         return self._motion((self.frames, len(self.corpus.names)))
@@ -102,25 +109,30 @@ class PreparedClip:
         values = read_array(self.motion_path)
         if values.shape != wanted or values.dtype.kind != "f":
             raise InputError(
-                f"{self.motion_path} holds {values.dtype} {values.shape}, the manifest says floats {wanted}"
+                f"{self.motion_path} holds {values.dtype} {values.shape}, the manifest says floats "
+                f"{wanted}"
             )
         return values
 
     @property
     def gap(self) -> Array | None:
-        """(T,) float32 metres, the inner-lip gap measured on the speaker; None when unknown. InputError when damaged."""
+        """(T,) float32 metres, the inner-lip gap measured on the speaker; None when unknown.
+        InputError when damaged.
+        """
         gap = self._extra.get("gap")
         return None if gap is None else np.asarray(gap, np.float32)
 
     @property
     def tracked(self) -> Array | None:
-        """(T,) bool, False where the tracking failed; None when unknown. InputError when damaged."""
+        """(T,) bool, False where tracking failed; None when unknown. InputError when damaged."""
         tracked = self._extra.get("tracked")
         return None if tracked is None else np.asarray(tracked, bool)
 
     @property
     def head_pose(self) -> Array | None:
-        """(T, 3) float32 radians as ``Motion`` has them; None when unknown. InputError when damaged."""
+        """(T, 3) float32 radians as ``Motion`` has them; None when unknown. InputError when
+        damaged.
+        """
         pose = self._extra.get("head_pose")
         return None if pose is None else np.asarray(pose, np.float32)
 
@@ -143,7 +155,8 @@ class PreparedClip:
         samples = read_flac(self.audio_path)
         if len(samples) != self.samples_count:
             raise InputError(
-                f"{self.audio_path} holds {len(samples)} samples, the manifest says {self.samples_count}"
+                f"{self.audio_path} holds {len(samples)} samples, the manifest says "
+                f"{self.samples_count}"
             )
         return samples
 
@@ -157,7 +170,9 @@ class PreparedClip:
         return self.corpus.template(self.subject)
 
     def clip(self, scheme: str | None = None) -> Clip:
-        """The clip in memory, as training takes it: motion as float32, everything that is known filled in."""
+        """The clip in memory, as training takes it: motion as float32, everything that is known
+        filled in.
+        """
         corpus = self.corpus
         if corpus.motion == WEIGHTS:
             motion = Motion(
@@ -191,10 +206,10 @@ class PreparedClip:
 class PreparedCorpus:
     """A prepared corpus, opened by ``open_prepared``.
 
-    name: the kind it was prepared as. licence: one sentence. unit: of offsets and templates: "metres", "centimetres" or the
-    corpus' own.
-    schemes: names of the ways to split it; the first is used when none is named. motion: "offsets" or "weights".
-    vertices: of its meshes, 0 for weights. names: the shapes that the weights move, empty for offsets. fps: of all its clips.
+    name: the kind it was prepared as. licence: one sentence. unit: of offsets and templates:
+    "metres", "centimetres" or the corpus' own. schemes: names of the ways to split it; the first is
+    used when none is named. motion: "offsets" or "weights". vertices: of its meshes, 0 for weights.
+    names: the shapes that the weights move, empty for offsets. fps: of all its clips.
     """
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -268,7 +283,9 @@ class PreparedCorpus:
     def clips(
         self, split: str | Sequence[str] | None = None, scheme: str | None = None
     ) -> list[PreparedClip]:
-        """The clips of one or several splits, in the manifest's order; None gives all. InputError for an unknown split."""
+        """The clips of one or several splits, in the manifest's order; None gives all. InputError
+        for an unknown split.
+        """
         if split is None:
             return list(self._clips)
         scheme, known = self.scheme(scheme), self.splits(scheme)
@@ -276,12 +293,15 @@ class PreparedCorpus:
         for one in wanted:
             if one not in known:
                 raise InputError(
-                    f"{self.folder} has no split {one!r} by {scheme}: choose from {', '.join(known) or 'none'}"
+                    f"{self.folder} has no split {one!r} by {scheme}: choose from "
+                    f"{', '.join(known) or 'none'}"
                 )
         return [clip for clip in self._clips if clip.splits[scheme] in wanted]
 
     def template(self, subject: str) -> Array:
-        """(V, 3) float32 positions of a subject at rest. InputError for an unknown subject or a damaged file."""
+        """(V, 3) float32 positions of a subject at rest. InputError for an unknown subject or a
+        damaged file.
+        """
         if subject not in self.subjects:
             raise InputError(
                 f"{self.folder} has no subject {subject!r}: it has {', '.join(self.subjects)}"
@@ -304,7 +324,9 @@ class PreparedCorpus:
         )
 
     def face(self, subject: str) -> Face | None:
-        """The subject's template as a mesh, in metres where the unit is known; None without triangles."""
+        """The subject's template as a mesh, in metres where the unit is known; None without
+        triangles.
+        """
         scale = np.float32(IN_METRES.get(self.unit, 1.0))
         return (
             None if self.triangles is None else Face(scale * self.template(subject), self.triangles)
@@ -354,8 +376,10 @@ class PreparedFolder:
     def clips(
         self, split: str | Sequence[str], face: Face, cache: Path | None = None
     ) -> list[Clip]:
-        """The clips by the corpus' usual scheme. Vertices stay on the corpus' own mesh; weights become those of ``face``,
-        0 for shapes that the corpus lacks. InputError when it moves shapes that the face lacks."""
+        """The clips by the corpus' usual scheme. Vertices stay on the corpus' own mesh; weights
+        become those of ``face``, 0 for shapes that the corpus lacks. InputError when it moves
+        shapes that the face lacks.
+        """
         return [_applied(clip.clip(), face) for clip in self.corpus.clips(split)]
 
 
@@ -365,7 +389,8 @@ def _applied(clip: Clip, face: Face) -> Clip:
         return clip
     if absent := [name for name in motion.names if name not in face.names]:
         raise InputError(
-            f"clip {clip.id} moves {absent[0]}, a shape that the face lacks: it has {', '.join(face.names)}"
+            f"clip {clip.id} moves {absent[0]}, a shape that the face lacks: it has "
+            f"{', '.join(face.names)}"
         )
     weights = np.zeros((len(motion), len(face.names)), np.float32)
     weights[:, [face.names.index(name) for name in motion.names]] = motion.weights
@@ -373,12 +398,15 @@ def _applied(clip: Clip, face: Face) -> Clip:
 
 
 def open_prepared(folder: str | Path) -> PreparedCorpus:
-    """The prepared corpus in ``folder``. InputError when there is none, or its manifest is damaged or of a newer version."""
+    """The prepared corpus in ``folder``. InputError when there is none, or its manifest is damaged
+    or of a newer version.
+    """
     folder = Path(folder)
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(
-            f"{folder} is no prepared corpus: it has no {MANIFEST} (written by jambatalk data prepare, at its end)"
+            f"{folder} is no prepared corpus: it has no {MANIFEST} (written by jambatalk data "
+            "prepare, at its end)"
         )
     try:
         with reading("its content", "a manifest"):
@@ -416,7 +444,9 @@ def write_clip(
     details: Mapping[str, Any],
     extra: Mapping[str, Array] | None = None,
 ) -> dict[str, Any]:
-    """Write a clip's motion, sound, what else is known of every frame and, last of all, its record; gives the record."""
+    """Write a clip's motion, sound, what else is known of every frame and, last of all, its record;
+    gives the record.
+    """
     import soundfile
 
     place = folder / "clips"
@@ -451,7 +481,9 @@ def write_array(path: Path, array: Array) -> None:
 
 
 def read_flac(path: Path) -> Array:
-    """(n,) float32 samples of a 16 kHz mono file. InputError when it is missing, damaged or anything else."""
+    """(n,) float32 samples of a 16 kHz mono file. InputError when it is missing, damaged or
+    anything else.
+    """
     import soundfile
 
     with reading(path, "a FLAC file"):

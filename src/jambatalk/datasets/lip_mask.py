@@ -1,4 +1,6 @@
-"""Which vertices are the lips: from a file, from a box around the mouth, or those that speech moves most."""
+"""Which vertices are the lips: from a file, from a box around the mouth, or those that speech moves
+most.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,11 @@ EVERY = 5
 class LipsConfig:
     """Where the lips are."""
 
-    choose: str = "moving"  # file; box (on a template); moving (the vertices that move most in the training clips); all
-    file: str = ""  # .npy, .txt, .json or .pkl: indices, a mask, or regions by name with "lips"; beside the corpus or a path
+    # file; box (on a template); moving (the vertices that move most in the training clips); all
+    choose: str = "moving"
+    # .npy, .txt, .json or .pkl: indices, a mask, or regions by name with "lips"; beside the corpus
+    # or a path
+    file: str = ""
     box: list[float] = field(
         default_factory=lambda: [-0.035, 0.035, -0.08, -0.035]
     )  # x from, x to, y from, y to: BIWI's
@@ -46,7 +51,9 @@ class LipsConfig:
 
 
 def lip_vertices(config: LipsConfig, clips: Sequence[PreparedClip], spread: Array) -> Array:
-    """(L,) int64 indices in ascending order. spread: (V, 3), see ``offset_spread``. InputError when there are none."""
+    """(L,) int64 indices in ascending order. spread: (V, 3), see ``offset_spread``. InputError when
+    there are none.
+    """
     count, corpus = len(spread), clips[0].corpus
     if config.choose == "all":
         return np.arange(count)
@@ -67,14 +74,17 @@ def lip_vertices(config: LipsConfig, clips: Sequence[PreparedClip], spread: Arra
     inside = np.flatnonzero((x >= left) & (x <= right) & (y >= low) & (y <= high))
     if not len(inside):
         raise InputError(
-            f"lips: no vertex of {corpus.folder} lies in the box {config.box}: x spans {x.min():.3g} to {x.max():.3g}, "
+            f"lips: no vertex of {corpus.folder} lies in the box {config.box}: x spans "
+            f"{x.min():.3g} to {x.max():.3g}, "
             f"y {y.min():.3g} to {y.max():.3g}"
         )
     return inside
 
 
 def offset_spread(clips: Sequence[PreparedClip]) -> Array:
-    """(V, 3) float32: root mean square offset of each coordinate, over at most a hundred clips evenly taken."""
+    """(V, 3) float32: root mean square offset of each coordinate, over at most a hundred clips
+    evenly taken.
+    """
     total, count = 0.0, 0
     for clip in clips[:: -(-len(clips) // MOST_CLIPS)]:
         offsets = np.asarray(clip.offsets[::EVERY], np.float64)
@@ -84,7 +94,9 @@ def offset_spread(clips: Sequence[PreparedClip]) -> Array:
 
 
 def read_region(path: Path, vertices: int, name: str = "lips") -> Array:
-    """The vertex indices (L,) in a file: a list, a mask over all ``vertices``, or regions by name. InputError otherwise."""
+    """The vertex indices (L,) in a file: a list, a mask over all ``vertices``, or regions by name.
+    InputError otherwise.
+    """
     suffix = path.suffix.lower()
     with reading(path, "vertex indices"):
         if suffix == ".npy":
@@ -115,6 +127,7 @@ def read_region(path: Path, vertices: int, name: str = "lips") -> Array:
         or indices.max() >= vertices
     ):
         raise InputError(
-            f"{path} holds no indices of {vertices} vertices: {indices.dtype} of shape {indices.shape} found"
+            f"{path} holds no indices of {vertices} vertices: {indices.dtype} of shape "
+            f"{indices.shape} found"
         )
     return np.unique(indices.astype(np.int64))

@@ -1,4 +1,4 @@
-"""From a raw corpus to a prepared one: clip by clip, in parallel, and where an earlier run stopped."""
+"""From a raw corpus to a prepared one: clip by clip, in parallel, resumable."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ from jambatalk.errors import InputError
 from jambatalk.file_lock import is_locked, locked
 
 LONGEST_DIFFERENCE = 1.0
-"""Seconds by which sound and motion may differ in length; beyond, one of them is cut off or belongs to another clip."""
+"""Seconds by which sound and motion may differ in length; beyond, one of them is cut off or belongs
+to another clip.
+"""
 
 ROUNDING = 1e-3
 """How far a weight may lie outside 0..1; it is cut to that range."""
@@ -50,10 +52,11 @@ ROUNDING = 1e-3
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: clips made and clips that were there already, what failed and why, and the splits.
+    """What a run did: clips made and clips that were there already, what failed and why, and the
+    splits.
 
-    splits: scheme -> split -> clips. limited: whether clips were left out because of a limit. quality: of recordings that were
-    tracked here.
+    splits: scheme -> split -> clips. limited: whether clips were left out because of a limit.
+    quality: of recordings that were tracked here.
     """
 
     folder: Path
@@ -77,10 +80,11 @@ def prepare(
 ) -> Outcome:
     """Turn the raw corpus of ``kind`` in ``raw`` into a prepared one in ``out``.
 
-    half: store offsets as float16 (half the size, about 0.01 mm). jobs: threads, None for one per processor up to eight.
-    limit: only so many clips. progress: called with (done, in all) clips. Clips that are there, unchanged in their sources
-    and whole, are kept. Damaged clips are left out and named in the result and the manifest. Raises InputError when the
-    corpus as a whole cannot be read, or ``out`` holds another one.
+    half: store offsets as float16 (half the size, about 0.01 mm). jobs: threads, None for one per
+    processor up to eight. limit: only so many clips. progress: called with (done, in all) clips.
+    Clips that are there, unchanged in their sources and whole, are kept. Damaged clips are left out
+    and named in the result and the manifest. Raises InputError when the corpus as a whole cannot be
+    read, or ``out`` holds another one.
     """
     raw, out = Path(raw), Path(out)
     reader = corpus_kind(kind)
@@ -259,7 +263,8 @@ def _one(
     heard, seen = len(loaded.speech.samples) / SAMPLE_RATE, len(motion) / corpus.fps
     if abs(heard - seen) > LONGEST_DIFFERENCE:
         raise InputError(
-            f"its sound lasts {heard:.2f} s and its motion {seen:.2f} s: one of them is cut off or another clip's"
+            f"its sound lasts {heard:.2f} s and its motion {seen:.2f} s: one of them is cut off or "
+            "another clip's"
         )
     motion = motion.astype(settings["dtype"])
     if not np.isfinite(motion).all():
@@ -284,11 +289,13 @@ def _offsets(corpus: RawCorpus, clip: RawClip, loaded: ClipData) -> NDArray[Any]
     positions, template = loaded.motion, corpus.templates[clip.subject]
     if positions.shape[1:] != template.shape:
         raise InputError(
-            f"it moves {positions.shape[1]} vertices, the template of {clip.subject} has {len(template)}"
+            f"it moves {positions.shape[1]} vertices, the template of {clip.subject} has "
+            f"{len(template)}"
         )
     if not np.isfinite(positions).all():
         raise InputError(
-            f"frame {np.argwhere(~np.isfinite(positions))[0][0]} holds positions that are not finite"
+            f"frame {np.argwhere(~np.isfinite(positions))[0][0]} holds positions that are not "
+            "finite"
         )
     return np.asarray(positions - template)
 
@@ -303,7 +310,8 @@ def _weights(corpus: RawCorpus, loaded: ClipData) -> NDArray[Any]:
     if len(wrong := np.argwhere(~((weights >= -ROUNDING) & (weights <= 1 + ROUNDING)))):
         frame, shape = wrong[0]
         raise InputError(
-            f"frame {frame}: {corpus.names[shape]} is {weights[frame, shape]:.3g}, expected a weight in 0..1"
+            f"frame {frame}: {corpus.names[shape]} is {weights[frame, shape]:.3g}, expected a "
+            "weight in 0..1"
         )
     return np.clip(weights, 0.0, 1.0)
 
@@ -323,7 +331,9 @@ def _source(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def _kept(out: Path, name: str, details: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of a clip that an earlier run made, if it is of the same sources and settings, and whole."""
+    """The record of a clip that an earlier run made, if it is of the same sources and settings, and
+    whole.
+    """
     place = out / "clips"
     with suppress(OSError, ValueError, AttributeError, KeyError, TypeError):
         record = json.loads((place / f"{name}.json").read_text(encoding="utf-8"))
@@ -358,13 +368,16 @@ def _write_manifest(
     out: Path,
     settings: Mapping[str, Any],
 ) -> dict[str, dict[str, int]]:
-    """Write the manifest; gives scheme -> split -> clips. Splits are drawn over all clips, also when some were left out."""
+    """Write the manifest; gives scheme -> split -> clips. Splits are drawn over all clips, also
+    when some were left out.
+    """
     keys = [(clip.subject, clip.sentence) for clip in clips]
     drawn = {
         name: dict(zip((clip.name for clip in clips), scheme(keys)))
         for name, scheme in corpus.schemes.items()
     }
-    # A scheme for emotional sentences leaves a neutral folder empty: the first that has something to train on is the usual one.
+    # A scheme for emotional sentences leaves a neutral folder empty: the first that has something
+    # to train on is the usual one.
     order = sorted(drawn, key=lambda name: "train" not in drawn[name].values())
     counts: dict[str, dict[str, int]] = {name: {} for name in order}
     for record in records:

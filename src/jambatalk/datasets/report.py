@@ -27,7 +27,8 @@ from jambatalk.render import Renderer, contact_sheet, frame_face, save_png
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# A prepared corpus in diagrams: how long, how wide, how well in step with its sound, which shapes and which phones.
+# A prepared corpus in diagrams: how long, how wide, how well in step with its sound, which shapes
+# and which phones.
 
 
 Array = NDArray[Any]
@@ -54,7 +55,8 @@ def require_matplotlib() -> None:
 def plots(corpus: PreparedCorpus, out: Path) -> list[Path]:
     """Write the diagrams as PNG into ``out``; gives the files. Damaged clips are passed over.
 
-    durations.png, opening.png, lag.png, shapes.png (weights only) and phones.png (where phones or words are known).
+    durations.png, opening.png, lag.png, shapes.png (weights only) and phones.png (where phones or
+    words are known).
     """
     require_matplotlib()
     clips = corpus.clips()
@@ -217,7 +219,8 @@ def _phones(clips: Sequence[PreparedClip]) -> Figure | None:
     return figure
 
 
-# Pictures of a prepared corpus: every speaker at wide openings and at closures, to see whether the motion looks right.
+# Pictures of a prepared corpus: every speaker at wide openings and at closures, to see whether the
+# motion looks right.
 
 
 OPEN, SHUT = 3, 3
@@ -236,10 +239,11 @@ AROUND = 0.24
 def sheet(
     corpus: PreparedCorpus, size: int = 220, progress: Callable[[int, int], None] | None = None
 ) -> Array | None:
-    """(H, W, 3) uint8: one row per speaker, wide openings and then closures, with clip, time and opening beneath.
+    """(H, W, 3) uint8: one row per speaker, wide openings and then closures, with clip, time and
+    opening beneath.
 
-    Weights are worn by the default head, vertices by their own mesh; None when the corpus tells no triangles. Damaged clips are
-    passed over.
+    Weights are worn by the default head, vertices by their own mesh; None when the corpus tells no
+    triangles. Damaged clips are passed over.
     """
     pictures, labels = [], []
     rows = [list(_moments(corpus, subject)) for subject in _speakers(corpus)]
@@ -270,7 +274,9 @@ def _speakers(corpus: PreparedCorpus) -> list[str]:
 
 
 def _moments(corpus: PreparedCorpus, subject: str) -> Iterator[tuple[PreparedClip, int, float]]:
-    """(clip, frame, opening) of a speaker's widest openings, each of another clip if there are enough, then of closures."""
+    """(clip, frame, opening) of a speaker's widest openings, each of another clip if there are
+    enough, then of closures.
+    """
     clips = [clip for clip in corpus.clips() if clip.subject == subject]
     chosen = clips[:: max(1, len(clips) // CANDIDATES)][:CANDIDATES]
     curves: list[tuple[PreparedClip, Array]] = []
@@ -284,7 +290,9 @@ def _moments(corpus: PreparedCorpus, subject: str) -> Iterator[tuple[PreparedCli
 
 
 def _closure(opening: Array, fps: float) -> Array:
-    """(T,) how much the mouth opens both shortly before and shortly after each frame, beyond what it is open there."""
+    """(T,) how much the mouth opens both shortly before and shortly after each frame, beyond what
+    it is open there.
+    """
     reach = max(1, round(AROUND * fps))
     padded = np.pad(opening, reach, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach + 1)
@@ -295,7 +303,9 @@ def _closure(opening: Array, fps: float) -> Array:
 def _best(
     curves: Sequence[tuple[PreparedClip, Array]], score: Callable[[Array, float], Array], count: int
 ) -> Iterator[tuple[PreparedClip, int, float]]:
-    """The ``count`` highest-scored frames: each clip's best first, then the second best half a second away from it, …"""
+    """The ``count`` highest-scored frames: each clip's best first, then the second best half a
+    second away from it, …
+    """
     ranked: list[tuple[int, float, PreparedClip, int, float]] = []
     for clip, opening in curves:
         scores = np.array(score(opening, clip.fps), np.float64)
@@ -336,10 +346,11 @@ def _short(name: str) -> str:
 def write_report(
     folder: str | Path, out: str | Path, progress: Callable[[int, int], None] | None = None
 ) -> list[Path]:
-    """Write sheet.png (where there is a mesh to draw) and the diagrams of ``plots`` into ``out``; gives the files.
+    """Write sheet.png (where there is a mesh to draw) and the diagrams of ``plots`` into ``out``;
+    gives the files.
 
-    progress: called with (done, in all) faces. Raises MissingExtraError without matplotlib, InputError when ``folder`` is no
-    prepared corpus or ``out`` cannot be written.
+    progress: called with (done, in all) faces. Raises MissingExtraError without matplotlib,
+    InputError when ``folder`` is no prepared corpus or ``out`` cannot be written.
     """
     require_matplotlib()
     corpus, out, written = open_prepared(folder), Path(out), []

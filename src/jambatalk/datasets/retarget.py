@@ -1,9 +1,12 @@
-"""Carrying tracked faces over to a head of ours: the speaker's own neutral, closed lips and scale, then the solver.
+"""Carrying tracked faces over to a head of ours: the speaker's own neutral, closed lips and scale,
+then the solver.
 
-The tracker sees lips that touch as a little apart, by an amount that differs between speakers, and at 25 frames a second the
-instant of a /b/ often falls between two frames. Hence three corrections of the measured gap before the head has to follow it:
-the speaker's closed level becomes 0, the last half millimetre becomes 0, and where the words say that a bilabial is spoken
-the deepest frame of the dip becomes 0. Where they say /f/ or /v/ the lower lip is rolled in, which leaves the gap as it is.
+The tracker sees lips that touch as a little apart, by an amount that differs between speakers, and
+at 25 frames a second the instant of a /b/ often falls between two frames. Hence three corrections
+of the measured gap before the head has to follow it: the speaker's closed level becomes 0, the last
+half millimetre becomes 0, and where the words say that a bilabial is spoken the deepest frame of
+the dip becomes 0. Where they say /f/ or /v/ the lower lip is rolled in, which leaves the gap as it
+is.
 """
 
 from __future__ import annotations
@@ -23,18 +26,21 @@ from jambatalk.text.phones import Timed
 Array = NDArray[Any]
 
 CLOSED_PERCENTILE = 10.0
-"""A speaker's closed level is this percentile of his measured gaps; the lips of read sentences rest closed longer than that."""
+"""A speaker's closed level is this percentile of his measured gaps; the lips of read sentences rest
+closed longer than that.
+"""
 
 
 @dataclass(frozen=True)
 class RetargetConfig:
     """How a tracked face is carried over.
 
-    contact: metres on the head; a corrected gap below this counts as touching and everything above is lowered by it.
-    landmark_blur: sigma in frames of the zero-phase smoothing of landmarks; the gap itself is smoothed by gap_blur.
-    bilabial_window: seconds before and after a bilabial's time in which its dip is looked for.
-    bilabial_limit: metres; a dip less deep than this is left as it is, the time is then likely wrong.
-    labiodental: weight of mouthRollLower to aim at where /f/ or /v/ is spoken: the tracker cannot see the lower lip
+    contact: metres on the head; a corrected gap below this counts as touching and everything above
+    is lowered by it. landmark_blur: sigma in frames of the zero-phase smoothing of landmarks; the
+    gap itself is smoothed by gap_blur. bilabial_window: seconds before and after a bilabial's time
+    in which its dip is looked for. bilabial_limit: metres; a dip less deep than this is left as it
+    is, the time is then likely wrong. labiodental: weight of mouthRollLower to aim at where /f/ or
+    /v/ is spoken: the tracker cannot see the lower lip
         tucked under the teeth.
     """
 
@@ -51,8 +57,9 @@ class RetargetConfig:
 class TrackedTake:
     """Everything tracked of one subject: several clips, one after the other.
 
-    positions: (T, 468, 3) metres, registered to a common head pose. scores: (T, S) on ``score_names``, 0..1.
-    tracked: (T,) bool. lengths: (clips,) frames per clip. words: per clip, empty when unknown.
+    positions: (T, 468, 3) metres, registered to a common head pose. scores: (T, S) on
+    ``score_names``, 0..1. tracked: (T,) bool. lengths: (clips,) frames per clip. words: per clip,
+    empty when unknown.
     """
 
     positions: Array
@@ -70,14 +77,18 @@ def closed_level(gap: Array) -> float:
 
 
 def resting_frames(gap: Array, lengths: Array) -> Array:
-    """(n,) indices of frames in which the lips are closed and still: the quieter half of the most closed fifth."""
+    """(n,) indices of frames in which the lips are closed and still: the quieter half of the most
+    closed fifth.
+    """
     speed = np.abs(np.gradient(smoothed(gap, lengths, 1.0)))
     closed = np.flatnonzero(gap <= np.percentile(gap, 20.0))
     return closed[speed[closed] <= np.median(speed[closed])]
 
 
 def bilabial_times(words: Sequence[Timed]) -> list[float]:
-    """Seconds at which the lips meet, judged by the spelling: words that begin with b, p or m, and the letter m's end."""
+    """Seconds at which the lips meet, judged by the spelling: words that begin with b, p or m, and
+    the letter m's end.
+    """
     times = []
     for word in words:
         if word.text == "m":
@@ -109,7 +120,9 @@ def bumps(times: Sequence[float], frames: int, fps: float) -> Array:
 def close_bilabials(
     gap: Array, times: Sequence[float], fps: float, settings: RetargetConfig
 ) -> Array:
-    """Lower the dip of the gap (T,) nearest to each bilabial to 0, fading out over two frames on either side."""
+    """Lower the dip of the gap (T,) nearest to each bilabial to 0, fading out over two frames on
+    either side.
+    """
     gap = gap.copy()
     frames = np.arange(len(gap))
     for time in times:
@@ -128,7 +141,8 @@ def retarget(
 ) -> tuple[Array, Array]:
     """Wear a tracked subject on ``face``.
 
-    Returns (weights (T, K) float32 in 0..1 on ``face.names``, measured gap (T,) float32 metres on the speaker).
+    Returns (weights (T, K) float32 in 0..1 on ``face.names``, measured gap (T,) float32 metres on
+    the speaker).
     """
     settings = settings or RetargetConfig()
     gap = measured_gap(take.positions).astype(np.float64)
@@ -154,7 +168,9 @@ def retarget(
 
 
 def named_scores(take: TrackedTake, face: Face, neutral: Array) -> Array:
-    """The tracker's scores above the subject's neutral ones, in the face's column order: (T, K) in 0..1."""
+    """The tracker's scores above the subject's neutral ones, in the face's column order: (T, K) in
+    0..1.
+    """
     column: Mapping[str, int] = {name: i for i, name in enumerate(take.score_names)}
     scores = np.zeros((len(take.scores), len(face.names)))
     for i, name in enumerate(face.names):

@@ -58,10 +58,12 @@ class Issue(NamedTuple):
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """How a corpus is wanted. fps: frames per second, None for the kind's usual rate. source_fps: the rate of the raw
-    motion, where its layout does not tell it. phones: a model from phones to motion, None for the one in the package.
-    subject, model: of own recordings, see ``video.VideoOptions``. For kinds that are slow to open: scratch, a folder that keeps
-    their work between runs; jobs, how much at a time; progress, called with (done, in all)."""
+    """How a corpus is wanted. fps: frames per second, None for the kind's usual rate. source_fps:
+    the rate of the raw motion, where its layout does not tell it. phones: a model from phones to
+    motion, None for the one in the package. subject, model: of own recordings, see
+    ``video.VideoOptions``. For kinds that are slow to open: scratch, a folder that keeps their work
+    between runs; jobs, how much at a time; progress, called with (done, in all).
+    """
 
     fps: float | None = None
     source_fps: float | None = None
@@ -76,10 +78,11 @@ class PrepareOptions:
 class ClipData(NamedTuple):
     """What is in one clip.
 
-    motion: positions (T, V, 3) of the vertices, or weights (T, K) of the corpus' shapes in 0..1, at the wanted rate.
-    gap: (T,) metres, the inner-lip gap measured on the speaker; tracked: (T,) bool, False where tracking failed; None where
-    unknown. head_pose: (T, 3) radians as ``Motion`` has them. words, phones: with times in seconds, where they are known only
-    after reading; None keeps those of the RawClip.
+    motion: positions (T, V, 3) of the vertices, or weights (T, K) of the corpus' shapes in 0..1, at
+    the wanted rate. gap: (T,) metres, the inner-lip gap measured on the speaker; tracked: (T,)
+    bool, False where tracking failed; None where unknown. head_pose: (T, 3) radians as ``Motion``
+    has them. words, phones: with times in seconds, where they are known only after reading; None
+    keeps those of the RawClip.
     """
 
     motion: Array
@@ -95,10 +98,10 @@ class ClipData(NamedTuple):
 class RawClip:
     """One clip of a raw corpus, not read yet.
 
-    sources: the files that it is made of; it is made again when one of them changes.
-    load: reads the clip; raises InputError. id: its name, None for <subject>_<sentence>.
-    words, phones: (text, start s, end s). pseudo: whether its motion was made by a model rather than measured.
-    weight: how much the clip counts in training, against 1 for the others.
+    sources: the files that it is made of; it is made again when one of them changes. load: reads
+    the clip; raises InputError. id: its name, None for <subject>_<sentence>. words, phones: (text,
+    start s, end s). pseudo: whether its motion was made by a model rather than measured. weight:
+    how much the clip counts in training, against 1 for the others.
     """
 
     subject: str
@@ -121,12 +124,14 @@ class RawClip:
 class RawCorpus:
     """Everything of a raw corpus but the clips' contents.
 
-    licence: name of the licence and its owner, one sentence. unit: of the positions, or SHAPES. templates: subject -> (V, 3),
-    empty for SHAPES. triangles: (F, 3) when the folder tells them. schemes: name -> splits, the usual one first.
-    problems: what is wrong already by the files' names. names: the K shapes that move, empty for vertices.
-    recipe: what the motion depends on beside the clips' own files, such as a model's checksum; clips are made again when it
-    changes. quality: a report to be written beside the manifest. regions: vertex indices by name ("lips", "upper_face",
-    "opening": the middle of the inner upper and lower lip), where the corpus' mesh is known, and "source", what they follow.
+    licence: name of the licence and its owner, one sentence. unit: of the positions, or SHAPES.
+    templates: subject -> (V, 3), empty for SHAPES. triangles: (F, 3) when the folder tells them.
+    schemes: name -> splits, the usual one first. problems: what is wrong already by the files'
+    names. names: the K shapes that move, empty for vertices. recipe: what the motion depends on
+    beside the clips' own files, such as a model's checksum; clips are made again when it changes.
+    quality: a report to be written beside the manifest. regions: vertex indices by name ("lips",
+    "upper_face", "opening": the middle of the inner upper and lower lip), where the corpus' mesh is
+    known, and "source", what they follow.
     """
 
     kind: str
@@ -210,12 +215,15 @@ def visible(paths: Iterable[Path]) -> list[Path]:
 
 
 def every_nth(source_fps: float, fps: float) -> int:
-    """Of how many frames one is kept; InputError unless that is a whole number, so that no frame is made up."""
+    """Of how many frames one is kept; InputError unless that is a whole number, so that no frame is
+    made up.
+    """
     step = source_fps / fps if fps > 0 else 0.0
     if step < 1 or step != round(step):
         rates = ", ".join(f"{source_fps / n:g}" for n in (1, 2, 3))
         raise InputError(
-            f"{source_fps:g} frames a second cannot become {fps:g} by leaving frames out: choose {rates}, ..."
+            f"{source_fps:g} frames a second cannot become {fps:g} by leaving frames out: choose "
+            f"{rates}, ..."
         )
     return round(step)
 
@@ -241,7 +249,8 @@ def check_templates(found: Any, where: Path, vertices: int | None = None) -> dic
         vertices = vertices or len(template)
         if len(template) != vertices:
             raise InputError(
-                f"{where}: the template of {subject} has {len(template)} vertices, expected {vertices}"
+                f"{where}: the template of {subject} has {len(template)} vertices, expected "
+                f"{vertices}"
             )
         if not np.isfinite(template).all():
             raise InputError(
@@ -252,7 +261,9 @@ def check_templates(found: Any, where: Path, vertices: int | None = None) -> dic
 
 
 def find_triangles(folder: Path, vertices: int) -> tuple[Array | None, tuple[Issue, ...]]:
-    """The triangles of a mesh file in ``folder`` or its ``templates`` that has as many vertices, and the files not read."""
+    """The triangles of a mesh file in ``folder`` or its ``templates`` that has as many vertices,
+    and the files not read.
+    """
     problems = []
     for path in visible(p for place in (folder, folder / "templates") for p in place.glob("*.*")):
         if path.suffix.lower() not in (".obj", ".ply"):

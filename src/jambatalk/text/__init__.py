@@ -1,4 +1,6 @@
-"""The motion of a text that a voice elsewhere speaks, a browser's for one, which lets nobody hear its sound."""
+"""The motion of a text that a voice elsewhere speaks, a browser's for one, which lets nobody hear
+its sound.
+"""
 
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ def digits(text: str) -> list[str]:
 def numeral(text: str) -> list[str]:
     """Words of ``text``: ASCII digits, with commas between thousands and a decimal point perhaps.
 
-    Four digits without a comma that may be a year are read as one: 1984 is nineteen eighty four, 2000 two thousand.
+    Four digits without a comma that may be a year are read as one: 1984 is nineteen eighty four,
+    2000 two thousand.
     """
     whole, _, part = text.partition(".")
     plain = whole.replace(",", "")
@@ -149,8 +150,9 @@ _LETTER = {
 
 @dataclass(frozen=True)
 class Token:
-    """What is said at once. words: in lower-case a to z and apostrophes; one in capitals is spelled out. char, length: where it
-    stands, in UTF-16 code units, which is how browsers count. pause: SHORT or LONG after it, None for none.
+    """What is said at once. words: in lower-case a to z and apostrophes; one in capitals is spelled
+    out. char, length: where it stands, in UTF-16 code units, which is how browsers count. pause:
+    SHORT or LONG after it, None for none.
     """
 
     text: str
@@ -209,7 +211,9 @@ def _words(kind: str, said: str) -> list[str]:
 
 
 def _spelled_out(letters: str) -> bool:
-    """Whether a word in capitals is an abbreviation that is read letter by letter: too few vowels, or very short."""
+    """Whether a word in capitals is an abbreviation that is read letter by letter: too few vowels,
+    or very short.
+    """
     vowels = sum(letter in "aeiouy" for letter in letters)
     return 2 <= len(letters) <= 6 and (
         vowels == 0 or (len(letters) <= 3 and letters not in _READ_AS_WORDS)

@@ -1,7 +1,8 @@
 """From timed phones to motion: gives speech that nobody filmed the motion that its phones ask for.
 
-A small convolutional network over articulatory features (``text.phones``), fitted on filmed speech whose phones are known by
-forced alignment (``training.phone_motion``). Coarticulation is what the data shows: the network sees 0.4 s to either side.
+A small convolutional network over articulatory features (``text.phones``), fitted on filmed speech
+whose phones are known by forced alignment (``training.phone_motion``). Coarticulation is what the
+data shows: the network sees 0.4 s to either side.
 """
 
 from __future__ import annotations
@@ -30,13 +31,19 @@ RATE = 50.0
 DEFAULT_PHONE_MOTION = Path(__file__).parents[1] / "assets" / "phones.safetensors"
 
 CLOSURE_REACH = 0.025
-"""Seconds (sigma) over which the lips come together before a bilabial and part after it, beyond the network's own motion."""
+"""Seconds (sigma) over which the lips come together before a bilabial and part after it, beyond the
+network's own motion.
+"""
 
 RELEASE = 0.3
-"""Share of a bilabial's time, at its end, in which the lips are parting already: the burst, and the breath after it."""
+"""Share of a bilabial's time, at its end, in which the lips are parting already: the burst, and the
+breath after it.
+"""
 
 REST_AFTER, REST_FADE = 0.15, 0.1
-"""Seconds after the last phone and before the next at which the mouth is at rest in a pause, and those of the way there."""
+"""Seconds after the last phone and before the next at which the mouth is at rest in a pause, and
+those of the way there.
+"""
 
 
 class PhoneNet(nn.Module):
@@ -89,8 +96,8 @@ class PhoneMotion:
     def weights(self, phones: Sequence[Timed], frames: int, fps: float) -> Array:
         """(frames, K) float32 weights in 0..1 on ``names``; frame t belongs to t / fps seconds.
 
-        phones: in IPA, as ``data.phones.tidy`` gives them; ValueError for an unknown one. Lips meet at every bilabial, and the
-        mouth rests in pauses.
+        phones: in IPA, as ``data.phones.tidy`` gives them; ValueError for an unknown one. Lips meet
+        at every bilabial, and the mouth rests in pauses.
         """
         steps = int(np.ceil(frames * RATE / fps)) + 1
         try:
@@ -123,7 +130,7 @@ def pausing(phones: Sequence[Timed], frames: int, fps: float) -> Array:
 
 
 def closing(phones: Sequence[Timed], frames: int, fps: float) -> Array:
-    """(frames,) how far the lips are brought together: 1 while a bilabial is shut, 0 away from it."""
+    """(frames,) how far the lips are brought together: 1 while a bilabial is shut, else 0."""
     meeting = np.zeros(frames, np.float32)
     times = np.arange(frames) / fps
     for phone, start, end in phones:
@@ -160,7 +167,9 @@ def save_phone_motion(path: str | Path, model: PhoneMotion) -> None:
 
 
 def load_phone_motion(path: str | Path | None = None) -> PhoneMotion:
-    """The model in a file (default: the one inside the package). InputError when it is missing, damaged or of another kind."""
+    """The model in a file (default: the one inside the package). InputError when it is missing,
+    damaged or of another kind.
+    """
     path = DEFAULT_PHONE_MOTION if path is None else Path(path)
     if not path.is_file():
         raise InputError(
@@ -177,7 +186,8 @@ def load_phone_motion(path: str | Path | None = None) -> PhoneMotion:
         settings, names, notes = (json.loads(header[key]) for key in ("settings", "names", "notes"))
         if settings["features"] != list(FEATURES):
             raise InputError(
-                f"{path} was fitted with other articulatory features than this version has: fit it anew"
+                f"{path} was fitted with other articulatory features than this version has: fit it "
+                "anew"
             )
         net = PhoneNet(len(names), int(settings["width"]), [int(d) for d in settings["dilations"]])
         net.load_state_dict(tensors)

@@ -1,7 +1,8 @@
 """Phones: one set of symbols (IPA), and what the mouth does for each of them.
 
-Every phone is a point, or for a diphthong a way between two points, in a space of articulatory features after the IPA chart.
-A model that goes from features to motion moves the mouth for phones that its training speech lacks.
+Every phone is a point, or for a diphthong a way between two points, in a space of articulatory
+features after the IPA chart. A model that goes from features to motion moves the mouth for phones
+that its training speech lacks.
 """
 
 from __future__ import annotations
@@ -165,7 +166,8 @@ ARPABET = {
 }
 """The CMU dictionary's symbols (without stress digits) in IPA."""
 
-# What synthesisers write instead: shorthand for diphthongs, the flap, weak vowels, rhotic and long ones, the Latin g.
+# What synthesisers write instead: shorthand for diphthongs, the flap, weak vowels, rhotic and long
+# ones, the Latin g.
 _OTHER_SPELLINGS = {
     "A": "eɪ",
     "I": "aɪ",
@@ -193,9 +195,11 @@ SHORTEST_PAUSE = 0.12
 
 
 def ipa(symbol: str) -> str | None:
-    """The phone that ``symbol`` stands for: IPA, a synthesiser's shorthand, or ARPAbet with or without stress; None for none.
+    """The phone that ``symbol`` stands for: IPA, a synthesiser's shorthand, or ARPAbet with or
+    without stress; None for none.
 
-    Shorthand comes first: its T, W and Y are other phones than ARPAbet's, whose own table is ARPABET.
+    Shorthand comes first: its T, W and Y are other phones than ARPAbet's, whose own table is
+    ARPABET.
     """
     bare = symbol.strip("ːˑ")
     if bare in _OTHER_SPELLINGS:
@@ -206,10 +210,12 @@ def ipa(symbol: str) -> str | None:
 
 
 def tidy(marks: Iterable[Sequence[Any]]) -> tuple[Timed, ...]:
-    """Timed symbols of an aligner or a synthesiser -> phones without gaps between them, in IPA, pauses as ``sil``.
+    """Timed symbols of an aligner or a synthesiser -> phones without gaps between them, in IPA,
+    pauses as ``sil``.
 
-    marks: (symbol, start s, end s) in order of time. A stress mark's time goes to the phone after it; punctuation and spaces
-    are pauses when they last SHORTEST_PAUSE, else their halves go to the neighbours. Unknown symbols count as a gap.
+    marks: (symbol, start s, end s) in order of time. A stress mark's time goes to the phone after
+    it; punctuation and spaces are pauses when they last SHORTEST_PAUSE, else their halves go to the
+    neighbours. Unknown symbols count as a gap.
     """
     phones: list[list[Any]] = []
     stressed: float | None = None
@@ -248,7 +254,9 @@ def _point(phone: str) -> Array:
 
 
 def feature_track(phones: Sequence[Timed], frames: int, rate: float) -> Array:
-    """(frames, F) float32 features; row t is the mean over the 1 / rate seconds around t / rate. Silence where no phone is."""
+    """(frames, F) float32 features; row t is the mean over the 1 / rate seconds around t / rate.
+    Silence where no phone is.
+    """
     fine = 8  # sub-steps of a frame
     times = (np.arange(frames * fine) + 0.5) / (rate * fine) - 0.5 / rate
     values = np.tile(_point(SILENCE), (len(times), 1))
@@ -256,7 +264,8 @@ def feature_track(phones: Sequence[Timed], frames: int, rate: float) -> Array:
         inside = slice(int(np.searchsorted(times, start)), int(np.searchsorted(times, end)))
         first, last = features_of(phone)
         share = ((times[inside] - start) / max(end - start, 1e-6))[:, None]
-        # A diphthong rests on its first vowel for a third of its time and has reached the second after two thirds.
+        # A diphthong rests on its first vowel for a third of its time and has reached the second
+        # after two thirds.
         share = np.clip(3 * share - 1, 0, 1).astype(np.float32)
         values[inside] = (1 - share) * first + share * last
     return values.reshape(frames, fine, -1).mean(1)

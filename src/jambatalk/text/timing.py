@@ -95,7 +95,9 @@ LEAD, TAIL = 0.1, 0.4
 
 @dataclass(frozen=True)
 class SpokenWord:
-    """A token of the text with its time in seconds; char, length: where it stands, in UTF-16 code units."""
+    """A token of the text with its time in seconds; char, length: where it stands, in UTF-16 code
+    units.
+    """
 
     text: str
     start: float
@@ -106,7 +108,9 @@ class SpokenWord:
 
 @dataclass(frozen=True)
 class Timeline:
-    """phones: in IPA with pauses as ``sil``, in order, without gaps. seconds: until the mouth is at rest again."""
+    """phones: in IPA with pauses as ``sil``, in order, without gaps. seconds: until the mouth is at
+    rest again.
+    """
 
     phones: tuple[Timed, ...]
     words: tuple[SpokenWord, ...]
@@ -114,8 +118,9 @@ class Timeline:
 
 
 def phones_of(word: str) -> tuple[str, ...]:
-    """A word's phones in IPA: from the dictionary where it is installed and has the word, else by rules. A word in capitals is
-    spelled out."""
+    """A word's phones in IPA: from the dictionary where it is installed and has the word, else by
+    rules. A word in capitals is spelled out.
+    """
     if word.isupper():
         found = tuple(phone for letter in word for phone in LETTERS[letter].split())
     else:
@@ -125,7 +130,8 @@ def phones_of(word: str) -> tuple[str, ...]:
 
 
 def timeline(text: str, rate: float = 1.0) -> Timeline:
-    """The phones and words of an English text with their times; no words when there is nothing to say.
+    """The phones and words of an English text with their times; no words when there is nothing to
+    say.
 
     rate: how fast, 2 for twice as fast.
     """

@@ -1,4 +1,6 @@
-"""BIWI (B3D(AC)²) as its owners ship it: a binary .vl file per frame, in folders or archives, and a template per subject."""
+"""BIWI (B3D(AC)²) as its owners ship it: a binary .vl file per frame, in folders or archives, and a
+template per subject.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ from jambatalk.datasets.source import (
     require,
     visible,
 )
-from jambatalk.errors import InputError, shown
+from jambatalk.errors import InputError, reason, shown
 from jambatalk.face.mesh import load_mesh
 
 Array = NDArray[Any]
@@ -56,9 +58,10 @@ OTHER_SUBJECTS = ("F1", "F5", "F6", "F7", "F8", "M1", "M2", "M6")
 def open_biwi(folder: Path, options: PrepareOptions) -> RawCorpus:
     """The clips of a BIWI folder, neutral (``01``) and emotional (``e01``) sentences.
 
-    Frames: faces/<subject>/<sentence>/*.vl, or the same in faces/<subject>/<sentence>.tar or .tgz, or in one archive
-    faces/<subject>.tar or .tgz. Sound: <subject>_<sentence>.wav or <subject>/<sentence>.wav in wav/ or audio/ (or the
-    videos). Templates: rigid_scans/<subject>.obj. Positions become metres when a template's size tells its unit.
+    Frames: faces/<subject>/<sentence>/*.vl, or the same in faces/<subject>/<sentence>.tar or .tgz,
+    or in one archive faces/<subject>.tar or .tgz. Sound: <subject>_<sentence>.wav or
+    <subject>/<sentence>.wav in wav/ or audio/ (or the videos). Templates:
+    rigid_scans/<subject>.obj. Positions become metres when a template's size tells its unit.
     """
     require(folder, (FACES, SCANS), "BIWI")
     fps = options.fps or FPS
@@ -159,7 +162,9 @@ def _sequences(faces: Path, problems: list[Issue]) -> Iterator[tuple[str, str, P
 
 
 def _preference(path: Path) -> tuple[bool, bool, bool]:
-    """Beside each .tar of frames lies a .tgz with pictures, perhaps unpacked: folders of frames first, .tar, .tgz, the rest."""
+    """Beside each .tar of frames lies a .tgz with pictures, perhaps unpacked: folders of frames
+    first, .tar, .tgz, the rest.
+    """
     return not any(path.glob("*.vl")), path.suffix != ".tar", path.is_dir()
 
 
@@ -184,11 +189,15 @@ def _opened(path: Path) -> tarfile.TarFile:
     try:
         return tarfile.open(path)
     except DAMAGES as error:
-        raise InputError(f"{path} is damaged, cut off or no tar archive ({error})") from error
+        raise InputError(
+            f"{path} is damaged, cut off or not a tar archive ({reason(error)})"
+        ) from error
 
 
 def _checked(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
-    """The archive's files. Nothing is ever unpacked by its name, but an archive with such names is not to be trusted."""
+    """The archive's files. Nothing is ever unpacked by its name, but an archive with such names is
+    not to be trusted.
+    """
     try:
         for member in archive:
             name = member.name
@@ -197,9 +206,13 @@ def _checked(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
                 or PureWindowsPath(name).drive
                 or PureWindowsPath(name).root
             ):
-                raise InputError(f"{path} is refused: its member {shown(name)} has an absolute path")
+                raise InputError(
+                    f"{path} is refused: its member {shown(name)} has an absolute path"
+                )
             if ".." in PureWindowsPath(name).parts:
-                raise InputError(f"{path} is refused: its member {shown(name)} leads out of the archive")
+                raise InputError(
+                    f"{path} is refused: its member {shown(name)} leads out of the archive"
+                )
             if member.isdir():
                 continue
             if not member.isreg():
@@ -211,7 +224,7 @@ def _checked(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
     except (*DAMAGES, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is damaged or cut off ({error})") from error
+        raise InputError(f"{path} is damaged or cut off ({reason(error)})") from error
 
 
 def _load(
@@ -224,7 +237,9 @@ def _load(
         if place < 0 or place in found:
             raise InputError(f"{frames}: {shown(name)} has no frame number of its own")
         found[place] = read_vl(
-            content, vertices, f"{frames}: {shown(name)}" if frames.is_file() else f"{frames / name}"
+            content,
+            vertices,
+            f"{frames}: {shown(name)}" if frames.is_file() else f"{frames / name}",
         )
     if not found:
         raise InputError(f"{frames} holds no .vl files of sentence {sentence}")
@@ -238,7 +253,9 @@ def _load(
 
 
 def _files(frames: Path, sentence: str, size: int) -> Iterator[tuple[str, bytes]]:
-    """(name, content) of every frame; never more than ``size`` bytes and one are read, so that nothing can swell."""
+    """(name, content) of every frame; never more than ``size`` bytes and one are read, so that
+    nothing can swell.
+    """
     if frames.is_dir():
         for path in visible(frames.glob("*.vl")):
             with path.open("rb") as file:
@@ -255,23 +272,30 @@ def _files(frames: Path, sentence: str, size: int) -> Iterator[tuple[str, bytes]
                 content = archive.extractfile(member)
                 yield member.name, content.read(size + 1) if content else b""
             except DAMAGES as error:
-                raise InputError(f"{frames} is cut off in {shown(member.name)} ({error})") from error
+                raise InputError(
+                    f"{frames} is cut off in {shown(member.name)} ({reason(error)})"
+                ) from error
 
 
 def read_vl(content: bytes, vertices: int, name: str) -> Array:
-    """(V, 3) float32 positions of one frame: a little-endian int32 count, then x, y, z of each vertex as float32."""
+    """(V, 3) float32 positions of one frame: a little-endian int32 count, then x, y, z of each
+    vertex as float32.
+    """
     count = int(np.frombuffer(content[:4], "<i4")[0]) if len(content) >= 4 else 0
     if count != vertices:
         raise InputError(f"{name} holds {count} vertices, its template {vertices}")
     if len(content) != 4 + 12 * vertices:
         raise InputError(
-            f"{name} is damaged or cut off: {count} vertices take {4 + 12 * count} bytes, it holds {len(content)}"
+            f"{name} is damaged or cut off: {count} vertices take {4 + 12 * count} bytes, it holds "
+            f"{len(content)}"
         )
     return np.frombuffer(content, "<f4", offset=4).reshape(-1, 3).astype(np.float32)
 
 
 def _codetalker(clips: Sequence[Key]) -> list[str | None]:
-    """The emotional sentences of BIWI: 192 train, 24 val, 24 test_a (subjects of train) and 32 test_b (other subjects)."""
+    """The emotional sentences of BIWI: 192 train, 24 val, 24 test_a (subjects of train) and 32
+    test_b (other subjects).
+    """
     return [_codetalker_split(subject, sentence) for subject, sentence in clips]
 
 
@@ -287,7 +311,7 @@ def _codetalker_split(subject: str, sentence: str) -> str | None:
 
 
 def _scantalk(clips: Sequence[Key]) -> list[str | None]:
-    """The neutral sentences of BIWI: subjects F7 and M5 val, F8 and M6 test, the other ten train."""
+    """The neutral sentences of BIWI: subjects F7 and M5 val, F8 and M6 test, ten others train."""
     held = {"F7": "val", "M5": "val", "F8": "test", "M6": "test"}
     known = TRAINING_SUBJECTS + OTHER_SUBJECTS
     return [

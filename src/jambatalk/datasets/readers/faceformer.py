@@ -1,4 +1,6 @@
-"""The folder layout that FaceFormer and its descendants share: wav/, vertices_npy/ and templates.pkl."""
+"""The folder layout that FaceFormer and its descendants share: wav/, vertices_npy/ and
+templates.pkl.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,8 @@ KNOWN = {
 def open_layout(
     folder: Path, options: PrepareOptions, kind: str = "faceformer-layout", like: int | None = None
 ) -> RawCorpus:
-    """The clips of such a folder; the corpus is told by its number of vertices and its subjects' names.
+    """The clips of such a folder; the corpus is told by its number of vertices and its subjects'
+    names.
 
     like: a number of vertices in ``KNOWN`` whose rates, unit and licence hold, whatever the mesh.
     """
@@ -63,7 +66,8 @@ def open_layout(
     known = KNOWN.get(like or vertices)
     if known is None and options.source_fps is None:
         raise InputError(
-            f"{folder} moves {vertices} vertices, a corpus not known here: say its frame rate, --source-fps"
+            f"{folder} moves {vertices} vertices, a corpus not known here: say its frame rate, "
+            "--source-fps"
         )
     source_fps, fps, unit, licence = known or (
         0.0,
@@ -119,14 +123,17 @@ def _load(motion: Path, sound: Path, vertices: int, step: int) -> ClipData:
         or values.shape[-1] % 3
     ):
         raise InputError(
-            f"{motion} holds {values.dtype} of shape {values.shape}, expected floats (T, {3 * vertices})"
+            f"{motion} holds {values.dtype} of shape {values.shape}, expected floats (T, "
+            f"{3 * vertices})"
         )
     frames = np.asarray(values[::step], np.float32).reshape(-1, vertices, 3)
     return ClipData(frames, Speech.load(sound))
 
 
 def schemes_for(subjects: Sequence[str]) -> Mapping[str, Scheme]:
-    """The schemes for a corpus of unknown origin, by its subjects' names; the first is the usual one."""
+    """The schemes for a corpus of unknown origin, by its subjects' names; the first is the usual
+    one.
+    """
     names = set(subjects)
     if names and names <= set(vocaset.SPLITS):
         return vocaset.SCHEMES
@@ -136,7 +143,9 @@ def schemes_for(subjects: Sequence[str]) -> Mapping[str, Scheme]:
 
 
 def _sentences(clips: Sequence[Key]) -> list[str | None]:
-    """By sentence, whoever says it: the last tenth test, the tenth before it val, the others train (at least one each)."""
+    """By sentence, whoever says it: the last tenth test, the tenth before it val, the others train
+    (at least one each).
+    """
     names = sorted({sentence for _, sentence in clips})
     held = max(1, len(names) // 10) if len(names) >= 3 else 0
     split = dict.fromkeys(names, "train")

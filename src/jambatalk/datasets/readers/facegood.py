@@ -1,4 +1,6 @@
-"""FACEGOOD-Audio2Face: one performer speaking Mandarin, as weights of an artist's rig, carried over to ARKit shapes."""
+"""FACEGOOD-Audio2Face: one performer speaking Mandarin, as weights of an artist's rig, carried over
+to ARKit shapes.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,9 @@ Array = NDArray[Any]
 MAP_VERSION = 1  # raise when the mapping changes, so that prepared clips are made anew
 
 JAW = 0.75
-"""jawOpen per unit of mouth_stretch_c: with it the 95th percentile of the default head's lip gap in sounding frames is 12.5 mm,
-as in GRID's carried motion."""
+"""jawOpen per unit of mouth_stretch_c: with it the 95th percentile of the default head's lip gap in
+sounding frames is 12.5 mm, as in GRID's carried motion.
+"""
 
 SIDED: Mapping[str, tuple[tuple[str, float], ...]] = {
     "mouth_lipCornerPull": (("mouthSmile", 1.0),),
@@ -100,17 +103,21 @@ OPENERS = (
     "mouthUpperUpRight",
 )
 SEAL = (0.03, 0.12)
-"""Pressed or sucked-in lips (in the rig's weights) begin to hold together at the first and touch from the second on."""
+"""Pressed or sucked-in lips (in the rig's weights) begin to hold together at the first and touch
+from the second on.
+"""
 
 TUCKED, TUCKED_SEAL = (0.1, 0.3), 0.6
-"""The same for a lower lip that is sucked in alone, and the share of the opening that it takes away."""
+"""The same for a lower lip that is sucked in alone, and the share of the opening that it takes
+away.
+"""
 
 
 def column_shapes() -> dict[str, tuple[tuple[str, float], ...]]:
     """Every column of the rig that moves a speaking mouth -> ((shape, factor), ...).
 
-    The others stay out: eyes, brows and blinks are not speech, teeth and tongue have no shape of their own in ARKit, and the
-    "Fix" columns mend the rig's own skin.
+    The others stay out: eyes, brows and blinks are not speech, teeth and tongue have no shape of
+    their own in ARKit, and the "Fix" columns mend the rig's own skin.
     """
     shapes = dict(MIDDLE)
     for column, targets in SIDED.items():
@@ -120,15 +127,18 @@ def column_shapes() -> dict[str, tuple[tuple[str, float], ...]]:
 
 
 def facegood_weights(values: Array, columns: Sequence[str], face: Face) -> Array:
-    """FACEGOOD's artist weights (T, 116) on ``columns`` -> (T, K) float32 in 0..1 on ``face.names``.
+    """FACEGOOD's artist weights (T, 116) on ``columns`` -> (T, K) float32 in 0..1 on
+    ``face.names``.
 
-    Shapes the face lacks, eyes and brows stay at 0. Where lips are pressed or both sucked in they touch, whatever the jaw
-    does. Raises InputError when the columns do not fit or ``mouth_stretch_c`` is not among them.
+    Shapes the face lacks, eyes and brows stay at 0. Where lips are pressed or both sucked in they
+    touch, whatever the jaw does. Raises InputError when the columns do not fit or
+    ``mouth_stretch_c`` is not among them.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 2 or values.shape[1] != len(columns):
         raise InputError(
-            f"FACEGOOD's weights have shape {values.shape}, expected (T, {len(columns)}) for {len(columns)} columns"
+            f"FACEGOOD's weights have shape {values.shape}, expected (T, {len(columns)}) for "
+            f"{len(columns)} columns"
         )
     if not np.isfinite(values).all():
         raise InputError(
@@ -149,8 +159,9 @@ def facegood_weights(values: Array, columns: Sequence[str], face: Face) -> Array
         found = [values[:, place[name]] for name in names if name in place]
         return np.mean(found, axis=0) if found else np.zeros(len(values))
 
-    # On the rig these shapes hold the lips together; on an ARKit head the jaw parts them until mouthClose holds them. The lower
-    # lip sucked in alone is an /f/: it goes up to the teeth, not to the upper lip.
+    # On the rig these shapes hold the lips together; on an ARKit head the jaw parts them until
+    # mouthClose holds them. The lower lip sucked in alone is an /f/: it goes up to the teeth, not
+    # to the upper lip.
     lower = mean("mouth_suck_dl", "mouth_suck_dr")
     upper = np.maximum(mean("mouth_suck_ul", "mouth_suck_ur"), mean("mouth_chinRaise_u"))
     held = mean("mouth_press_l", "mouth_press_r") + np.minimum(lower, upper)
@@ -170,7 +181,9 @@ def _ramp(values: Array, start: float, end: float) -> Array:
 COLUMNS = "columns.json"
 SOURCE_FPS, FPS = 30.0, 25.0
 HELD_OUT = ("1114_3_15",)
-"""Recordings kept for testing: the only one of fluent speech, the others are words with pauses between them."""
+"""Recordings kept for testing: the only one of fluent speech, the others are words with pauses
+between them.
+"""
 
 LONGEST = 10.0
 """Seconds of a clip, about: recordings of minutes are cut at pauses."""
@@ -179,12 +192,16 @@ VALIDATION = 0.1
 """Share at the end of every training recording that validates."""
 
 SLACK = 0.25
-"""Seconds by which a recording's sound and motion may differ in length; both are cut to the shorter."""
+"""Seconds by which a recording's sound and motion may differ in length; both are cut to the
+shorter.
+"""
 
 
 @dataclass(frozen=True)
 class FacegoodEntry:
-    """A piece of a recording: frames first <= t < last at 25 frames a second, and the samples of the same time."""
+    """A piece of a recording: frames first <= t < last at 25 frames a second, and the samples of
+    the same time.
+    """
 
     id: str
     subject: str
@@ -195,10 +212,12 @@ class FacegoodEntry:
 
 
 class FacegoodCorpus:
-    """a folder with columns.json, <id>.npy (artist weights at 30 fps) and <id>.flac (FACEGOOD-Audio2Face)
+    """a folder with columns.json, <id>.npy (artist weights at 30 fps) and <id>.flac
+    (FACEGOOD-Audio2Face)
 
-    The motion was tracked from video and cleaned by artists; there is no text and no measured gap. Eyes and brows are still.
-    Raises InputError, naming the file, when something is missing or does not fit.
+    The motion was tracked from video and cleaned by artists; there is no text and no measured gap.
+    Eyes and brows are still. Raises InputError, naming the file, when something is missing or does
+    not fit.
     """
 
     name = "facegood"
@@ -238,7 +257,8 @@ class FacegoodCorpus:
         for name in names:
             if not SAFE_NAME.fullmatch(name):
                 raise InputError(
-                    f"{self.folder}: {name[:80]!r} is no name for clips: letters, digits, _ - and . only"
+                    f"{self.folder}: {name[:80]!r} is no name for clips: letters, digits, _ - and "
+                    ". only"
                 )
         return tuple(names)
 
@@ -294,7 +314,9 @@ class FacegoodCorpus:
     def clips(
         self, split: str | Sequence[str], face: Face, cache: Path | None = None
     ) -> list[Clip]:
-        """The clips of one or several splits, their motion worn by ``face``, speech in memory. Nothing is cached: it is quick."""
+        """The clips of one or several splits, their motion worn by ``face``, speech in memory.
+        Nothing is cached: it is quick.
+        """
         wanted = [split] if isinstance(split, str) else list(split)
         for one in wanted:
             if one not in self.splits:
@@ -331,7 +353,8 @@ class FacegoodCorpus:
         values = read_array(path)
         if values.ndim != 2 or values.shape[1] != len(self.columns) or values.dtype.kind != "f":
             raise InputError(
-                f"{path} holds {values.dtype} {values.shape}, expected floats (T, {len(self.columns)})"
+                f"{path} holds {values.dtype} {values.shape}, expected floats (T, "
+                f"{len(self.columns)})"
             )
         return values
 
@@ -345,7 +368,8 @@ class FacegoodCorpus:
             seconds = soundfile.info(path).duration
         if abs(seconds - frames / SOURCE_FPS) > SLACK:
             raise InputError(
-                f"{path} lasts {seconds:.2f} s and its motion {frames / SOURCE_FPS:.2f} s: one of them is cut off"
+                f"{path} lasts {seconds:.2f} s and its motion {frames / SOURCE_FPS:.2f} s: one of "
+                "them is cut off"
             )
         return round(frames * FPS / SOURCE_FPS)
 
@@ -354,7 +378,9 @@ class FacegoodCorpus:
 
 
 def open_facegood(folder: Path, options: PrepareOptions) -> RawCorpus:
-    """The folder that ``datasets.readers.facegood`` describes. A recording that cannot be read is a problem, not the end."""
+    """The folder that ``datasets.readers.facegood`` describes. A recording that cannot be read is a
+    problem, not the end.
+    """
     require(folder, (COLUMNS,), "FACEGOOD-Audio2Face")
     fixed_rate(options, FPS)
     corpus, face = FacegoodCorpus.open(folder), default_head()

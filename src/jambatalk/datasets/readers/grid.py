@@ -1,4 +1,6 @@
-"""GRID-468: sentences of the GRID corpus with faces tracked from its videos (MediaPipe, 468 landmarks, 25 fps)."""
+"""GRID-468: sentences of the GRID corpus with faces tracked from its videos (MediaPipe, 468
+landmarks, 25 fps).
+"""
 
 from __future__ import annotations
 
@@ -99,7 +101,9 @@ class GridCorpus:
         return counts
 
     def select(self, split: str | Sequence[str]) -> list[GridEntry]:
-        """The entries of one or several splits, in the corpus' order. InputError names an unknown split."""
+        """The entries of one or several splits, in the corpus' order. InputError names an unknown
+        split.
+        """
         wanted = [split] if isinstance(split, str) else list(split)
         for one in wanted:
             if one not in self.splits:
@@ -113,11 +117,15 @@ class GridCorpus:
         return read_flac(self.folder / "audio" / f"{entry.id}.flac")
 
     def gap(self, entry: GridEntry) -> Array:
-        """(T,) float64 metres: the measured vertical distance of the inner lips' middle (landmarks 13 and 14)."""
+        """(T,) float64 metres: the measured vertical distance of the inner lips' middle (landmarks
+        13 and 14).
+        """
         return measured_gap(self.positions([entry]))
 
     def positions(self, entries: Sequence[GridEntry]) -> Array:
-        """(T, 468, 3) float32 metres: tracked landmarks of the entries' frames; untracked frames are interpolated."""
+        """(T, 468, 3) float32 metres: tracked landmarks of the entries' frames; untracked frames
+        are interpolated.
+        """
         data = self._load()
         pieces = []
         for entry in entries:
@@ -156,7 +164,9 @@ class GridCorpus:
         return clips
 
     def _carried(self, face: Face, cache: Path | None) -> tuple[Array, Array]:
-        """Weights (N, K) and measured gap (N,) of every frame of the corpus, from the cache when it holds them."""
+        """Weights (N, K) and measured gap (N,) of every frame of the corpus, from the cache when it
+        holds them.
+        """
         path = None if cache is None else cache / f"grid-{self.key(face)}.npz"
         if path is not None and path.is_file():
             # A cache cut short by a full disk is no reason to stop: it is made anew below.
@@ -183,7 +193,8 @@ class GridCorpus:
         return weights, gap
 
     def carried(self, subject: str, face: Face) -> tuple[Array, Array]:
-        """(weights (T, K), measured gap (T,)) of all frames of one subject, clip after clip in the corpus' order.
+        """(weights (T, K), measured gap (T,)) of all frames of one subject, clip after clip in the
+        corpus' order.
 
         All at once, since the subject's own neutral face is found in all the frames.
         """
@@ -247,21 +258,26 @@ class GridCorpus:
             for key in needed:
                 if key not in loaded:
                     raise InputError(
-                        f"{self.folder} is damaged: {' or '.join(FILES[1:])} should hold the array {key!r}"
+                        f"{self.folder} is damaged: {' or '.join(FILES[1:])} should hold the array "
+                        f"{key!r}"
                     )
             frames = len(loaded["tracked"])
             for entry in self.entries:
                 if entry.start < 0 or entry.start + entry.frames > frames:
                     raise InputError(
-                        f"{self.folder / FILES[0]}: clip {entry.id} ends at row {entry.start + entry.frames} of {frames}"
+                        f"{self.folder / FILES[0]}: clip {entry.id} ends at row "
+                        f"{entry.start + entry.frames} of {frames}"
                     )
             self._tracked = loaded
         return self._tracked
 
     def key(self, face: Face) -> str:
-        """A hash of all that the carried motion depends on: mouth and chin, tracked data, settings, this code's version."""
+        """A hash of all that the carried motion depends on: mouth and chin, tracked data, settings,
+        this code's version.
+        """
         digest = hashlib.sha256(f"{CARRY_VERSION} {self.settings!r} {face.names}".encode())
-        # Only what the solver reads of a head: new eyes or another skin do not change what its mouth wears.
+        # Only what the solver reads of a head: new eyes or another skin do not change what its
+        # mouth wears.
         rings = [
             face.regions[name]
             for name in ("outer_lip_ring", "inner_lip_ring")
@@ -307,7 +323,9 @@ def _read_entries(path: Path) -> list[GridEntry]:
 
 
 def _bridge(values: Array, tracked: Array) -> Array:
-    """Fill untracked rows of (T, n) by linear interpolation between the nearest tracked ones, holding the ends."""
+    """Fill untracked rows of (T, n) by linear interpolation between the nearest tracked ones,
+    holding the ends.
+    """
     if tracked.all() or not tracked.any():
         return values
     frames = np.arange(len(values))
@@ -323,13 +341,17 @@ def _bridge(values: Array, tracked: Array) -> Array:
     return values[a] * (1 - share) + values[b] * share
 
 
-# GRID-468 as ``data prepare`` takes it: faces worn by the default head, one subject after the other.
+# GRID-468 as ``data prepare`` takes it: faces worn by the default head, one subject after the
+# other.
 #
-# Where pocketsphinx is installed (extra ``align``), clips with words get their phones by forced alignment.
+# Where pocketsphinx is installed (extra ``align``), clips with words get their phones by forced
+# alignment.
 
 
 def open_grid(folder: Path, options: PrepareOptions) -> RawCorpus:
-    """The folder that ``datasets.readers.grid`` describes. Raises InputError when it is none, or another frame rate is asked for."""
+    """The folder that ``datasets.readers.grid`` describes. Raises InputError when it is none, or
+    another frame rate is asked for.
+    """
     require(folder, FILES, "GRID-468")
     corpus, face = GridCorpus.open(folder), default_head()
     aligner = _aligner()
@@ -372,7 +394,8 @@ def open_grid(folder: Path, options: PrepareOptions) -> RawCorpus:
 
 
 class _Wearer:
-    """Wears a subject when the first of the subject's clips is wanted; a run that is stopped loses no more.
+    """Wears a subject when the first of the subject's clips is wanted; a run that is stopped loses
+    no more.
 
     The last few subjects stay: where one ends, threads are on clips of both, in any order.
     """
@@ -426,11 +449,13 @@ def _aligner() -> Aligner | None:
     return None
 
 
-# GRID-468 as vertices: the tracked faces themselves, 468 vertices in centimetres, for the open benchmark.
+# GRID-468 as vertices: the tracked faces themselves, 468 vertices in centimetres, for the open
+# benchmark.
 #
-# The template of a subject is his own neutral face: the median over the frames in which his lips are closed and still. Where
-# pocketsphinx is installed (extra ``align``), clips get their phones by forced alignment; clips of speakers without a transcript
-# take their words from GRID's six-letter code at the end of the clip's name.
+# The template of a subject is his own neutral face: the median over the frames in which his lips
+# are closed and still. Where pocketsphinx is installed (extra ``align``), clips get their phones by
+# forced alignment; clips of speakers without a transcript take their words from GRID's six-letter
+# code at the end of the clip's name.
 
 
 CODES = (
@@ -446,11 +471,15 @@ CODES = (
     ),
     {"a": "again", "n": "now", "p": "please", "s": "soon"},
 )
-"""GRID's sentences letter by letter: command, colour, preposition, letter, digit, adverb (Cooke et al. 2006)."""
+"""GRID's sentences letter by letter: command, colour, preposition, letter, digit, adverb (Cooke et
+al. 2006).
+"""
 
 
 def spoken(entry: GridEntry) -> str | None:
-    """The words of a clip, by its transcript or by the code at the end of its name; None where neither tells."""
+    """The words of a clip, by its transcript or by the code at the end of its name; None where
+    neither tells.
+    """
     if words := [word.text for word in entry.words if word.text not in SILENT_WORDS]:
         return " ".join(words)
     code = entry.id[-6:]
@@ -460,7 +489,9 @@ def spoken(entry: GridEntry) -> str | None:
 
 
 def open_grid_vertices(folder: Path, options: PrepareOptions) -> RawCorpus:
-    """The folder that ``datasets.readers.grid`` describes. Raises InputError when it is none, or another frame rate is asked for."""
+    """The folder that ``datasets.readers.grid`` describes. Raises InputError when it is none, or
+    another frame rate is asked for.
+    """
     require(folder, FILES, "GRID-468")
     corpus = GridCorpus.open(folder)
     fps = corpus.entries[0].fps
@@ -525,8 +556,9 @@ def _load(corpus: GridCorpus, entry: GridEntry, aligner: Aligner | None, lock: L
 
 
 def _regions(corpus: GridCorpus) -> dict[str, Any]:
-    """The lips' two contours as MediaPipe numbers them (40 vertices); the upper face is all that lies above the eyes' corners
-    (landmarks 33 and 263) on the canonical face."""
+    """The lips' two contours as MediaPipe numbers them (40 vertices); the upper face is all that
+    lies above the eyes' corners (landmarks 33 and 263) on the canonical face.
+    """
     height = corpus.canonical[:, 1]
     upper = np.flatnonzero(height > height[[33, 263]].mean())
     return {

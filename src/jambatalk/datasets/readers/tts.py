@@ -1,4 +1,6 @@
-"""Synthetic voices with phone times: speech that nobody filmed, with the motion that a phone model gives it."""
+"""Synthetic voices with phone times: speech that nobody filmed, with the motion that a phone model
+gives it.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +35,15 @@ if TYPE_CHECKING:
 
 CLIPS = "clips.jsonl"
 FPS = 25.0
-LICENCE = "Synthetic speech of hibari and kokoro voices (models under Apache-2.0); the motion is made from its phones."
+LICENCE = (
+    "Synthetic speech of hibari and kokoro voices (models under Apache-2.0); "
+    "the motion is made from its phones."
+)
 
 HELD_VOICE = "jf_alpha"
-"""A voice kept for testing: of the five packs that are also blended with each other, the one with the least part in blends."""
+"""A voice kept for testing: of the five packs that are also blended with each other, the one with
+the least part in blends.
+"""
 
 HELD_SHARE = 0.3
 """Blends with at least this much of the held voice are in no split."""
@@ -47,7 +54,9 @@ VALIDATION = 0.05
 
 @dataclass(frozen=True)
 class TtsEntry:
-    """One line of clips.jsonl. voice: pack -> share, summing to 1. phones: as the synthesiser writes them."""
+    """One line of clips.jsonl. voice: pack -> share, summing to 1. phones: as the synthesiser
+    writes them.
+    """
 
     id: str
     voice: Mapping[str, float]
@@ -70,9 +79,11 @@ class TtsEntry:
 
 
 def open_tts(folder: Path, options: PrepareOptions) -> RawCorpus:
-    """A folder with clips.jsonl and audio/<id>.flac; motion by ``options.phones``, else by the model in the package.
+    """A folder with clips.jsonl and audio/<id>.flac; motion by ``options.phones``, else by the
+    model in the package.
 
-    Raises InputError when the folder or the model cannot be read; a line that is damaged is a problem, not the end.
+    Raises InputError when the folder or the model cannot be read; a line that is damaged is a
+    problem, not the end.
     """
     from jambatalk.text.phone_motion import DEFAULT_PHONE_MOTION, load_phone_motion
 

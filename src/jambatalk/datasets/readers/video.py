@@ -1,8 +1,8 @@
 """A person's own recordings: videos become clips of the default head's motion with their sound.
 
-Every video is tracked once (``video_take``), its frames freed of head pose (``video_pose``) and brought to an even rate
-(``video_timeline``); then all recordings of one person together give their neutral face, closed lips and scale, and are carried
-over (``retarget``).
+Every video is tracked once (``video_take``), its frames freed of head pose (``video_pose``) and
+brought to an even rate (``video_timeline``); then all recordings of one person together give their
+neutral face, closed lips and scale, and are carried over (``retarget``).
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ FPS = 25.0
 class VideoOptions:
     """How recordings are wanted.
 
-    fps: frames per second of the motion. subject: see ``find_recordings``. model: of the face landmarker, None to look for it
-    (see ``find_model``). jobs: videos tracked at a time.
+    fps: frames per second of the motion. subject: see ``find_recordings``. model: of the face
+    landmarker, None to look for it (see ``find_model``). jobs: videos tracked at a time.
     """
 
     fps: float = FPS
@@ -83,9 +83,10 @@ class VideoOptions:
 class Videos:
     """What recordings became.
 
-    clips: with their split, weights on the default head, head pose (radians from the recording's mean), measured gap, and
-    which frames were tracked. sources: clip's name -> the files that it depends on, its own first. problems: files left out.
-    quality: what is written beside the corpus as quality.json.
+    clips: with their split, weights on the default head, head pose (radians from the recording's
+    mean), measured gap, and which frames were tracked. sources: clip's name -> the files that it
+    depends on, its own first. problems: files left out. quality: what is written beside the corpus
+    as quality.json.
     """
 
     clips: tuple[Clip, ...]
@@ -104,9 +105,10 @@ def read_videos(
 ) -> Videos:
     """Track every video in ``raw`` and carry it over to ``face`` (the default head).
 
-    cache: a folder that keeps tracks, so that an interrupted run goes on where it stopped. tracker: None for MediaPipe's.
-    progress: called with (done, in all) hundredths of a video. Videos that cannot be used are named in the result.
-    Raises InputError when there is none that can, and MissingExtraError without MediaPipe.
+    cache: a folder that keeps tracks, so that an interrupted run goes on where it stopped. tracker:
+    None for MediaPipe's. progress: called with (done, in all) hundredths of a video. Videos that
+    cannot be used are named in the result. Raises InputError when there is none that can, and
+    MissingExtraError without MediaPipe.
     """
     options, raw = options or VideoOptions(), Path(raw)
     if not 5 <= options.fps <= 120:
@@ -190,7 +192,9 @@ def carry_subject(
     fps: float,
     settings: RetargetConfig | None = None,
 ) -> list[tuple[EvenTake, Clip, ClipQuality]]:
-    """All recordings of one person, worn by ``face``: one neutral, one closed level and one scale for all of them."""
+    """All recordings of one person, worn by ``face``: one neutral, one closed level and one scale
+    for all of them.
+    """
     pieces = [(take, span) for take in takes for span in take.spans]
 
     def joined(name: str) -> Array:
@@ -287,8 +291,9 @@ VIDEO_VERSION = 1  # raise when clips would come out otherwise from the same tra
 def open_video(raw: Path, options: PrepareOptions) -> RawCorpus:
     """Track the videos in ``raw`` (a folder or one file) and wear them on the default head.
 
-    This is the slow part: ``options.scratch`` keeps what is tracked, ``options.progress`` is told how far it is.
-    Raises InputError when no recording can be used, MissingExtraError without MediaPipe.
+    This is the slow part: ``options.scratch`` keeps what is tracked, ``options.progress`` is told
+    how far it is. Raises InputError when no recording can be used, MissingExtraError without
+    MediaPipe.
     """
     wanted = VideoOptions(options.fps or FPS, options.subject, options.model, options.jobs or 2)
     tracker = MediaPipeTracker(find_model(raw, wanted.model))

@@ -1,4 +1,6 @@
-"""VOCASET as its owners ship it: one memory map of vertices at 60 frames a second, and three pickles of Python 2."""
+"""VOCASET as its owners ship it: one memory map of vertices at 60 frames a second, and three
+pickles of Python 2.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,10 @@ VERTS, AUDIO, TEMPLATES, INDEX = (
     "subj_seq_to_idx.pkl",
 )
 FPS = 60.0
-LICENCE = "VOCASET: not for passing on; the terms are those its owner gave you with it (voca.is.tue.mpg.de)"
+LICENCE = (
+    "VOCASET: not for passing on; the terms are those its owner gave you with it "
+    "(voca.is.tue.mpg.de)"
+)
 
 
 SUBJECTS = {
@@ -60,7 +65,9 @@ SPLITS = {f"FaceTalk_{name}_TA": split for split, names in SUBJECTS.items() for 
 
 
 def open_vocaset(folder: Path, options: PrepareOptions) -> RawCorpus:
-    """The clips of a VOCASET folder; 30 frames a second (every second one) unless ``options`` say otherwise."""
+    """The clips of a VOCASET folder; 30 frames a second (every second one) unless ``options`` say
+    otherwise.
+    """
     require(folder, (VERTS, AUDIO, TEMPLATES, INDEX), "VOCASET")
     fps = options.fps or 30.0
     step = every_nth(options.source_fps or FPS, fps)
@@ -168,7 +175,9 @@ def _voca(clips: Sequence[Key]) -> list[str | None]:
 
 
 def _faceformer(clips: Sequence[Key]) -> list[str | None]:
-    """The same subjects, but only sentences 21 to 40 to validate and test with: 320, 40 and 40 clips."""
+    """The same subjects, but only sentences 21 to 40 to validate and test with: 320, 40 and 40
+    clips.
+    """
     splits = _voca(clips)
     return [
         split if split == "train" or 21 <= number(sentence) <= 40 else None

@@ -1,4 +1,6 @@
-"""Own recordings: pictures with their times, upright, and the sound of the same file on the same clock."""
+"""Own recordings: pictures with their times, upright, and the sound of the same file on the same
+clock.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,14 @@ SUFFIXES = (
 """Files of a folder with one of these endings are taken for recordings."""
 
 LARGEST = 1280
-"""Pixels; larger pictures are made smaller before the tracker sees them. It looks at 256 pixels of a face anyway."""
+"""Pixels; larger pictures are made smaller before the tracker sees them. It looks at 256 pixels of
+a face anyway.
+"""
 
 SAME_CLOCK = 0.03
-"""Seconds by which a block of sound may be off the count of samples before it; beyond, sound is missing or doubled there."""
+"""Seconds by which a block of sound may be off the count of samples before it; beyond, sound is
+missing or doubled there.
+"""
 
 LONGEST_PAUSE = 3600.0
 """Seconds; a longer hole between two blocks of sound is a damaged time stamp."""
@@ -56,11 +62,12 @@ CUT_OFF = 0.5
 
 @dataclass
 class Pictures:
-    """The pictures of one video: iterate for (seconds, (H, W, 3) uint8 RGB), upright and with square pixels.
+    """The pictures of one video: iterate for (seconds, (H, W, 3) uint8 RGB), upright and with
+    square pixels.
 
-    seconds are the file's own time stamps, increasing; pictures without one are not shown. After the iteration: count,
-    undecodable (packets), shrunk (pixels of the file per pixel shown). Raises InputError for what is no video, holds no
-    picture that can be decoded, or is cut off.
+    seconds are the file's own time stamps, increasing; pictures without one are not shown. After
+    the iteration: count, undecodable (packets), shrunk (pixels of the file per pixel shown). Raises
+    InputError for what is no video, holds no picture that can be decoded, or is cut off.
     """
 
     path: Path
@@ -101,7 +108,8 @@ class Pictures:
                 TELLS_LENGTH
             ) and first + stated - last > CUT_OFF + 1.5 / (self.fps or 25.0):
                 raise InputError(
-                    f"{self.path.name} is cut off: it promises {stated:.1f} s, its pictures end at {last - first:.1f} s"
+                    f"{self.path.name} is cut off: it promises {stated:.1f} s, its pictures end at "
+                    f"{last - first:.1f} s"
                 )
 
     def _frames(self, container: Any, stream: Any) -> Iterator[Any]:
@@ -130,7 +138,9 @@ class Pictures:
 
 
 def display_matrix(frame: Any) -> Array | None:
-    """(2, 2) int: how a player turns the picture of ``frame`` (row vectors (x, y) times it), None when it does not."""
+    """(2, 2) int: how a player turns the picture of ``frame`` (row vectors (x, y) times it), None
+    when it does not.
+    """
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return None
@@ -152,7 +162,8 @@ def turned(picture: Array, matrix: Array | None) -> Array:
 
 @dataclass(frozen=True)
 class Sound:
-    """The first sound track: samples (n,) float32 at 16 kHz, the first at ``start`` seconds of the file's clock.
+    """The first sound track: samples (n,) float32 at 16 kHz, the first at ``start`` seconds of the
+    file's clock.
 
     clipped: share of the file's own samples at full scale.
     """
@@ -176,7 +187,9 @@ class Sound:
 
 
 def read_sound(path: Path) -> Sound:
-    """The sound of a video, every block at its time stamp. InputError when there is none, or none that can be decoded."""
+    """The sound of a video, every block at its time stamp. InputError when there is none, or none
+    that can be decoded.
+    """
     with _open(path) as container:
         if not container.streams.audio:
             raise InputError(f"{path.name} has no sound: record picture and sound together")
@@ -190,7 +203,8 @@ def read_sound(path: Path) -> Sound:
             full += int((np.abs(block) >= 0.9995).sum())
             if rate and frame.sample_rate != rate:
                 raise InputError(
-                    f"{path.name} changes its sample rate from {rate} to {frame.sample_rate} Hz on the way"
+                    f"{path.name} changes its sample rate from {rate} to {frame.sample_rate} Hz on "
+                    "the way"
                 )
             if not rate:
                 rate, start = frame.sample_rate, frame.time or 0.0
@@ -202,7 +216,8 @@ def read_sound(path: Path) -> Sound:
             off = 0.0 if frame.time is None else frame.time - (start + count / rate)
             if off > LONGEST_PAUSE:
                 raise InputError(
-                    f"{path.name} has a hole of {off:.0f} s in its sound: its time stamps are damaged"
+                    f"{path.name} has a hole of {off:.0f} s in its sound: its time stamps are "
+                    "damaged"
                 )
             if off > SAME_CLOCK:
                 block = np.concatenate([np.zeros(round(off * rate), np.float32), block])
@@ -215,7 +230,8 @@ def read_sound(path: Path) -> Sound:
     samples = np.concatenate(pieces) if pieces else nothing
     if not len(samples):
         raise InputError(
-            f"no sound could be decoded from {path.name}: the file is damaged or its sound track empty"
+            f"no sound could be decoded from {path.name}: the file is damaged or its sound track "
+            "empty"
         )
     return Sound(np.clip(samples, -1.0, 1.0).astype(np.float32), start, full / max(heard, 1))
 

@@ -20,7 +20,9 @@ LEAST_TRACKED = 0.95
 FARTHEST_TURN = 25.0
 """Degrees away from the camera beyond which one corner of the mouth is seen badly."""
 MOST_JITTER = 0.3
-"""Millimetres by which landmarks that do not move tremble; GRID, evenly lit at 120 pixels, has 0.14."""
+"""Millimetres by which landmarks that do not move tremble; GRID, evenly lit at 120 pixels, has
+0.14.
+"""
 SLOWEST = 24.0
 """Pictures a second below which a /b/ falls between two of them."""
 MOST_DROPPED = 0.02
@@ -38,11 +40,12 @@ ENOUGH = 30.0
 class ClipQuality:
     """One clip.
 
-    seconds; tracked: share of its frames in which a face was seen; longest_gap: seconds without one.
-    turn: degrees, (pitch, yaw, roll), between the 2nd and the 98th percentile. away: degrees, 95th percentile of the angle
-    to the camera's axis. face_width: pixels, median. jitter: mm. lag: seconds of lip gap behind loudness at the highest
-    correlation, correlation: at lag 0; None when the clip is still or silent. level, quiet: dB below full scale of the loud
-    (95th percentile) and quiet (10th) parts. gap: mm, the 95th percentile of the measured lip gap above its 10th.
+    seconds; tracked: share of its frames in which a face was seen; longest_gap: seconds without
+    one. turn: degrees, (pitch, yaw, roll), between the 2nd and the 98th percentile. away: degrees,
+    95th percentile of the angle to the camera's axis. face_width: pixels, median. jitter: mm. lag:
+    seconds of lip gap behind loudness at the highest correlation, correlation: at lag 0; None when
+    the clip is still or silent. level, quiet: dB below full scale of the loud (95th percentile) and
+    quiet (10th) parts. gap: mm, the 95th percentile of the measured lip gap above its 10th.
     """
 
     seconds: float
@@ -61,9 +64,10 @@ class ClipQuality:
 
 @dataclass(frozen=True)
 class FileQuality:
-    """One video. fps: pictures a second (median of their distances); dropped: share of pictures missing between others;
-    even: False for a variable rate; several_faces: share of pictures; clipped: share of samples at full scale; used: seconds
-    that became clips."""
+    """One video. fps: pictures a second (median of their distances); dropped: share of pictures
+    missing between others; even: False for a variable rate; several_faces: share of pictures;
+    clipped: share of samples at full scale; used: seconds that became clips.
+    """
 
     width: int
     height: int
@@ -80,7 +84,9 @@ class FileQuality:
 
 
 def curve(gap: Array, level: Array, fps: float) -> Array | None:
-    """(2 n + 1,) correlation of gap (T,) with level (T,) for lags of -n to n frames; positive: the gap comes late."""
+    """(2 n + 1,) correlation of gap (T,) with level (T,) for lags of -n to n frames; positive: the
+    gap comes late.
+    """
     reach = round(REACH * fps)
     if len(gap) < 4 * reach or gap.std() < 1e-5 or level.std() < 1e-3:
         return None
@@ -97,7 +103,9 @@ def curve(gap: Array, level: Array, fps: float) -> Array | None:
 
 
 def jitter(positions: Array) -> float:
-    """Trembling of landmarks that do not move, in the unit of ``positions`` (T, 468, 3), x and y: from second differences."""
+    """Trembling of landmarks that do not move, in the unit of ``positions`` (T, 468, 3), x and y:
+    from second differences.
+    """
     if len(positions) < 3:
         return 0.0
     second = np.diff(positions[:, list(STABLE), :2].astype(np.float64), n=2, axis=0)
@@ -120,8 +128,9 @@ def clip_quality(
     samples: Array,
     fps: float,
 ) -> ClipQuality:
-    """positions (T, 468, 3) and gap (T,) metres, tracked (T,), pose (T, 3) radians, forward (T,) cosine of the angle to the
-    camera, width (T,) pixels, samples (n,) at 16 kHz."""
+    """positions (T, 468, 3) and gap (T,) metres, tracked (T,), pose (T, 3) radians, forward (T,)
+    cosine of the angle to the camera, width (T,) pixels, samples (n,) at 16 kHz.
+    """
     level = loudness(samples, len(gap), fps)
     found = curve(gap, level, fps)
     lag = None if found is None else peak(found, fps)[0]
@@ -182,27 +191,33 @@ def clip_warnings(quality: ClipQuality) -> list[str]:
     said = []
     if quality.face_width < NARROWEST:
         said.append(
-            f"the face is {quality.face_width:.0f} pixels wide; expected at least {NARROWEST:.0f}: come closer"
+            f"the face is {quality.face_width:.0f} pixels wide; expected at least {NARROWEST:.0f}: "
+            "come closer"
         )
     if quality.tracked < LEAST_TRACKED:
         said.append(
-            f"the face was seen in {quality.tracked:.0%} of the frames; expected at least {LEAST_TRACKED:.0%}"
+            f"the face was seen in {quality.tracked:.0%} of the frames; expected at least "
+            f"{LEAST_TRACKED:.0%}"
         )
     if quality.away > FARTHEST_TURN:
         said.append(
-            f"the head is turned {quality.away:.0f} degrees away from the camera; expected at most {FARTHEST_TURN:.0f}"
+            f"the head is turned {quality.away:.0f} degrees away from the camera; expected at most "
+            f"{FARTHEST_TURN:.0f}"
         )
     if quality.jitter > MOST_JITTER:
         said.append(
-            f"landmarks tremble by {quality.jitter:.2f} mm; expected at most {MOST_JITTER} mm: more light, more focus"
+            f"landmarks tremble by {quality.jitter:.2f} mm; expected at most {MOST_JITTER} mm: "
+            "more light, more focus"
         )
     if quality.level < QUIETEST:
         said.append(
-            f"the sound is quiet ({quality.level:.0f} dB); expected at least {QUIETEST:.0f} dB: microphone closer"
+            f"the sound is quiet ({quality.level:.0f} dB); expected at least {QUIETEST:.0f} dB: "
+            "microphone closer"
         )
     elif quality.level - quality.quiet < SMALLEST_RANGE:
         said.append(
-            f"speech is only {quality.level - quality.quiet:.0f} dB louder than the pauses; expected at least "
+            f"speech is only {quality.level - quality.quiet:.0f} dB louder than the pauses; "
+            "expected at least "
             f"{SMALLEST_RANGE:.0f} dB: a quieter room, and pauses between sentences"
         )
     return said
@@ -215,21 +230,25 @@ def file_warnings(quality: FileQuality) -> list[str]:
         said.append(f"{quality.fps:.1f} pictures a second; expected at least {SLOWEST:.0f}")
     if quality.dropped > MOST_DROPPED:
         said.append(
-            f"{quality.dropped:.1%} of the pictures were dropped; expected at most {MOST_DROPPED:.0%}"
+            f"{quality.dropped:.1%} of the pictures were dropped; expected at most "
+            f"{MOST_DROPPED:.0%}"
         )
     if quality.undecodable:
         said.append(f"{quality.undecodable} damaged pieces were skipped")
     if quality.clipped > MOST_CLIPPED:
         said.append(
-            f"{quality.clipped:.2%} of the sound is clipped; expected at most {MOST_CLIPPED:.1%}: record less loud"
+            f"{quality.clipped:.2%} of the sound is clipped; expected at most {MOST_CLIPPED:.1%}: "
+            "record less loud"
         )
     if quality.several_faces > 0.02:
         said.append(
-            f"several faces in {quality.several_faces:.0%} of the pictures; the one that was largest first is followed"
+            f"several faces in {quality.several_faces:.0%} of the pictures; the one that was "
+            "largest first is followed"
         )
     if quality.seconds - quality.used > 2.0 + 0.1 * quality.seconds:
         said.append(
-            f"{quality.used:.1f} of {quality.seconds:.1f} s became clips; the face was away or turned in the others"
+            f"{quality.used:.1f} of {quality.seconds:.1f} s became clips; the face was away or "
+            "turned in the others"
         )
     return said
 
@@ -237,7 +256,9 @@ def file_warnings(quality: FileQuality) -> list[str]:
 def overall(
     clips: Mapping[str, ClipQuality], curves: Sequence[Array], fps: float
 ) -> tuple[dict[str, Any], list[str]]:
-    """Figures over all clips, weighted by their length, and the warnings that only many clips allow."""
+    """Figures over all clips, weighted by their length, and the warnings that only many clips
+    allow.
+    """
     seconds = np.array([clip.seconds for clip in clips.values()])
     mean = np.mean(curves, axis=0) if len(curves) else None
     lag, best = (None, None) if mean is None else peak(mean, fps)
@@ -263,12 +284,14 @@ def overall(
     if seconds.sum() >= ENOUGH and lag is not None and best is not None:
         if best < LEAST_CORRELATION:
             said.append(
-                f"the lips do not follow the sound (correlation {best:.2f}): is it the speaker's own voice?"
+                f"the lips do not follow the sound (correlation {best:.2f}): is it the speaker's "
+                "own voice?"
             )
         elif abs(lag) > LATEST:
             side = "after" if lag > 0 else "before"
             said.append(
-                f"the lips move {abs(1e3 * lag):.0f} ms {side} the sound: the recorder puts them apart"
+                f"the lips move {abs(1e3 * lag):.0f} ms {side} the sound: the recorder puts them "
+                "apart"
             )
     return figures, said
 
@@ -286,7 +309,9 @@ def rounded(value: Any) -> Any:
 
 
 def quality_lines(report: Mapping[str, Any]) -> list[str]:
-    """The report of ``data prepare video`` in lines: a line for every file and clip with a fault, and one for all."""
+    """The report of ``data prepare video`` in lines: a line for every file and clip with a fault,
+    and one for all.
+    """
     lines = [
         f"{name}: {said}"
         for part in ("files", "clips")
@@ -296,9 +321,13 @@ def quality_lines(report: Mapping[str, Any]) -> list[str]:
     whole, lag = report["all"], ""
     if whole["lag"] is not None:
         side = "behind" if whole["lag"] >= 0 else "before"
-        lag = f", lips {abs(1e3 * whole['lag']):.0f} ms {side} the sound (correlation {whole['correlation']:.2f})"
+        lag = (
+            f", lips {abs(1e3 * whole['lag']):.0f} ms {side} the sound "
+            f"(correlation {whole['correlation']:.2f})"
+        )
     lines.append(
-        f"in all: {whole['clips']} clips, {whole['seconds'] / 60:.1f} minutes, face in {whole['tracked']:.1%} of the frames, "
+        f"in all: {whole['clips']} clips, {whole['seconds'] / 60:.1f} minutes, face in "
+        f"{whole['tracked']:.1%} of the frames, "
         f"{whole['face_width']:.0f} pixels wide, trembling {whole['jitter']:.2f} mm{lag}"
     )
     return lines + list(report["warnings"])

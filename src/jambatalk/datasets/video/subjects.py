@@ -1,4 +1,4 @@
-"""Who speaks in which video, told by folders and file names, and which clips are kept for testing."""
+"""Who speaks in which video, by folders and file names, and which clips are kept for testing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ CAMERA = re.compile(
     r"(?:(?:VID|IMG|PXL|MVI|MOV|DSC|DSCF|DSCN|GOPR|GX|GH|WIN|SAM|CLIP)[_-]?)?\d[\d_ .-]{2,}",
     re.IGNORECASE,
 )
-"""Names that cameras and phones give: VID_20260102_101500, IMG_0042, 2026-01-02 10.15; they tell nobody's name."""
+"""Names that cameras and phones give: VID_20260102_101500, IMG_0042, 2026-01-02 10.15; they tell
+nobody's name.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class Recording:
 
 
 def find_recordings(raw: Path, subject: str | None = None) -> tuple[list[Recording], list[Issue]]:
-    """The videos in ``raw`` and its sub-folders (or ``raw`` itself), and the files that cannot be named.
+    """The videos in ``raw`` and its sub-folders (or ``raw`` itself), and the files that cannot be
+    named.
 
-    subject: None: the sub-folder's name, else the file name's part before the last ``_`` (unless a camera gave the name),
-    else one person, called like ``raw``. "folder", "prefix": only that. "file": a person per file. Anything else: the name
-    of the one person in all of them. Raises InputError when there is no video.
+    subject: None: the sub-folder's name, else the file name's part before the last ``_`` (unless a
+    camera gave the name), else one person, called like ``raw``. "folder", "prefix": only that.
+    "file": a person per file. Anything else: the name of the one person in all of them. Raises
+    InputError when there is no video.
     """
     if raw.is_file():
         paths, raw = [raw], raw.parent
@@ -85,10 +89,12 @@ def tidy(name: str) -> str:
 
 
 def hold_out(clips: Sequence[tuple[str, str]]) -> list[str | None]:
-    """Of each subject's clips (subject, sentence) every tenth for "val" and every twentieth for "test", the others "train".
+    """Of each subject's clips (subject, sentence) every tenth for "val" and every twentieth for
+    "test", the others "train".
 
-    Which ones is told by a hash of their names, so a clip added later moves few others. Who has three clips has one of each,
-    who has two none for "test". People of whom there is a single clip are taken together, as if they were one.
+    Which ones is told by a hash of their names, so a clip added later moves few others. Who has
+    three clips has one of each, who has two none for "test". People of whom there is a single clip
+    are taken together, as if they were one.
     """
     splits: dict[tuple[str, str], str] = {}
     groups: dict[str | None, list[tuple[str, str]]] = {}

@@ -1,4 +1,6 @@
-"""A tracked video as frames at an even rate, freed of head pose, with the sound of the same moments."""
+"""A tracked video as frames at an even rate, freed of head pose, with the sound of the same
+moments.
+"""
 
 from __future__ import annotations
 
@@ -18,22 +20,26 @@ from jambatalk.datasets.video.tracking import STABLE, Take
 from jambatalk.errors import InputError
 from jambatalk.face.fit import smoothed
 
-# Head pose taken out of tracked landmarks: registration by the points of a face that speech does not move.
+# Head pose taken out of tracked landmarks: registration by the points of a face that speech does
+# not move.
 
 
 Array = NDArray[Any]
 
 
 SCALE_SECONDS = 0.12
-"""Sigma of the smoothing of the scale: a head's distance from the camera changes slower than landmarks tremble."""
+"""Sigma of the smoothing of the scale: a head's distance from the camera changes slower than
+landmarks tremble.
+"""
 
 
 @dataclass(frozen=True)
 class Registered:
     """Landmarks without head pose.
 
-    positions: (T, 468, 3) float32 in the unit and the place of the reference. rotation: (T, 3, 3), the reference's axes to
-    the camera's (x right, y up, z towards the camera). scale: (T,) pixels per unit of the reference.
+    positions: (T, 468, 3) float32 in the unit and the place of the reference. rotation: (T, 3, 3),
+    the reference's axes to the camera's (x right, y up, z towards the camera). scale: (T,) pixels
+    per unit of the reference.
     """
 
     positions: Array
@@ -42,10 +48,12 @@ class Registered:
 
 
 def register(landmarks: Array, reference: Array, rate: float) -> Registered:
-    """Move landmarks (T, 468, 3) in pixels (x right, y down, z away) onto ``reference`` (468, 3): rotation, translation, scale.
+    """Move landmarks (T, 468, 3) in pixels (x right, y down, z away) onto ``reference`` (468, 3):
+    rotation, translation, scale.
 
-    The rotation and translation of every frame are those that bring its ``STABLE`` points closest (least squares); the scale is
-    smoothed in time. rate: frames per second. All frames must be finite.
+    The rotation and translation of every frame are those that bring its ``STABLE`` points closest
+    (least squares); the scale is smoothed in time. rate: frames per second. All frames must be
+    finite.
     """
     stable = list(STABLE)
     points = landmarks.astype(np.float64) * np.array([1.0, -1.0, -1.0])
@@ -71,7 +79,9 @@ def register(landmarks: Array, reference: Array, rate: float) -> Registered:
 
 
 def angles(rotation: Array) -> Array:
-    """(T, 3, 3) rotations to (T, 3) radians (pitch, yaw, roll), as ``Motion.head_pose`` has them: yaw @ pitch @ roll."""
+    """(T, 3, 3) rotations to (T, 3) radians (pitch, yaw, roll), as ``Motion.head_pose`` has them:
+    yaw @ pitch @ roll.
+    """
     pitch = -np.arcsin(np.clip(rotation[:, 1, 2], -1.0, 1.0))
     yaw = np.arctan2(rotation[:, 0, 2], rotation[:, 2, 2])
     roll = np.arctan2(rotation[:, 1, 0], rotation[:, 1, 1])
@@ -88,7 +98,9 @@ def mean_rotation(rotation: Array) -> Array:
 
 
 BRIDGE = 0.3
-"""Seconds without a face that are bridged by interpolation; where the face is away for longer, the clip ends."""
+"""Seconds without a face that are bridged by interpolation; where the face is away for longer, the
+clip ends.
+"""
 
 SHORTEST, LONGEST = 1.0, 12.0
 """Seconds of a clip, about. Longer recordings are cut in their pauses."""
@@ -106,15 +118,16 @@ class Span:
 
 
 def even_times(start: float, end: float, fps: float) -> Array:
-    """(T,) seconds start, start + 1 / fps, ... up to ``end``, which a rounding error does not lose."""
+    """(T,) seconds start, start + 1 / fps, ... up to ``end`` in spite of rounding."""
     return start + np.arange(int(np.floor((end - start) * fps + 1e-3)) + 1) / fps
 
 
 def resample(values: Array, times: Array, wanted: Array, fps: float) -> Array:
     """Values (N, ...) seen at ``times`` (N,) at the times ``wanted`` (T,), which lie 1 / fps apart.
 
-    A line is fitted under a triangle of 1 / fps on either side, so that a faster camera is averaged and not thinned out; where
-    the camera is slower, the line between the two neighbours is taken. Zero phase; the ends are held.
+    A line is fitted under a triangle of 1 / fps on either side, so that a faster camera is averaged
+    and not thinned out; where the camera is slower, the line between the two neighbours is taken.
+    Zero phase; the ends are held.
     """
     flat = values.reshape(len(values), -1).astype(np.float64)
     out = np.empty((len(wanted), flat.shape[1]))
@@ -129,7 +142,8 @@ def resample(values: Array, times: Array, wanted: Array, fps: float) -> Array:
         if last - first > 2 and first <= a and b < last:
             off = times[first:last] - time
             weight = 1.0 - np.abs(off) / reach
-            # A line is fitted, not a mean taken: an uneven rate would lean the mean to its denser side.
+            # A line is fitted, not a mean taken: an uneven rate would lean the mean to its denser
+            # side.
             weight *= 1.0 - (weight @ off) / (weight @ off**2) * off
             out[i] = weight @ flat[first:last] / weight.sum()
         else:
@@ -139,10 +153,11 @@ def resample(values: Array, times: Array, wanted: Array, fps: float) -> Array:
 
 
 def observed(times: Array, found: Array, wanted: Array, fps: float) -> tuple[Array, Array]:
-    """(seen, usable), (T,) bool each: whether a face was seen around a frame, and whether it was at least within BRIDGE.
+    """(seen, usable), (T,) bool each: whether a face was seen around a frame, and whether it was at
+    least within BRIDGE.
 
-    times, found: (N,) of all pictures. A frame is seen when the pictures with a face around it are no farther apart than the
-    camera's usual step (or 1 / fps, if that is longer).
+    times, found: (N,) of all pictures. A frame is seen when the pictures with a face around it are
+    no farther apart than the camera's usual step (or 1 / fps, if that is longer).
     """
     known = times[found]
     if not len(known):
@@ -158,7 +173,8 @@ def observed(times: Array, found: Array, wanted: Array, fps: float) -> tuple[Arr
 
 
 def spans(usable: Array, samples: Array, fps: float) -> list[Span]:
-    """The clips of a recording: runs of usable frames, long ones cut in the pauses of ``samples`` (n,) at 16 kHz.
+    """The clips of a recording: runs of usable frames, long ones cut in the pauses of ``samples``
+    (n,) at 16 kHz.
 
     Runs shorter than SHORTEST are left out.
     """
@@ -178,10 +194,12 @@ CENTIMETRE = np.float32(0.01)
 
 @dataclass(frozen=True)
 class EvenTake:
-    """One recording at an even rate, without head pose: T frames, the first at ``start`` seconds of the file's clock.
+    """One recording at an even rate, without head pose: T frames, the first at ``start`` seconds of
+    the file's clock.
 
-    positions: (T, 468, 3) float32 metres. pose: (T, 3) radians from the recording's mean. forward: (T,) cosine of the angle
-    between face and camera axis. width: (T,) pixels. spans: the clips in it.
+    positions: (T, 468, 3) float32 metres. pose: (T, 3) radians from the recording's mean. forward:
+    (T,) cosine of the angle between face and camera axis. width: (T,) pixels. spans: the clips in
+    it.
     """
 
     recording: Recording
@@ -224,11 +242,13 @@ def even_take(
     parts = tuple(spans(usable, samples, fps))
     if len(wanted) < SHORTEST * fps:
         raise InputError(
-            f"it has picture and sound for {len(wanted) / fps:.2f} s; expected at least {SHORTEST:g} s"
+            f"it has picture and sound for {len(wanted) / fps:.2f} s; expected at least "
+            f"{SHORTEST:g} s"
         )
     if not parts:
         raise InputError(
-            f"a face was seen in {take.found.mean():.0%} of its pictures, but never for a second on end"
+            f"a face was seen in {take.found.mean():.0%} of its pictures, but never for a second "
+            "on end"
         )
     u, _, vt = np.linalg.svd(resample(fixed.rotation, known, wanted, fps))
     rotation = u @ vt

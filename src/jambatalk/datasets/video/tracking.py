@@ -22,7 +22,8 @@ from jambatalk.datasets.video.decode import Pictures, video_seconds
 from jambatalk.errors import InputError, MissingExtraError, reading
 from jambatalk.face.head import ARKIT_NAMES
 
-# Forehead, temples, bridge of the nose, corners of the eyes, and before the ears; MediaPipe's numbers.
+# Forehead, temples, bridge of the nose, corners of the eyes, and before the ears; MediaPipe's
+# numbers.
 STABLE = (
     10,
     151,
@@ -67,8 +68,10 @@ FOUND_AGAIN = 1.0
 class Tracked:
     """A face in N pictures.
 
-    landmarks: (N, 468, 3) float32 pixels of the picture: x right, y down, z away from the camera, on x's scale; NaN where no
-        face was found. scores: (N, S) float32 on the tracker's ``score_names``, 0..1, NaN likewise. found: (N,) bool.
+    landmarks: (N, 468, 3) float32 pixels of the picture: x right, y down, z away from the camera,
+    on x's scale; NaN where no
+        face was found. scores: (N, S) float32 on the tracker's ``score_names``, 0..1, NaN likewise.
+        found: (N,) bool.
     faces: (N,) int, faces seen in each picture, the followed one included.
     """
 
@@ -82,8 +85,8 @@ class Tracker(Protocol):
     """Finds the face of one person in a row of pictures.
 
     key: changes whenever the tracker would give other results; cached tracks are kept under it.
-    score_names: names of the scores, ARKit's where they mean the same.
-    canonical: (468, 3) centimetres, the face that landmarks are registered to: x to its own left, y up, z forward.
+    score_names: names of the scores, ARKit's where they mean the same. canonical: (468, 3)
+    centimetres, the face that landmarks are registered to: x to its own left, y up, z forward.
     """
 
     key: str
@@ -91,22 +94,27 @@ class Tracker(Protocol):
     canonical: Array
 
     def track(self, frames: Iterable[Array], times: Iterable[float]) -> Tracked:
-        """frames: (H, W, 3) uint8 RGB. times: seconds of each, increasing. Both are read picture by picture."""
+        """frames: (H, W, 3) uint8 RGB. times: seconds of each, increasing. Both are read picture by
+        picture.
+        """
         ...
 
 
 class Follower:
     """Chooses, picture by picture, which of the faces seen is the one being followed.
 
-    First the largest, the more so the nearer to the middle; then whichever is nearest to where the face was last. A face that
-    jumps by more than its own width is another one: it is not taken before ``FOUND_AGAIN`` seconds have passed.
+    First the largest, the more so the nearer to the middle; then whichever is nearest to where the
+    face was last. A face that jumps by more than its own width is another one: it is not taken
+    before ``FOUND_AGAIN`` seconds have passed.
     """
 
     def __init__(self) -> None:
         self._last: tuple[float, Array, float] | None = None  # seconds, centre, width
 
     def choose(self, faces: list[Array], size: tuple[int, int], time: float) -> int | None:
-        """Index of the face to take, None for none. faces: (n, 3) landmarks in pixels each. size: (width, height)."""
+        """Index of the face to take, None for none. faces: (n, 3) landmarks in pixels each. size:
+        (width, height).
+        """
         boxes = [(face[:, :2].mean(axis=0), float(np.ptp(face[:, 0]))) for face in faces]
         if not boxes:
             return None
@@ -136,11 +144,15 @@ SCORE_NAMES = tuple(name for name in ARKIT_NAMES if name != "tongueOut")
 """MediaPipe scores all of ARKit's shapes but this one."""
 
 FACES = 3
-"""Faces looked for. With one, MediaPipe smooths landmarks forwards in time, which makes the mouth late."""
+"""Faces looked for. With one, MediaPipe smooths landmarks forwards in time, which makes the mouth
+late.
+"""
 
 
 def find_model(raw: Path, given: Path | None = None) -> Path:
-    """The landmarker's model: the one given, or named by the environment, or lying in or beside ``raw``. InputError if none."""
+    """The landmarker's model: the one given, or named by the environment, or lying in or beside
+    ``raw``. InputError if none.
+    """
     named = given or (Path(os.environ[MODEL_VARIABLE]) if os.environ.get(MODEL_VARIABLE) else None)
     if named is not None:
         if not named.is_file():
@@ -158,7 +170,9 @@ def find_model(raw: Path, given: Path | None = None) -> Path:
 
 
 class MediaPipeTracker:
-    """Tracks with MediaPipe. Raises MissingExtraError without the package, InputError for a model that is none."""
+    """Tracks with MediaPipe. Raises MissingExtraError without the package, InputError for a model
+    that is none.
+    """
 
     def __init__(self, model: Path) -> None:
         self.model = model
@@ -182,7 +196,9 @@ class MediaPipeTracker:
 def _seen(
     mediapipe: Any, landmarker: Any, frames: Iterable[Array], times: Iterable[float]
 ) -> Iterator[tuple[float, tuple[int, int], list[tuple[Array, Array]]]]:
-    """For each picture its time, (width, height), and the landmarks in pixels and scores of every face."""
+    """For each picture its time, (width, height), and the landmarks in pixels and scores of every
+    face.
+    """
     last = -1
     for frame, time in zip(frames, times):
         stamp = max(last + 1, round(time * 1000))  # whole milliseconds that must increase
@@ -246,7 +262,9 @@ def _version() -> str:
 
 
 def read_canonical(model: Path) -> Array:
-    """(468, 3) float64 centimetres: the canonical face, which the model file carries. InputError when it does not."""
+    """(468, 3) float64 centimetres: the canonical face, which the model file carries. InputError
+    when it does not.
+    """
     with reading(model, f"a model of MediaPipe's face landmarker, see {WHERE}"):
         with zipfile.ZipFile(model) as archive:
             data = archive.read(GEOMETRY)
@@ -268,7 +286,7 @@ def read_canonical(model: Path) -> Array:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
-    """(number, value) of every field of a protocol buffer; numbers of fixed width as their bytes."""
+    """(number, value) of each field of a protocol buffer; fixed-width numbers as their bytes."""
     at = 0
 
     def varint() -> int:
@@ -295,7 +313,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, bytes | int]]:
         at += size
 
 
-# Tracking one video, once: the result is kept, and found again as long as file, tracker and this code are the same.
+# Tracking one video, once: the result is kept, and found again as long as file, tracker and this
+# code are the same.
 #
 # Run as a program it tracks one file in a process of its own (see ``track_apart``).
 
@@ -309,9 +328,10 @@ Progress = Callable[[float], None]
 class Take:
     """What was tracked in one video of N pictures.
 
-    times: (N,) seconds of the file's clock, increasing. landmarks, scores, found, faces: as in ``Tracked``, but landmarks in
-    pixels of the file. size: (width, height) of the file's pictures, upright. stated_fps: 0 when the file does not say.
-    undecodable: packets of pictures that were damaged.
+    times: (N,) seconds of the file's clock, increasing. landmarks, scores, found, faces: as in
+    ``Tracked``, but landmarks in pixels of the file. size: (width, height) of the file's pictures,
+    upright. stated_fps: 0 when the file does not say. undecodable: packets of pictures that were
+    damaged.
     """
 
     times: Array
@@ -363,7 +383,9 @@ def track(path: Path, tracker: Tracker, progress: Progress | None = None) -> Tak
 def track_once(
     path: Path, tracker: Tracker, cache: Path | None, progress: Progress | None = None
 ) -> Take:
-    """The take of a video, from the folder ``cache`` when it is there. MediaPipe runs in a process of its own."""
+    """The take of a video, from the folder ``cache`` when it is there. MediaPipe runs in a process
+    of its own.
+    """
     kept = None if cache is None else cache / f"{cache_key(path, tracker)}.npz"
     if kept is not None and (take := _read(kept)) is not None:
         return take
@@ -414,8 +436,9 @@ def track_apart(
 ) -> None:
     """Track a video in a new process and write the take to ``out``.
 
-    MediaPipe writes remarks to standard error from C++, where nothing in Python can hold them back, and a damaged video may
-    bring a decoder down: apart, neither reaches the command. InputError tells what the process said.
+    MediaPipe writes remarks to standard error from C++, where nothing in Python can hold them back,
+    and a damaged video may bring a decoder down: apart, neither reaches the command. InputError
+    tells what the process said.
     """
     command = [
         sys.executable,
@@ -443,7 +466,10 @@ def track_apart(
     if reason.startswith("missing "):
         raise MissingExtraError(reason.removeprefix("missing "))
     if process.returncode:
-        fallback = f"{path.name}: tracking it ended with status {process.returncode}; the file is likely damaged"
+        fallback = (
+            f"{path.name}: tracking it ended with status {process.returncode}; "
+            "the file is likely damaged"
+        )
         raise InputError(reason.removeprefix("bad ") or fallback)
 
 
