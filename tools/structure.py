@@ -78,7 +78,7 @@ ONLY = {
     "models": {"ops", "audio", "config", "atomic", "errors"},
     "face": {"motion", "atomic", "errors"},
     "study": {"motion", "face", "audio", "render", "atomic", "errors", "version"},
-    "jambatalk": {"version"},
+    "jambatalk": {"ops", "version"},
 }
 """What the packages that all others rest on, and the user studies, may import at most."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jambatalk.ops.kernel_cache import prepare_kernel_cache
 from jambatalk.version import __version__
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ __all__ = [
     "__version__",
     "load",
 ]
+
+
+prepare_kernel_cache()  # before any module with kernels is imported
 
 
 def __getattr__(name: str) -> Any:

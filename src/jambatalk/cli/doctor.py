@@ -52,6 +52,7 @@ def _environment() -> dict[str, Any]:
     import torch
 
     from jambatalk.ops.backend import OPS, chosen_backend
+    from jambatalk.ops.kernel_cache import kernel_cache_folder
     from jambatalk.ops.threads import cpu_quota, thread_limit, usable_cores
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -72,8 +73,7 @@ def _environment() -> dict[str, Any]:
         "threads": f"at most {limit} ({reason}), torch {torch.get_num_threads()}",
         "devices": ", ".join(["cpu", *gpus]),
         "packages": ", ".join(f"{name} {_version_of(name)}" for name in PACKAGES),
-        "numba cache": os.environ.get("NUMBA_CACHE_DIR")
-        or "beside the package's files, or the user's cache folder where those are read-only",
+        "numba cache": kernel_cache_folder(),
         **{
             f"{op.replace('_', ' ')} kernel": f"{name} ({reason})"
             for op, (name, reason) in kernels.items()
