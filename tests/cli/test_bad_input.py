@@ -233,8 +233,31 @@ def test_version_and_help(tmp_path):
     assert run("animate", "x.wav", "--nonsense").status == 2
 
 
+def test_help_is_whole_and_by_task(monkeypatch):
+    from typer.main import get_command
+
+    from jambatalk.cli.main import EXAMPLES, TASKS, app
+
+    group = get_command(app)
+    listed = [name for names in TASKS.values() for name in names]
+    assert sorted(listed) == sorted(n for n, c in group.commands.items() if not c.hidden)
+    text = run("--help").out
+    places = [text.index(f"\n  {name} ") for name in listed]
+    assert places == sorted(places)
+    assert text.count("...") == 1  # of the usage line: no description is cut
+    assert "Train a network on one corpus or several; stop at any time" in text
+    for name, example in EXAMPLES.items():
+        assert f"Example: jambatalk {example}" in " ".join(run(name, "--help").out.split())
+        words = example.split()
+        group.commands[name].make_context(name, words[1:])  # the options are right
+
+
 def test_starting_up_does_not_wait_for_torch(tmp_path):
-    code = "import sys, jambatalk.cli.main; print([m for m in ('torch', 'numba', 'av', 'scipy') if m in sys.modules])"
+    heavy = ("torch", "numba", "av", "scipy")
+    code = (
+        "import sys, jambatalk, jambatalk.cli.main; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
     import subprocess
 
     assert (
