@@ -304,7 +304,7 @@ def test_file_gives_the_same_motion(tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     visemes = made_visemes(Dominance())
-    with pytest.raises(InputError, match="'xx' is no phone known here"):
+    with pytest.raises(InputError, match="'xx' is not a phone known here"):
         visemes.animate_phones([Timed("xx", 0, 1)], 5, 25)
     with pytest.raises(InputError, match=r"phone 'm' lasts from 1\.0 to 0\.5 s"):
         visemes.animate_phones([Timed("m", 1.0, 0.5)], 5, 25)

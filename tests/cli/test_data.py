@@ -86,7 +86,7 @@ def test_bad_input_is_one_line(raw: Path, tmp_path: Path) -> None:
         "has no wav: the FaceFormer layout is"
         in run("prepare", "biwi6", raw, tmp_path / "out").error
     )
-    assert "is no prepared corpus" in run("check", raw).error
+    assert "is not a prepared corpus" in run("check", raw).error
     assert not (tmp_path / "out").exists()
     (raw / "templates.pkl").write_bytes(b"cos\nsystem\n(S'echo'\ntR.")
     refused = run("prepare", "vocaset", raw, tmp_path / "out").error

@@ -173,5 +173,5 @@ def test_sound_of_other_clips(tmp_path: Path) -> None:
 
 
 def test_no_corpus(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"is no prepared corpus: it has no manifest\.json"):
+    with pytest.raises(InputError, match=r"is not a prepared corpus: it has no manifest\.json"):
         check(tmp_path)

@@ -124,7 +124,7 @@ def test_a_broken_line_is_named(folder: Path, tmp_path: Path) -> None:
     row = json.loads(lines[1])
     del row["start"]
     (broken / "clips.jsonl").write_text("\n".join([lines[0], json.dumps(row)]), encoding="utf-8")
-    with pytest.raises(InputError, match=r"clips\.jsonl, line 2: .*start"):
+    with pytest.raises(InputError, match=r"clips\.jsonl, line 2 is damaged.*start"):
         open_corpus(broken)
 
 
@@ -144,7 +144,7 @@ def test_rows_beyond_the_motion_and_missing_arrays_are_named(folder: Path, tmp_p
 def test_a_truncated_archive_is_named(folder: Path, tmp_path: Path) -> None:
     broken = _copy(folder, tmp_path / "grid")
     (broken / "motion.npz").write_bytes((folder / "motion.npz").read_bytes()[:200])
-    with pytest.raises(InputError, match=r"cannot read .*motion\.npz"):
+    with pytest.raises(InputError, match=r"motion\.npz is damaged, cut off"):
         load_clips(broken, "train")
 
 

@@ -148,7 +148,7 @@ def test_from_corpus_to_table_json_and_csv(
     ("arguments", "message"),
     [
         (["static"], "expected at least one model and, last, the folder"),
-        (["static", "nowhere"], "nowhere is no prepared corpus"),
+        (["static", "nowhere"], "nowhere is not a prepared corpus"),
         (["nothing.safetensors", "CORPUS"], "no weights at nothing.safetensors"),
         (["default", "CORPUS"], "default gives weights of shapes of the default head, but"),
         (["static", "CORPUS", "--split", "test_z"], "has no split 'test_z' by codetalker"),

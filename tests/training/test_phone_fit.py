@@ -86,7 +86,7 @@ def test_any_frame_rate_and_length(fitted) -> None:
     assert at_50.shape == (50, 52)
     assert np.abs(at_50[::2][10:] - at_25[10:]).max() < 0.05
     assert fitted.weights([], 3, 25.0).shape == (3, 52)
-    with pytest.raises(ValueError, match="no phone known"):
+    with pytest.raises(ValueError, match="not a phone known"):
         fitted.weights([Timed("¿", 0, 1)], 25, 25.0)
 
 

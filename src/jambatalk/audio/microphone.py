@@ -17,13 +17,14 @@ from jambatalk.errors import InputError, MissingExtraError
 
 BLOCK_SECONDS = 0.02
 QUEUE_SECONDS = 2.0
-"""Sound that may wait for the network; more is thrown away, and the gap is told by the next piece's
-index.
+"""Sound that may wait for the network; more is thrown away, and the gap is known from the next
+piece's index.
 """
 
 SILENT_SECONDS = 5.0
-"""Time without any sound, not even silence, after which the device counts as gone: not every system
-tells.
+"""Time without any sound, not even silence, after which the device counts as gone.
+
+Not every system reports it.
 """
 
 
@@ -104,7 +105,7 @@ def choose(wanted: str | None) -> Device:
 
 
 class Microphone:
-    """Open with ``with``; then ``read`` gives the sound in order.
+    """Open with ``with``; then ``read`` returns the sound in order.
 
     overflows: times that the sound system lost sound; dropped: samples thrown away here because
     nobody read them.
@@ -131,7 +132,7 @@ class Microphone:
                 channels=1,
                 dtype="float32",
                 blocksize=round(BLOCK_SECONDS * self.rate),
-                callback=self._heard,
+                callback=self._received,
                 finished_callback=self._finished,
             )
             self._latest = time.monotonic()
@@ -160,7 +161,8 @@ class Microphone:
         except queue.Empty:
             if self._ended or time.monotonic() - self._latest > SILENT_SECONDS:
                 raise InputError(
-                    f"the microphone {self.device.name!r} gives no more sound: it was unplugged or "
+                    f"the microphone {self.device.name!r} delivers no more sound: it was unplugged "
+                    "or "
                     "taken away"
                 ) from None
             return None
@@ -169,7 +171,7 @@ class Microphone:
         """Called by the sound system when the stream has ended, whatever the reason."""
         self._ended = True
 
-    def _heard(self, data: NDArray[np.float32], count: int, when: Any, status: Any) -> None:
+    def _received(self, data: NDArray[np.float32], count: int, when: Any, status: Any) -> None:
         """Called by the sound system in its own thread; must not wait."""
         begin = float(when.inputBufferAdcTime)
         if self._begin is None:

@@ -117,7 +117,7 @@ def segments(phones: Sequence[Timed]) -> list[tuple[int, float, float]]:
     for phone, start, end in sorted(phones, key=lambda timed: (timed.start, timed.end, timed.text)):
         if phone not in PHONES:
             raise InputError(
-                f"{phone!r} is no phone known here, expected IPA symbols as data.phones.PHONES lists them"
+                f"{phone!r} is not a phone known here, expected IPA symbols as data.phones.PHONES lists them"
             )
         if not -np.inf < start <= end < np.inf:
             raise InputError(

@@ -102,7 +102,7 @@ class Aligner:
         spoken: list[Timed] = []
         for word in found:
             if not word.name.startswith("<"):
-                # The dictionary tells pronunciations apart by a number in brackets.
+                # The dictionary distinguishes pronunciations by a number in brackets.
                 spoken.append(timed(word.name.split("(")[0], word))
             # The dictionary's T, W and Y are not the synthesisers' shorthand of the same letters.
             phones += [

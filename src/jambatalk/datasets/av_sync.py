@@ -73,21 +73,21 @@ def lag_curve(offsets: Array, samples: Array, fps: float) -> Array | None:
     moving = movers(offsets)
     curve = []
     for lag in range(-reach, reach + 1):
-        heard = level[max(0, -lag) : len(level) + min(0, -lag)]
+        loud = level[max(0, -lag) : len(level) + min(0, -lag)]
         # The pose at rest is found for every lag anew: one found at lag 0 would speak for lag 0.
-        mouth = openness(moving[max(0, lag) : len(moving) + min(0, lag)], heard)
-        if mouth.std() < 1e-9 or heard.std() < 1e-3:
+        mouth = openness(moving[max(0, lag) : len(moving) + min(0, lag)], loud)
+        if mouth.std() < 1e-9 or loud.std() < 1e-3:
             return None
-        curve.append(np.corrcoef(mouth, heard)[0, 1])
+        curve.append(np.corrcoef(mouth, loud)[0, 1])
     return np.array(curve)
 
 
 def opening_lag_curve(opening: Array, samples: Array, fps: float) -> Array | None:
-    """The same for a known opening of the mouth (T,), such as the lip gap of a head that wears the
+    """The same for a known opening of the mouth (T,), such as the lip gap of a head that has the
     motion.
 
     Only what changes within ``SLOW`` seconds counts, of both: speakers open their mouths before
-    they begin, which says nothing about the lag. On GRID the lags of half of the single clips then
+    they begin, which means nothing for the lag. On GRID the lags of half of the single clips then
     lie within 50 ms, without it within 230 ms.
     """
     reach = round(REACH * fps)
@@ -96,11 +96,11 @@ def opening_lag_curve(opening: Array, samples: Array, fps: float) -> Array | Non
     level, opening = _fast(loudness(samples, len(opening), fps), fps), _fast(opening, fps)
     curve = []
     for lag in range(-reach, reach + 1):
-        heard = level[max(0, -lag) : len(level) + min(0, -lag)]
+        loud = level[max(0, -lag) : len(level) + min(0, -lag)]
         seen = opening[max(0, lag) : len(opening) + min(0, lag)]
-        if seen.std() < 1e-9 or heard.std() < 1e-3:
+        if seen.std() < 1e-9 or loud.std() < 1e-3:
             return None
-        curve.append(np.corrcoef(seen, heard)[0, 1])
+        curve.append(np.corrcoef(seen, loud)[0, 1])
     return np.array(curve)
 
 
@@ -142,7 +142,7 @@ def head_weights(clip: PreparedClip, head: Face) -> Array:
 
 
 def clip_opening(clip: PreparedClip, samples: Array) -> Array:
-    """(T,) the lip gap in metres of the default head that wears the weights; for vertices, how far
+    """(T,) the lip gap in metres of the default head that has the weights; for vertices, how far
     the most moving ones are from where they rest in quiet frames. InputError when the clip is
     damaged.
     """

@@ -35,7 +35,7 @@ AUDIBLE = 25.0
 """Decibels below a clip's loud parts within which a frame has sound."""
 
 CORPUS_LAG, CLIP_LAG = 0.06, 0.12
-"""Seconds of lag worth naming. One clip tells its lag only roughly: on GRID, clips of 3 s scatter
+"""Seconds of lag worth naming. One clip shows its lag only roughly: on GRID, clips of 3 s scatter
 by 0.16 s.
 """
 
@@ -56,10 +56,10 @@ class Report:
     """What was found. ok: no problems.
 
     speakers: subject -> clips and seconds. splits: scheme -> split -> clips, seconds and subjects.
-    lag_ms, correlation: of motion behind sound, over all clips; None when no clip tells. left_out:
-    clips that could not be prepared, and why. shapes: how many the weights move, 0 for vertices.
-    pseudo: clips whose motion was made by a model. repeated: clips in which a speaker says the same
-    text as in another split. That may be meant, so it is no problem.
+    lag_ms, correlation: of motion behind sound, over all clips; None when no clip is long enough.
+    left_out: clips that could not be prepared, and why. shapes: how many the weights move, 0 for
+    vertices. pseudo: clips whose motion was made by a model. repeated: clips in which a speaker
+    says the same text as in another split. That may be meant, so it is not a problem.
     """
 
     folder: str
@@ -105,7 +105,7 @@ def check(
 
     Checksums, lengths, NaN, offsets beyond 5 cm (where the unit is metres) or weights outside 0..1,
     frozen motion, lag of motion behind sound, and recordings that are in two splits at once. jobs:
-    threads. Raises InputError when ``folder`` is no prepared corpus.
+    threads. Raises InputError when ``folder`` is not a prepared corpus.
     """
     corpus = open_prepared(folder)
     clips = corpus.clips()
@@ -185,9 +185,9 @@ def _look(clip: PreparedClip, unit: str) -> _Seen:
         return seen
     for what in changed:
         seen.problems.append(f"its {what} is not what was prepared (another checksum)")
-    heard, shown = len(samples) / SAMPLE_RATE, len(motion) / clip.fps
-    if abs(heard - shown) > LENGTHS:
-        seen.problems.append(f"its sound lasts {heard:.2f} s and its motion {shown:.2f} s")
+    sound, shown = len(samples) / SAMPLE_RATE, len(motion) / clip.fps
+    if abs(sound - shown) > LENGTHS:
+        seen.problems.append(f"its sound lasts {sound:.2f} s and its motion {shown:.2f} s")
     if template is not None and not np.isfinite(template).all():
         seen.problems.append(f"the template of {clip.subject} holds positions that are not finite")
     if gap is not None and not np.isfinite(gap).all():
@@ -307,7 +307,7 @@ def _duplicates(corpus: PreparedCorpus, clips: list[PreparedClip]) -> list[Issue
 
 def _repeated(corpus: PreparedCorpus, clips: list[PreparedClip]) -> list[Issue]:
     """Clips whose speaker says the same in a split named before, by the usual scheme."""
-    said: dict[tuple[str, str], PreparedClip] = {}
+    earlier: dict[tuple[str, str], PreparedClip] = {}
     found = []
     for clip in clips:
         split = clip.splits[corpus.schemes[0]]
@@ -316,7 +316,7 @@ def _repeated(corpus: PreparedCorpus, clips: list[PreparedClip]) -> list[Issue]:
         ).strip()
         if not text or split is None:
             continue
-        first = said.setdefault((clip.subject, text), clip)
+        first = earlier.setdefault((clip.subject, text), clip)
         if (other := first.splits[corpus.schemes[0]]) != split:
             found.append(Issue(clip.name, f"in {split}, says the same as {first.name} in {other}"))
     return found

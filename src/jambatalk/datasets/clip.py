@@ -20,12 +20,12 @@ class Clip:
     """One training example.
 
     id: unique within its corpus. subject: who speaks. split: "train", "val", "test_seen", …
-    samples: (n,) float32 mono speech at 16 kHz, in -1..1. motion: the worn motion; frame t belongs
-    to the time t / fps of the samples. gap: (T,) float32 metres, the inner-lip gap as it was
-    measured on the speaker (not on the worn head), or None. tracked: (T,) bool, False where the
-    motion was interpolated because tracking failed; None means all true. words, phones: with their
-    times in seconds, empty when unknown. corpus: the corpus' name. pseudo: True when the motion was
-    made by a model rather than measured.
+    samples: (n,) float32 mono speech at 16 kHz, in -1..1. motion: the motion on a face; frame t
+    belongs to the time t / fps of the samples. gap: (T,) float32 metres, the inner-lip gap as it
+    was measured on the speaker (not on the head that it is applied to), or None. tracked: (T,)
+    bool, False where the motion was interpolated because tracking failed; None means all true.
+    words, phones: with their times in seconds, empty when unknown. corpus: the corpus' name.
+    pseudo: True when the motion was made by a model rather than measured.
     """
 
     id: str

@@ -1,15 +1,15 @@
 """Prepared corpora on disk: a folder that any trainer can read without knowing whose corpus it was.
 
-manifest.json           what and whose it is, and a record of every clip with its splits and
-checksums clips/<name>.npy        float32 or float16, read as a memory map: (T, V, 3) offsets from
-the subject's template,
-                        or (T, K) weights in 0..1 of the shapes that the manifest names
-clips/<name>.flac       16 kHz mono, 16 bits clips/<name>.npz        gap (T,) metres, tracked (T,)
-and head_pose (T, 3) radians, where the raw corpus tells them regions.json            vertex indices
-of lips, upper face and lip opening, when the mesh is a known one quality.json            how good
-the recordings are, where they were tracked here clips/<name>.json       the clip's record; written
-last, so a clip without it does not exist templates/<subject>.npy (V, 3) float32 triangles.npy
-(F, 3) int32, when the raw corpus tells them
+manifest.json           what and whose it is; a record of every clip, with splits and checksums
+clips/<name>.npy        float32 or float16, read as a memory map: (T, V, 3) offsets from the
+                        subject's template, or (T, K) weights in 0..1 of the named shapes
+clips/<name>.flac       16 kHz mono, 16 bits
+clips/<name>.npz        gap (T,) metres, tracked (T,), head_pose (T, 3) radians, where known
+clips/<name>.json       the clip's record; written last: a clip without it does not exist
+regions.json            vertex indices of lips, upper face and lip opening of a known mesh
+quality.json            how good the recordings are, where they were tracked here
+templates/<subject>.npy (V, 3) float32
+triangles.npy           (F, 3) int32, where known
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from jambatalk.atomic import atomic_write, file_sha256, write_json
 from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.datasets.clip import Clip
 from jambatalk.datasets.source import IN_METRES, read_array, read_arrays
-from jambatalk.errors import InputError, reading, shown
+from jambatalk.errors import InputError, reading, shortened, shown
 from jambatalk.face.face import Face
 from jambatalk.motion import Motion
 from jambatalk.text.phones import Timed
@@ -283,7 +283,7 @@ class PreparedCorpus:
     def clips(
         self, split: str | Sequence[str] | None = None, scheme: str | None = None
     ) -> list[PreparedClip]:
-        """The clips of one or several splits, in the manifest's order; None gives all. InputError
+        """The clips of one or several splits, in the manifest's order; None for all. InputError
         for an unknown split.
         """
         if split is None:
@@ -316,7 +316,7 @@ class PreparedCorpus:
 
     @cached_property
     def triangles(self) -> Array | None:
-        """(F, 3) int32, None when the raw corpus did not tell them."""
+        """(F, 3) int32, None when the raw corpus does not have them."""
         return (
             self._array(Path("triangles.npy"), "i")
             if (self.folder / "triangles.npy").is_file()
@@ -405,7 +405,7 @@ def open_prepared(folder: str | Path) -> PreparedCorpus:
     path = folder / MANIFEST
     if not path.is_file():
         raise InputError(
-            f"{folder} is no prepared corpus: it has no {MANIFEST} (written by jambatalk data "
+            f"{folder} is not a prepared corpus: it has no {MANIFEST} (written by jambatalk data "
             "prepare, at its end)"
         )
     try:
@@ -413,7 +413,7 @@ def open_prepared(folder: str | Path) -> PreparedCorpus:
             manifest = json.loads(path.read_text(encoding="utf-8"))
             if manifest.get("format") != FORMAT or manifest.get("version") not in READABLE:
                 raise InputError(
-                    f"its format is {shown(manifest.get('format'))} "
+                    f"its format is {shortened(str(manifest.get('format')))} "
                     f"{shown(manifest.get('version'))}, expected {FORMAT} {VERSION}"
                 )
             return PreparedCorpus(folder, manifest)
@@ -487,6 +487,7 @@ def read_flac(path: Path) -> Array:
     import soundfile
 
     with reading(path, "a FLAC file"):
+        path.stat()  # its error for a missing file says so
         samples, rate = soundfile.read(path, dtype="float32")
     if rate != SAMPLE_RATE or samples.ndim != 1:
         raise InputError(

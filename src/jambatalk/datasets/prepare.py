@@ -187,7 +187,7 @@ def _distinct(corpus: RawCorpus) -> tuple[list[RawClip], list[Issue]]:
         except InputError as error:
             problems.append(Issue(clip.name[:80], str(error)))
             continue
-        # Compared without case: some systems' files do not tell F1_E01 from F1_e01.
+        # Compared without case: some systems' files do not distinguish F1_E01 from F1_e01.
         if clip.name.casefold() in clips:
             problems.append(Issue(clip.name, "two clips of this name"))
             continue
@@ -251,8 +251,8 @@ def _one(
         "sources": [_source(path, corpus.folder) for path in clip.sources],
     }
     timed = {"words": clip.words, "phones": clip.phones}
-    told = {key: [list(one) for one in value] for key, value in timed.items() if value is not None}
-    if (kept := _kept(out, clip.name, details | told)) is not None:
+    known = {key: [list(one) for one in value] for key, value in timed.items() if value is not None}
+    if (kept := _kept(out, clip.name, details | known)) is not None:
         return kept, False
     loaded = clip.load()
     timed |= {key: value for key in timed if (value := getattr(loaded, key)) is not None}
@@ -260,10 +260,10 @@ def _one(
         key: None if value is None else [list(one) for one in value] for key, value in timed.items()
     }
     motion = _weights(corpus, loaded) if corpus.unit == SHAPES else _offsets(corpus, clip, loaded)
-    heard, seen = len(loaded.speech.samples) / SAMPLE_RATE, len(motion) / corpus.fps
-    if abs(heard - seen) > LONGEST_DIFFERENCE:
+    sound, seen = len(loaded.speech.samples) / SAMPLE_RATE, len(motion) / corpus.fps
+    if abs(sound - seen) > LONGEST_DIFFERENCE:
         raise InputError(
-            f"its sound lasts {heard:.2f} s and its motion {seen:.2f} s: one of them is cut off or "
+            f"its sound lasts {sound:.2f} s and its motion {seen:.2f} s: one of them is cut off or "
             "another clip's"
         )
     motion = motion.astype(settings["dtype"])
@@ -317,7 +317,7 @@ def _weights(corpus: RawCorpus, loaded: ClipData) -> NDArray[Any]:
 
 
 def _source(path: Path, folder: Path) -> dict[str, Any]:
-    """What tells that a source has not changed; for a folder, of all files in it."""
+    """What shows that a source has not changed; for a folder, of all files in it."""
     try:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         stats = [file.stat() for file in files]
@@ -368,7 +368,7 @@ def _write_manifest(
     out: Path,
     settings: Mapping[str, Any],
 ) -> dict[str, dict[str, int]]:
-    """Write the manifest; gives scheme -> split -> clips. Splits are drawn over all clips, also
+    """Write the manifest; returns scheme -> split -> clips. Splits are drawn over all clips, also
     when some were left out.
     """
     keys = [(clip.subject, clip.sentence) for clip in clips]

@@ -53,7 +53,7 @@ def require_matplotlib() -> None:
 
 
 def plots(corpus: PreparedCorpus, out: Path) -> list[Path]:
-    """Write the diagrams as PNG into ``out``; gives the files. Damaged clips are passed over.
+    """Write the diagrams as PNG into ``out``; returns the files. Damaged clips are passed over.
 
     durations.png, opening.png, lag.png, shapes.png (weights only) and phones.png (where phones or
     words are known).
@@ -122,9 +122,9 @@ def _openings(clips: Sequence[PreparedClip]) -> Figure:
         opening = clip_opening(clip, samples)
         times = np.arange(len(opening)) / clip.fps
         level = loudness(samples, len(opening), clip.fps)
-        worn = clip.corpus.motion == WEIGHTS
-        axes.plot(times, opening * (1e3 if worn else 1.0), color="tab:blue", label="opening")
-        axes.set_ylabel("lip gap, mm" if worn else "opening", color="tab:blue")
+        in_mm = clip.corpus.motion == WEIGHTS
+        axes.plot(times, opening * (1e3 if in_mm else 1.0), color="tab:blue", label="opening")
+        axes.set_ylabel("lip gap, mm" if in_mm else "opening", color="tab:blue")
         other = axes.twinx()
         other.plot(times, level, color="tab:orange", linewidth=0.8)
         other.set_ylabel("dB", color="tab:orange")
@@ -191,20 +191,20 @@ def _shapes(corpus: PreparedCorpus, clips: Sequence[PreparedClip]) -> Figure:
 
 
 def _phones(clips: Sequence[PreparedClip]) -> Figure | None:
-    said: Counter[str] = Counter(
+    counts: Counter[str] = Counter(
         phone.text for clip in clips for phone in clip.phones or () if phone.text not in PAUSES
     )
     what = "phones"
-    if not said:
-        said, what = (
+    if not counts:
+        counts, what = (
             Counter(
                 word.text for clip in clips for word in clip.words or () if word.text not in PAUSES
             ),
             "words",
         )
-    if not said:
+    if not counts:
         return None
-    common = said.most_common(60)
+    common = counts.most_common(60)
     figure = _figure(max(5, 0.22 * len(common)), 3.2)
     axes = figure.subplots()
     axes.bar(range(len(common)), [count for _, count in common])
@@ -214,7 +214,9 @@ def _phones(clips: Sequence[PreparedClip]) -> Figure | None:
         fontsize=8,
         rotation=90 if what == "words" else 0,
     )
-    axes.set(ylabel="how often", title=f"{what}: {len(said)} kinds, {sum(said.values())} in all")
+    axes.set(
+        ylabel="how often", title=f"{what}: {len(counts)} kinds, {sum(counts.values())} in all"
+    )
     axes.margins(x=0.01)
     return figure
 
@@ -242,7 +244,7 @@ def sheet(
     """(H, W, 3) uint8: one row per speaker, wide openings and then closures, with clip, time and
     opening beneath.
 
-    Weights are worn by the default head, vertices by their own mesh; None when the corpus tells no
+    Weights are applied to the default head, vertices by their own mesh; None when the corpus has no
     triangles. Damaged clips are passed over.
     """
     pictures, labels = [], []
@@ -256,8 +258,8 @@ def sheet(
                 return None
             pictures.append(renderer.render(_vertices(clip, frame)))
             # Metres as millimetres; other units as they are.
-            told = f"{abs(1e3 * opening):.1f}mm" if corpus.motion == WEIGHTS else f"{opening:.2g}"
-            labels.append(f"{_short(clip.name)} {frame / clip.fps:.2f}s {told}")
+            label = f"{abs(1e3 * opening):.1f}mm" if corpus.motion == WEIGHTS else f"{opening:.2g}"
+            labels.append(f"{_short(clip.name)} {frame / clip.fps:.2f}s {label}")
             if progress is not None:
                 progress(len(pictures), total)
         while row and len(pictures) % (OPEN + SHUT):
@@ -350,7 +352,7 @@ def write_report(
     gives the files.
 
     progress: called with (done, in all) faces. Raises MissingExtraError without matplotlib,
-    InputError when ``folder`` is no prepared corpus or ``out`` cannot be written.
+    InputError when ``folder`` is not a prepared corpus or ``out`` cannot be written.
     """
     require_matplotlib()
     corpus, out, written = open_prepared(folder), Path(out), []

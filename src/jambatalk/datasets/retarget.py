@@ -1,4 +1,4 @@
-"""Carrying tracked faces over to a head of ours: the speaker's own neutral, closed lips and scale,
+"""Retargeting tracked faces to the default head: the speaker's own neutral, closed lips and scale,
 then the solver.
 
 The tracker sees lips that touch as a little apart, by an amount that differs between speakers, and
@@ -26,14 +26,14 @@ from jambatalk.text.phones import Timed
 Array = NDArray[Any]
 
 CLOSED_PERCENTILE = 10.0
-"""A speaker's closed level is this percentile of his measured gaps; the lips of read sentences rest
-closed longer than that.
+"""A speaker's closed level is this percentile of their measured gaps; the lips of read sentences
+rest closed longer than that.
 """
 
 
 @dataclass(frozen=True)
 class RetargetConfig:
-    """How a tracked face is carried over.
+    """How a tracked face is retargeted.
 
     contact: metres on the head; a corrected gap below this counts as touching and everything above
     is lowered by it. landmark_blur: sigma in frames of the zero-phase smoothing of landmarks; the
@@ -72,7 +72,7 @@ class TrackedTake:
 
 
 def closed_level(gap: Array) -> float:
-    """The measured gap of a speaker's closed lips, from all his gaps (T,), in their unit."""
+    """The measured gap of a speaker's closed lips, from all their gaps (T,), in their unit."""
     return float(np.percentile(gap, CLOSED_PERCENTILE))
 
 
@@ -139,7 +139,7 @@ def close_bilabials(
 def retarget(
     take: TrackedTake, face: Face, settings: RetargetConfig | None = None
 ) -> tuple[Array, Array]:
-    """Wear a tracked subject on ``face``.
+    """Apply the motion of a tracked subject to ``face``.
 
     Returns (weights (T, K) float32 in 0..1 on ``face.names``, measured gap (T,) float32 metres on
     the speaker).

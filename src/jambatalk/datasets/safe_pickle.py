@@ -141,7 +141,7 @@ class _StandIn:
 
 
 class _Type:
-    """A numpy dtype under construction; only its state tells the byte order."""
+    """A numpy dtype under construction; only its state has the byte order."""
 
     __slots__ = ("text",)
 

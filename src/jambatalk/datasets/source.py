@@ -1,4 +1,4 @@
-"""A corpus as its owner ships it: what every kind gives to ``data prepare``."""
+"""A corpus as its owner ships it: what every kind provides to ``data prepare``."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Issue(NamedTuple):
 @dataclass(frozen=True)
 class PrepareOptions:
     """How a corpus is wanted. fps: frames per second, None for the kind's usual rate. source_fps:
-    the rate of the raw motion, where its layout does not tell it. phones: a model from phones to
+    the rate of the raw motion, where its layout does not state it. phones: a model from phones to
     motion, None for the one in the package. subject, model: of own recordings, see
     ``video.VideoOptions``. For kinds that are slow to open: scratch, a folder that keeps their work
     between runs; jobs, how much at a time; progress, called with (done, in all).
@@ -125,7 +125,7 @@ class RawCorpus:
     """Everything of a raw corpus but the clips' contents.
 
     licence: name of the licence and its owner, one sentence. unit: of the positions, or SHAPES.
-    templates: subject -> (V, 3), empty for SHAPES. triangles: (F, 3) when the folder tells them.
+    templates: subject -> (V, 3), empty for SHAPES. triangles: (F, 3) when the folder has them.
     schemes: name -> splits, the usual one first. problems: what is wrong already by the files'
     names. names: the K shapes that move, empty for vertices. recipe: what the motion depends on
     beside the clips' own files, such as a model's checksum; clips are made again when it changes.
@@ -244,7 +244,7 @@ def check_templates(found: Any, where: Path, vertices: int | None = None) -> dic
     templates: dict[str, Array] = {}
     for subject, value in found.items():
         if not isinstance(value, np.ndarray) or value.size == 0 or value.size % 3 or value.ndim > 2:
-            raise InputError(f"{where}: the template of {subject} is no array of shape (V, 3)")
+            raise InputError(f"{where}: the template of {subject} is not an array of shape (V, 3)")
         template = np.asarray(value, np.float32).reshape(-1, 3)
         vertices = vertices or len(template)
         if len(template) != vertices:

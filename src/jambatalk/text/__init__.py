@@ -1,5 +1,5 @@
-"""The motion of a text that a voice elsewhere speaks, a browser's for one, which lets nobody hear
-its sound.
+"""The motion of a text that a voice elsewhere speaks, such as a browser's, whose sound is not
+known.
 """
 
 from __future__ import annotations

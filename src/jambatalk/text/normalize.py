@@ -91,7 +91,7 @@ def numeral(text: str) -> list[str]:
     return [*words, "point", *digits(part)] if part else words
 
 
-# A text as what is said of it: words with their places, and pauses.
+# A text as what is written of it: words with their places, and pauses.
 
 
 SHORT, LONG = "short", "long"
@@ -150,9 +150,9 @@ _LETTER = {
 
 @dataclass(frozen=True)
 class Token:
-    """What is said at once. words: in lower-case a to z and apostrophes; one in capitals is spelled
-    out. char, length: where it stands, in UTF-16 code units, which is how browsers count. pause:
-    SHORT or LONG after it, None for none.
+    """What is written at once. words: in lower-case a to z and apostrophes; one in capitals is
+    spelled out. char, length: where it stands, in UTF-16 code units, which is how browsers count.
+    pause: SHORT or LONG after it, None for none.
     """
 
     text: str
@@ -167,44 +167,44 @@ def tokens(text: str) -> list[Token]:
     found: list[Token] = []
     counted, units = 0, 0  # characters of the text, and their UTF-16 units
     for match in _TOKEN.finditer(text):
-        kind, said = str(match.lastgroup), match[0]
+        kind, written = str(match.lastgroup), match[0]
         if kind in (SHORT, LONG):
             before, after = text[: match.start()][-1:], text[match.end() :][:1]
             if found and not (
-                said == ":" and before.isdigit() and after.isdigit()
+                written == ":" and before.isdigit() and after.isdigit()
             ):  # no pause in 10:30
                 found[-1] = replace(
                     found[-1], pause=LONG if LONG in (kind, found[-1].pause) else SHORT
                 )
             continue
-        words = tuple(_words(kind, said))
+        words = tuple(_words(kind, written))
         if words:
             units += _utf16(text[counted : match.start()])
             counted = match.start()
-            found.append(Token(said, words, units, _utf16(said)))
+            found.append(Token(written, words, units, _utf16(written)))
     return found
 
 
-def _words(kind: str, said: str) -> list[str]:
+def _words(kind: str, written: str) -> list[str]:
     if kind == "money":
-        return _money(said)
+        return _money(written)
     if kind == "ordinal":
-        plain = said[:-2].replace(",", "")
+        plain = written[:-2].replace(",", "")
         return ordinal(int(plain)) if len(plain) <= 15 else digits(plain)
     if kind == "number":
-        return numeral(_ascii_digits(said.rstrip(",")))
+        return numeral(_ascii_digits(written.rstrip(",")))
     if kind == "symbol":
-        return [_SYMBOLS[said]]
+        return [_SYMBOLS[written]]
     if kind == "short_form":
-        return _ABBREVIATIONS[said.rstrip(".").lower()].split()
-    bare = latin(said)
+        return _ABBREVIATIONS[written.rstrip(".").lower()].split()
+    bare = latin(written)
     letters = bare.replace("'", "")
     if not letters:
         return []
     if (
         letters == "ok"
         or (len(letters) == 1 and letters not in "aio")
-        or (said.isupper() and _spelled_out(letters))
+        or (written.isupper() and _spelled_out(letters))
     ):
         return [letters.upper()]
     return [bare]
@@ -290,9 +290,9 @@ _READ_AS_WORDS = {
 }
 
 
-def _money(said: str) -> list[str]:
-    one, many = _MONEY[said[0]]
-    amount = _ascii_digits(said[1:].rstrip(","))
+def _money(written: str) -> list[str]:
+    one, many = _MONEY[written[0]]
+    amount = _ascii_digits(written[1:].rstrip(","))
     whole, _, part = amount.partition(".")
     unit = one if whole == "1" and not part else many
     if len(part) == 2:

@@ -104,7 +104,7 @@ class PhoneMotion:
             features = feature_track(phones, steps, RATE)
         except KeyError as error:
             raise ValueError(
-                f"{error.args[0]!r} is no phone known here: data.phones.PHONES lists them"
+                f"{error.args[0]!r} is not a phone known here: data.phones.PHONES lists them"
             ) from error
         moved = self.net(torch.from_numpy(features)[None])[0].numpy()
         at_rate = resample_frames(moved, RATE, fps)

@@ -191,7 +191,7 @@ _STRESS = ("ˈ", "ˌ")
 _PAUSES = ("^", "$", ".", ",", ";", ":", "!", "?", "—", "…")
 
 SHORTEST_PAUSE = 0.12
-"""Seconds; a shorter gap between phones is no pause: its halves go to the neighbours."""
+"""Seconds; a shorter gap between phones is not a pause: its halves go to the neighbours."""
 
 
 def ipa(symbol: str) -> str | None:

@@ -1,4 +1,4 @@
-"""When each phone of a text is said, as far as a text tells: the mean times of synthetic voices."""
+"""When each phone of a text is spoken, as far as a text shows: the mean times of synthetic voices."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ SECONDS = {
 LENGTHENED = 1.46
 """From the last vowel before a pause on, phones last so many times as long."""
 PAUSES = {SHORT: 0.3, LONG: 0.5}
-"""Seconds of rest, chosen: a browser's voice tells where its next word begins."""
+"""Seconds of rest, chosen: a browser's voice reports where its next word begins."""
 LEAD, TAIL = 0.1, 0.4
 """Seconds of rest before and after."""
 
@@ -142,22 +142,22 @@ def timeline(text: str, rate: float = 1.0) -> Timeline:
     def silent(until: float) -> None:
         phones.append(Timed(SILENCE, phones[-1].end if phones else 0.0, until))
 
-    said = [
+    spoken = [
         (token, tuple(phone for word in token.words for phone in phones_of(word)))
         for token in tokens(text)
     ]
-    said = [(token, sounds) for token, sounds in said if sounds]
-    if not said:
+    spoken = [(token, sounds) for token, sounds in spoken if sounds]
+    if not spoken:
         return Timeline((), (), 0.0)
     silent(now)
-    for place, (token, sounds) in enumerate(said):
-        ends = token.pause is not None or place == len(said) - 1
+    for place, (token, sounds) in enumerate(spoken):
+        ends = token.pause is not None or place == len(spoken) - 1
         begin = now
         for phone, seconds in zip(sounds, durations(sounds, ends)):
             phones.append(Timed(phone, now, now + seconds / rate))
             now += seconds / rate
         words.append(SpokenWord(token.text, begin, now, token.char, token.length))
-        if token.pause is not None and place < len(said) - 1:
+        if token.pause is not None and place < len(spoken) - 1:
             now += PAUSES[token.pause] / rate
             silent(now)
     silent(now + TAIL / rate)

@@ -61,7 +61,7 @@ def open_biwi(folder: Path, options: PrepareOptions) -> RawCorpus:
     Frames: faces/<subject>/<sentence>/*.vl, or the same in faces/<subject>/<sentence>.tar or .tgz,
     or in one archive faces/<subject>.tar or .tgz. Sound: <subject>_<sentence>.wav or
     <subject>/<sentence>.wav in wav/ or audio/ (or the videos). Templates:
-    rigid_scans/<subject>.obj. Positions become metres when a template's size tells its unit.
+    rigid_scans/<subject>.obj. Positions become metres when a template's size shows its unit.
     """
     require(folder, (FACES, SCANS), "BIWI")
     fps = options.fps or FPS

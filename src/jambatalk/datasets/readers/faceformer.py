@@ -37,7 +37,7 @@ from jambatalk.errors import InputError
 Array = NDArray[Any]
 WAV, VERTICES, TEMPLATES = "wav", "vertices_npy", "templates.pkl"
 BIWI6_VERTICES = 3895
-UNKNOWN_LICENCE = "as the owner of the recordings states; the folder does not tell"
+UNKNOWN_LICENCE = "as the owner of the recordings states; the folder does not state it"
 
 # vertices -> (frames a second as stored, frames a second wanted, unit, licence)
 KNOWN = {
@@ -55,8 +55,8 @@ KNOWN = {
 def open_layout(
     folder: Path, options: PrepareOptions, kind: str = "faceformer-layout", like: int | None = None
 ) -> RawCorpus:
-    """The clips of such a folder; the corpus is told by its number of vertices and its subjects'
-    names.
+    """The clips of such a folder; the corpus is recognized by its number of vertices and its
+    subjects' names.
 
     like: a number of vertices in ``KNOWN`` whose rates, unit and licence hold, whatever the mesh.
     """
@@ -143,8 +143,8 @@ def schemes_for(subjects: Sequence[str]) -> Mapping[str, Scheme]:
 
 
 def _sentences(clips: Sequence[Key]) -> list[str | None]:
-    """By sentence, whoever says it: the last tenth test, the tenth before it val, the others train
-    (at least one each).
+    """By sentence, whoever speaks it: the last tenth test, the tenth before it val, the others
+    train (at least one each).
     """
     names = sorted({sentence for _, sentence in clips})
     held = max(1, len(names) // 10) if len(names) >= 3 else 0

@@ -1,4 +1,4 @@
-"""FACEGOOD-Audio2Face: one performer speaking Mandarin, as weights of an artist's rig, carried over
+"""FACEGOOD-Audio2Face: one performer speaking Mandarin, as weights of an artist's rig, retargeted
 to ARKit shapes.
 """
 
@@ -47,7 +47,7 @@ MAP_VERSION = 1  # raise when the mapping changes, so that prepared clips are ma
 
 JAW = 0.75
 """jawOpen per unit of mouth_stretch_c: with it the 95th percentile of the default head's lip gap in
-sounding frames is 12.5 mm, as in GRID's carried motion.
+sounding frames is 12.5 mm, as in GRID's retargeted motion.
 """
 
 SIDED: Mapping[str, tuple[tuple[str, float], ...]] = {
@@ -257,7 +257,8 @@ class FacegoodCorpus:
         for name in names:
             if not SAFE_NAME.fullmatch(name):
                 raise InputError(
-                    f"{self.folder}: {name[:80]!r} is no name for clips: letters, digits, _ - and "
+                    f"{self.folder}: {name[:80]!r} is not a name for clips: letters, digits, _ - "
+                    "and "
                     ". only"
                 )
         return tuple(names)
@@ -314,7 +315,7 @@ class FacegoodCorpus:
     def clips(
         self, split: str | Sequence[str], face: Face, cache: Path | None = None
     ) -> list[Clip]:
-        """The clips of one or several splits, their motion worn by ``face``, speech in memory.
+        """The clips of one or several splits, their motion applied to ``face``, speech in memory.
         Nothing is cached: it is quick.
         """
         wanted = [split] if isinstance(split, str) else list(split)
@@ -374,7 +375,7 @@ class FacegoodCorpus:
         return round(frames * FPS / SOURCE_FPS)
 
 
-# FACEGOOD-Audio2Face as ``data prepare`` takes it.
+# FACEGOOD-Audio2Face as ``data prepare`` reads it.
 
 
 def open_facegood(folder: Path, options: PrepareOptions) -> RawCorpus:
@@ -384,11 +385,11 @@ def open_facegood(folder: Path, options: PrepareOptions) -> RawCorpus:
     require(folder, (COLUMNS,), "FACEGOOD-Audio2Face")
     fixed_rate(options, FPS)
     corpus, face = FacegoodCorpus.open(folder), default_head()
-    worn = cache(lambda recording: corpus.weights(recording, face))
+    weights_of = cache(lambda recording: corpus.weights(recording, face))
 
     def load(entry: FacegoodEntry) -> ClipData:
         return ClipData(
-            worn(entry.recording)[entry.first : entry.last], Speech(corpus.samples(entry))
+            weights_of(entry.recording)[entry.first : entry.last], Speech(corpus.samples(entry))
         )
 
     entries, problems = [], []

@@ -52,12 +52,12 @@ from jambatalk.text.phones import Timed
 
 Array = NDArray[Any]
 FILES = ("clips.jsonl", "motion.npz", "face468.npz")
-CARRY_VERSION = 1  # raise when the code of carrying changes, so that caches are made anew
+RETARGET_VERSION = 1  # raise when retargeting changes, so that caches are made anew
 
 
 @dataclass(frozen=True)
 class GridEntry:
-    """One line of clips.jsonl: where a clip's frames lie and what is said."""
+    """One line of clips.jsonl: where a clip's frames lie and the words."""
 
     id: str
     subject: str
@@ -140,9 +140,9 @@ class GridCorpus:
     def clips(
         self, split: str | Sequence[str], face: Face, cache: Path | None = None
     ) -> list[Clip]:
-        """The clips of one or several splits, their motion worn by ``face``, speech in memory."""
+        """The clips of one or several splits, their motion applied to ``face``, speech in memory."""
         entries = self.select(split)
-        weights, gap = self._carried(face, cache)
+        weights, gap = self._retargeted(face, cache)
         tracked = self._load()["tracked"]
         clips = []
         for entry in entries:
@@ -163,13 +163,13 @@ class GridCorpus:
             )
         return clips
 
-    def _carried(self, face: Face, cache: Path | None) -> tuple[Array, Array]:
+    def _retargeted(self, face: Face, cache: Path | None) -> tuple[Array, Array]:
         """Weights (N, K) and measured gap (N,) of every frame of the corpus, from the cache when it
         holds them.
         """
         path = None if cache is None else cache / f"grid-{self.key(face)}.npz"
         if path is not None and path.is_file():
-            # A cache cut short by a full disk is no reason to stop: it is made anew below.
+            # A cache cut short by a full disk does not stop the run: it is made anew below.
             with suppress(InputError, KeyError):
                 stored = read_arrays(path)
                 return stored["weights"].astype(np.float32), stored["gap"]
@@ -183,7 +183,7 @@ class GridCorpus:
                     if e.subject == subject
                 ]
             )
-            weights[rows], gap[rows] = self.carried(subject, face)
+            weights[rows], gap[rows] = self.retargeted(subject, face)
         if path is not None:
             with atomic_write(path) as temporary:
                 np.savez_compressed(temporary, weights=weights.astype(np.float16), gap=gap)
@@ -192,7 +192,7 @@ class GridCorpus:
             ), gap  # the same bytes as the next time
         return weights, gap
 
-    def carried(self, subject: str, face: Face) -> tuple[Array, Array]:
+    def retargeted(self, subject: str, face: Face) -> tuple[Array, Array]:
         """(weights (T, K), measured gap (T,)) of all frames of one subject, clip after clip in the
         corpus' order.
 
@@ -272,12 +272,12 @@ class GridCorpus:
         return self._tracked
 
     def key(self, face: Face) -> str:
-        """A hash of all that the carried motion depends on: mouth and chin, tracked data, settings,
-        this code's version.
+        """A hash of all that the retargeted motion depends on: mouth and chin, tracked data,
+        settings, this code's version.
         """
-        digest = hashlib.sha256(f"{CARRY_VERSION} {self.settings!r} {face.names}".encode())
+        digest = hashlib.sha256(f"{RETARGET_VERSION} {self.settings!r} {face.names}".encode())
         # Only what the solver reads of a head: new eyes or another skin do not change what its
-        # mouth wears.
+        # mouth does.
         rings = [
             face.regions[name]
             for name in ("outer_lip_ring", "inner_lip_ring")
@@ -341,7 +341,7 @@ def _bridge(values: Array, tracked: Array) -> Array:
     return values[a] * (1 - share) + values[b] * share
 
 
-# GRID-468 as ``data prepare`` takes it: faces worn by the default head, one subject after the
+# GRID-468 as ``data prepare`` reads it: faces applied to the default head, one subject after the
 # other.
 #
 # Where pocketsphinx is installed (extra ``align``), clips with words get their phones by forced
@@ -360,14 +360,14 @@ def open_grid(folder: Path, options: PrepareOptions) -> RawCorpus:
     corpus.tracked(
         corpus.entries[0]
     )  # arrays that cannot be read are the corpus' end, not each clip's
-    wearer = _Wearer(corpus, face, aligner)
+    retargeter = _Retargeter(corpus, face, aligner)
     clips = tuple(
         RawClip(
             subject=entry.subject,
             sentence=entry.id,
             # motion.npz and face468.npz are in the recipe: their bytes count, not their time.
             sources=(folder / "audio" / f"{entry.id}.flac",),
-            load=partial(wearer.load, entry),
+            load=partial(retargeter.load, entry),
             text=" ".join(word.text for word in entry.words if word.text not in SILENT_WORDS)
             or None,
             words=entry.words or None,
@@ -393,9 +393,9 @@ def open_grid(folder: Path, options: PrepareOptions) -> RawCorpus:
     )
 
 
-class _Wearer:
-    """Wears a subject when the first of the subject's clips is wanted; a run that is stopped loses
-    no more.
+class _Retargeter:
+    """Retargets a subject when the first of the subject's clips is wanted; a run that is stopped
+    loses no more.
 
     The last few subjects stay: where one ends, threads are on clips of both, in any order.
     """
@@ -405,23 +405,23 @@ class _Wearer:
     def __init__(self, corpus: GridCorpus, face: Face, aligner: Aligner | None) -> None:
         self.corpus, self.face, self.aligner = corpus, face, aligner
         self._lock, self._aligning = Lock(), Lock()
-        self._carried: dict[str, dict[str, tuple[Array, Array]]] = {}
+        self._retargeted: dict[str, dict[str, tuple[Array, Array]]] = {}
 
     def load(self, entry: GridEntry) -> ClipData:
         with self._lock:
-            if entry.subject not in self._carried:
-                while len(self._carried) >= self.KEPT:
-                    del self._carried[next(iter(self._carried))]
-                self._carried[entry.subject] = self._wear(entry.subject)
-            weights, gap = self._carried[entry.subject][entry.id]
+            if entry.subject not in self._retargeted:
+                while len(self._retargeted) >= self.KEPT:
+                    del self._retargeted[next(iter(self._retargeted))]
+                self._retargeted[entry.subject] = self._retarget(entry.subject)
+            weights, gap = self._retargeted[entry.subject][entry.id]
         speech = Speech(self.corpus.samples(entry))
         return ClipData(
             weights, speech, gap, self.corpus.tracked(entry), phones=self._phones(entry, speech)
         )
 
-    def _wear(self, subject: str) -> dict[str, tuple[Array, Array]]:
+    def _retarget(self, subject: str) -> dict[str, tuple[Array, Array]]:
         """Weights and gap of each of the subject's clips, by the clip's id."""
-        weights, gap = self.corpus.carried(subject, self.face)
+        weights, gap = self.corpus.retargeted(subject, self.face)
         clips, start = {}, 0
         for one in self.corpus.entries:
             if one.subject == subject:
@@ -431,7 +431,7 @@ class _Wearer:
         return clips
 
     def _phones(self, entry: GridEntry, speech: Speech) -> tuple[Timed, ...] | None:
-        """When which phone of the words is spoken; None where that cannot be told."""
+        """When which phone of the words is spoken; None where that is not known."""
         words = [word.text for word in entry.words if word.text not in SILENT_WORDS]
         if self.aligner is None or not words:
             return None
@@ -452,10 +452,10 @@ def _aligner() -> Aligner | None:
 # GRID-468 as vertices: the tracked faces themselves, 468 vertices in centimetres, for the open
 # benchmark.
 #
-# The template of a subject is his own neutral face: the median over the frames in which his lips
-# are closed and still. Where pocketsphinx is installed (extra ``align``), clips get their phones by
-# forced alignment; clips of speakers without a transcript take their words from GRID's six-letter
-# code at the end of the clip's name.
+# The template of a subject is their own neutral face: the median over the frames in which their
+# lips are closed and still. Where pocketsphinx is installed (extra ``align``), clips get their
+# phones by forced alignment; clips of speakers without a transcript take their words from GRID's
+# six-letter code at the end of the clip's name.
 
 
 CODES = (
@@ -478,7 +478,7 @@ al. 2006).
 
 def spoken(entry: GridEntry) -> str | None:
     """The words of a clip, by its transcript or by the code at the end of its name; None where
-    neither tells.
+    neither is there.
     """
     if words := [word.text for word in entry.words if word.text not in SILENT_WORDS]:
         return " ".join(words)

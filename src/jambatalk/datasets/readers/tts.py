@@ -70,7 +70,7 @@ class TtsEntry:
 
     @property
     def split(self) -> str | None:
-        """ "train", "val" or "test_voice"; the same for a sentence whoever says it."""
+        """ "train", "val" or "test_voice"; the same for a sentence whoever speaks it."""
         if self.subject == HELD_VOICE:
             return "test_voice"
         if self.voice.get(HELD_VOICE, 0.0) >= HELD_SHARE:
@@ -162,9 +162,9 @@ def _load(folder: Path, entry: TtsEntry, model: PhoneMotion) -> ClipData:
     samples = read_flac(folder / "audio" / f"{entry.id}.flac")
     seconds = len(samples) / SAMPLE_RATE
     if not entry.phones or entry.phones[-1].end > seconds + 0.1:
-        told = entry.phones[-1].end if entry.phones else 0.0
+        end = entry.phones[-1].end if entry.phones else 0.0
         raise InputError(
-            f"its phones end at {told:.2f} s, its sound at {seconds:.2f} s: one of them is cut off"
+            f"its phones end at {end:.2f} s, its sound at {seconds:.2f} s: one of them is cut off"
         )
     return ClipData(model.weights(entry.phones, max(1, round(seconds * FPS)), FPS), Speech(samples))
 

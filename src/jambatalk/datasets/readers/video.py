@@ -2,7 +2,7 @@
 
 Every video is tracked once (``video_take``), its frames freed of head pose (``video_pose``) and
 brought to an even rate (``video_timeline``); then all recordings of one person together give their
-neutral face, closed lips and scale, and are carried over (``retarget``).
+neutral face, closed lips and scale, and are retargeted (``retarget``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.datasets.av_sync import loudness
 from jambatalk.datasets.clip import Clip
-from jambatalk.datasets.readers.grid import CARRY_VERSION
+from jambatalk.datasets.readers.grid import RETARGET_VERSION
 from jambatalk.datasets.retarget import RetargetConfig, TrackedTake, retarget
 from jambatalk.datasets.source import (
     SHAPES,
@@ -103,7 +103,7 @@ def read_videos(
     tracker: Tracker | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Videos:
-    """Track every video in ``raw`` and carry it over to ``face`` (the default head).
+    """Track every video in ``raw`` and retarget it to ``face`` (the default head).
 
     cache: a folder that keeps tracks, so that an interrupted run goes on where it stopped. tracker:
     None for MediaPipe's. progress: called with (done, in all) hundredths of a video. Videos that
@@ -156,7 +156,7 @@ def read_videos(
     sources: dict[str, tuple[Path, ...]] = {}
     quality: dict[str, ClipQuality] = {}
     for own in takes.values():
-        for take, clip, measured in carry_subject(own, face, tracker.score_names, options.fps):
+        for take, clip, measured in retarget_subject(own, face, tracker.score_names, options.fps):
             if clip.id.casefold() in (name.casefold() for name in sources):
                 problems.append(
                     Issue(_place(take.recording, raw), f"another video makes a clip {clip.id} too")
@@ -185,15 +185,15 @@ def _place(recording: Recording, raw: Path) -> str:
     return recording.path.name if raw.is_file() else recording.path.relative_to(raw).as_posix()
 
 
-def carry_subject(
+def retarget_subject(
     takes: Sequence[EvenTake],
     face: Face,
     score_names: tuple[str, ...],
     fps: float,
     settings: RetargetConfig | None = None,
 ) -> list[tuple[EvenTake, Clip, ClipQuality]]:
-    """All recordings of one person, worn by ``face``: one neutral, one closed level and one scale
-    for all of them.
+    """All recordings of one person, applied to ``face``: one neutral, one closed level and one
+    scale for all of them.
     """
     pieces = [(take, span) for take in takes for span in take.spans]
 
@@ -268,10 +268,10 @@ def report_of(
         found = curve(clip.gap.astype(np.float64), loudness(clip.samples, clip.frames, fps), fps)
         if found is not None:
             curves.append(found)
-    figures, said = overall(quality, curves, fps)
+    figures, warnings = overall(quality, curves, fps)
     return {
         "all": {name: rounded(value) for name, value in figures.items()},
-        "warnings": said,
+        "warnings": warnings,
         "files": {
             name: {**as_dict(one), "warnings": file_warnings(one)} for name, one in files.items()
         },
@@ -282,16 +282,17 @@ def report_of(
     }
 
 
-# Own recordings as ``data prepare`` takes them.
+# Own recordings as ``data prepare`` reads them.
 
 
 VIDEO_VERSION = 1  # raise when clips would come out otherwise from the same tracks
 
 
 def open_video(raw: Path, options: PrepareOptions) -> RawCorpus:
-    """Track the videos in ``raw`` (a folder or one file) and wear them on the default head.
+    """Track the videos in ``raw`` (a folder or one file) and apply their motion to the default
+    head.
 
-    This is the slow part: ``options.scratch`` keeps what is tracked, ``options.progress`` is told
+    This is the slow part: ``options.scratch`` keeps what is tracked, ``options.progress`` is called
     how far it is. Raises InputError when no recording can be used, MissingExtraError without
     MediaPipe.
     """
@@ -300,7 +301,7 @@ def open_video(raw: Path, options: PrepareOptions) -> RawCorpus:
     face = default_head()
     videos = read_videos(raw, wanted, options.scratch, face, tracker, options.progress)
     digest = hashlib.sha256(
-        f"{VIDEO_VERSION} {TAKE_VERSION} {CARRY_VERSION} {tracker.key}".encode()
+        f"{VIDEO_VERSION} {TAKE_VERSION} {RETARGET_VERSION} {tracker.key}".encode()
     )
     for array in (face.vertices, face.basis):
         digest.update(array.tobytes())

@@ -67,7 +67,7 @@ class Pictures:
 
     seconds are the file's own time stamps, increasing; pictures without one are not shown. After
     the iteration: count, undecodable (packets), shrunk (pixels of the file per pixel shown). Raises
-    InputError for what is no video, holds no picture that can be decoded, or is cut off.
+    InputError for what is not a video, holds no picture that can be decoded, or is cut off.
     """
 
     path: Path
@@ -264,10 +264,10 @@ def _open(path: Path) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"cannot read {path.name}: it is no video, or a damaged one") from error
+        raise InputError(f"cannot read {path.name}: it is not a video, or a damaged one") from error
 
 
 def video_seconds(path: Path) -> float:
-    """How long the video says it is, 0 when it does not."""
+    """The length that the video states, 0 when it does not."""
     with _open(path) as container:
         return max(0.0, (container.duration or 0) / 1e6)

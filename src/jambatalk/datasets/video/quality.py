@@ -92,13 +92,13 @@ def curve(gap: Array, level: Array, fps: float) -> Array | None:
         return None
     values = []
     for lag in range(-reach, reach + 1):
-        seen, heard = (
+        seen, loud = (
             gap[max(0, lag) : len(gap) + min(0, lag)],
             level[max(0, -lag) : len(level) + min(0, -lag)],
         )
-        if seen.std() < 1e-9 or heard.std() < 1e-9:
+        if seen.std() < 1e-9 or loud.std() < 1e-9:
             return None
-        values.append(float(np.corrcoef(seen, heard)[0, 1]))
+        values.append(float(np.corrcoef(seen, loud)[0, 1]))
     return np.array(values)
 
 
@@ -188,69 +188,69 @@ def file_quality(
 
 def clip_warnings(quality: ClipQuality) -> list[str]:
     """What is not as it should be, one sentence each: what was seen and what is expected."""
-    said = []
+    warnings = []
     if quality.face_width < NARROWEST:
-        said.append(
+        warnings.append(
             f"the face is {quality.face_width:.0f} pixels wide; expected at least {NARROWEST:.0f}: "
             "come closer"
         )
     if quality.tracked < LEAST_TRACKED:
-        said.append(
+        warnings.append(
             f"the face was seen in {quality.tracked:.0%} of the frames; expected at least "
             f"{LEAST_TRACKED:.0%}"
         )
     if quality.away > FARTHEST_TURN:
-        said.append(
+        warnings.append(
             f"the head is turned {quality.away:.0f} degrees away from the camera; expected at most "
             f"{FARTHEST_TURN:.0f}"
         )
     if quality.jitter > MOST_JITTER:
-        said.append(
+        warnings.append(
             f"landmarks tremble by {quality.jitter:.2f} mm; expected at most {MOST_JITTER} mm: "
             "more light, more focus"
         )
     if quality.level < QUIETEST:
-        said.append(
+        warnings.append(
             f"the sound is quiet ({quality.level:.0f} dB); expected at least {QUIETEST:.0f} dB: "
             "microphone closer"
         )
     elif quality.level - quality.quiet < SMALLEST_RANGE:
-        said.append(
+        warnings.append(
             f"speech is only {quality.level - quality.quiet:.0f} dB louder than the pauses; "
             "expected at least "
             f"{SMALLEST_RANGE:.0f} dB: a quieter room, and pauses between sentences"
         )
-    return said
+    return warnings
 
 
 def file_warnings(quality: FileQuality) -> list[str]:
     """The same for what concerns a whole video."""
-    said = []
+    warnings = []
     if quality.fps < SLOWEST:
-        said.append(f"{quality.fps:.1f} pictures a second; expected at least {SLOWEST:.0f}")
+        warnings.append(f"{quality.fps:.1f} pictures a second; expected at least {SLOWEST:.0f}")
     if quality.dropped > MOST_DROPPED:
-        said.append(
+        warnings.append(
             f"{quality.dropped:.1%} of the pictures were dropped; expected at most "
             f"{MOST_DROPPED:.0%}"
         )
     if quality.undecodable:
-        said.append(f"{quality.undecodable} damaged pieces were skipped")
+        warnings.append(f"{quality.undecodable} damaged pieces were skipped")
     if quality.clipped > MOST_CLIPPED:
-        said.append(
+        warnings.append(
             f"{quality.clipped:.2%} of the sound is clipped; expected at most {MOST_CLIPPED:.1%}: "
             "record less loud"
         )
     if quality.several_faces > 0.02:
-        said.append(
+        warnings.append(
             f"several faces in {quality.several_faces:.0%} of the pictures; the one that was "
             "largest first is followed"
         )
     if quality.seconds - quality.used > 2.0 + 0.1 * quality.seconds:
-        said.append(
+        warnings.append(
             f"{quality.used:.1f} of {quality.seconds:.1f} s became clips; the face was away or "
             "turned in the others"
         )
-    return said
+    return warnings
 
 
 def overall(
@@ -280,20 +280,20 @@ def overall(
         "best_correlation": best,
         "level": over("level"),
     }
-    said = []
+    warnings = []
     if seconds.sum() >= ENOUGH and lag is not None and best is not None:
         if best < LEAST_CORRELATION:
-            said.append(
+            warnings.append(
                 f"the lips do not follow the sound (correlation {best:.2f}): is it the speaker's "
                 "own voice?"
             )
         elif abs(lag) > LATEST:
             side = "after" if lag > 0 else "before"
-            said.append(
+            warnings.append(
                 f"the lips move {abs(1e3 * lag):.0f} ms {side} the sound: the recorder puts them "
                 "apart"
             )
-    return figures, said
+    return figures, warnings
 
 
 def as_dict(quality: ClipQuality | FileQuality) -> dict[str, Any]:
@@ -313,10 +313,10 @@ def quality_lines(report: Mapping[str, Any]) -> list[str]:
     and one for all.
     """
     lines = [
-        f"{name}: {said}"
+        f"{name}: {warnings}"
         for part in ("files", "clips")
         for name, one in report[part].items()
-        for said in one["warnings"]
+        for warnings in one["warnings"]
     ]
     whole, lag = report["all"], ""
     if whole["lag"] is not None:

@@ -27,7 +27,7 @@ nobody's name.
 
 @dataclass(frozen=True)
 class Recording:
-    """A video: who speaks in it, and the name of what is said."""
+    """A video: who speaks in it, and the name of the sentence."""
 
     path: Path
     subject: str
@@ -41,7 +41,7 @@ def find_recordings(raw: Path, subject: str | None = None) -> tuple[list[Recordi
     subject: None: the sub-folder's name, else the file name's part before the last ``_`` (unless a
     camera gave the name), else one person, called like ``raw``. "folder", "prefix": only that.
     "file": a person per file. Anything else: the name of the one person in all of them. Raises
-    InputError when there is no video.
+    InputError when there is none.
     """
     if raw.is_file():
         paths, raw = [raw], raw.parent
@@ -92,7 +92,7 @@ def hold_out(clips: Sequence[tuple[str, str]]) -> list[str | None]:
     """Of each subject's clips (subject, sentence) every tenth for "val" and every twentieth for
     "test", the others "train".
 
-    Which ones is told by a hash of their names, so a clip added later moves few others. Who has
+    Which ones is decided by a hash of their names, so a clip added later moves few others. Who has
     three clips has one of each, who has two none for "test". People of whom there is a single clip
     are taken together, as if they were one.
     """

@@ -183,8 +183,8 @@ def spans(usable: Array, samples: Array, fps: float) -> list[Span]:
     for first, last in zip(edges[::2], edges[1::2]):
         if last - first < max(2, int(np.ceil(SHORTEST * fps))):
             continue
-        heard = samples[round(first / fps * SAMPLE_RATE) : round(last / fps * SAMPLE_RATE)]
-        cuts = cuts_at_pauses(heard, int(last - first), fps, LONGEST)
+        piece = samples[round(first / fps * SAMPLE_RATE) : round(last / fps * SAMPLE_RATE)]
+        cuts = cuts_at_pauses(piece, int(last - first), fps, LONGEST)
         out += [Span(int(first) + a, int(first) + b) for a, b in pairwise(cuts)]
     return out
 

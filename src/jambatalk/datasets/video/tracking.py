@@ -262,7 +262,7 @@ def _version() -> str:
 
 
 def read_canonical(model: Path) -> Array:
-    """(468, 3) float64 centimetres: the canonical face, which the model file carries. InputError
+    """(468, 3) float64 centimetres: the canonical face, which the model file has. InputError
     when it does not.
     """
     with reading(model, f"a model of MediaPipe's face landmarker, see {WHERE}"):
@@ -419,7 +419,7 @@ def save(take: Take, path: Path) -> None:
 
 
 def _read(path: Path) -> Take | None:
-    # One cut short by a full disk is no reason to stop: it is made anew.
+    # One cut short by a full disk does not stop the run: it is made anew.
     with (
         suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile),
         np.load(path, allow_pickle=False) as stored,
@@ -438,7 +438,7 @@ def track_apart(
 
     MediaPipe writes remarks to standard error from C++, where nothing in Python can hold them back,
     and a damaged video may bring a decoder down: apart, neither reaches the command. InputError
-    tells what the process said.
+    holds what the process wrote.
     """
     command = [
         sys.executable,
