@@ -18,8 +18,8 @@ from jambatalk.datasets.source import (
     ClipData,
     CorpusKind,
     PrepareOptions,
-    RawClip,
-    RawCorpus,
+    SourceClip,
+    SourceCorpus,
     require,
 )
 from jambatalk.errors import InputError
@@ -47,10 +47,10 @@ def test_every_kind_is_named_everywhere():
         corpus_kind("other")
 
 
-def open_toy(folder: Path, options: PrepareOptions) -> RawCorpus:
+def open_toy(folder: Path, options: PrepareOptions) -> SourceCorpus:
     require(folder, ("toy.txt",), "a toy corpus")
     clips = tuple(
-        RawClip(
+        SourceClip(
             "S1",
             f"s{k}",
             (folder / "toy.txt",),
@@ -60,7 +60,9 @@ def open_toy(folder: Path, options: PrepareOptions) -> RawCorpus:
     )
     schemes = {"all": lambda keys: ["train"] * len(keys)}
     names = ("jawOpen", "mouthPucker")
-    return RawCorpus("toy", folder, "none", 25.0, SHAPES, {}, None, schemes, clips, (), names=names)
+    return SourceCorpus(
+        "toy", folder, "none", 25.0, SHAPES, {}, None, schemes, clips, (), names=names
+    )
 
 
 TOY = CorpusKind("toy", open_toy, "`toy.txt`", "`all`", "25", "weights")

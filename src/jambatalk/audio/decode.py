@@ -174,7 +174,7 @@ def _decode_part(source: Source, track: int | None, notes: list[str] | None) -> 
         stream = choose_track(container, source.name, track, notes)
         watch = EndWatch(source, container.format.name, stream)
         damaged: list[bool] = []
-        frames = _decoded(container, stream, damaged, watch)
+        frames = decoded(container, stream, damaged, watch)
         peak, count = 0.0, 0
         if container.format.name.startswith(STAMPED):
             origin = max(0.0, (container.start_time or 0) / av.time_base)
@@ -294,7 +294,7 @@ def on_the_clock(
             yield block, rate
 
 
-def _decoded(
+def decoded(
     container: Any, stream: Any, damaged: list[bool], watch: EndWatch | None = None
 ) -> Iterator[Any]:
     """Frames of a track. Packets that cannot be decoded are left out and noted in ``damaged``."""
@@ -406,7 +406,7 @@ def _array_to_mono(values: NDArray[Any], rate: int) -> Native:
 def _finished(native: Native, name: str) -> Iterator[NDArray[np.float32]]:
     """Checked, resampled and clipped; blocks of any length."""
     count = 0
-    for block in _resampled(_checked(native, name)):
+    for block in resampled(_checked(native, name)):
         if len(block):
             count += len(block)
             yield np.clip(block, -1.0, 1.0)
@@ -420,7 +420,7 @@ def _checked(native: Native, name: str) -> Native:
         yield block, rate
 
 
-def _resampled(native: Native) -> Iterator[NDArray[np.float32]]:
+def resampled(native: Native) -> Iterator[NDArray[np.float32]]:
     """To 16 kHz. soxr's stream gives the same samples however the input is cut into blocks."""
     stream: soxr.ResampleStream | None = None
     current = 0

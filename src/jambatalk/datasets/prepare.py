@@ -35,8 +35,8 @@ from jambatalk.datasets.source import (
     CorpusKind,
     Issue,
     PrepareOptions,
-    RawClip,
-    RawCorpus,
+    SourceClip,
+    SourceCorpus,
 )
 from jambatalk.errors import InputError
 from jambatalk.file_lock import is_locked, locked
@@ -138,7 +138,7 @@ def _prepare(
     made = 0
     workers = jobs or min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        running: dict[Future[tuple[dict[str, Any], bool]], RawClip] = {
+        running: dict[Future[tuple[dict[str, Any], bool]], SourceClip] = {
             pool.submit(_one, corpus, clip, out, settings): clip for clip in chosen
         }
         try:
@@ -177,9 +177,9 @@ def _prepare(
     )
 
 
-def _distinct(corpus: RawCorpus) -> tuple[list[RawClip], list[Issue]]:
+def _distinct(corpus: SourceCorpus) -> tuple[list[SourceClip], list[Issue]]:
     """The clips by name, without those whose name cannot be a file's or occurs twice."""
-    clips: dict[str, RawClip] = {}
+    clips: dict[str, SourceClip] = {}
     problems = list(corpus.problems)
     for clip in sorted(corpus.clips, key=lambda clip: (clip.subject, clip.sentence)):
         try:
@@ -234,7 +234,7 @@ def _sweep(out: Path) -> None:
 
 
 def _one(
-    corpus: RawCorpus, clip: RawClip, out: Path, settings: Mapping[str, Any]
+    corpus: SourceCorpus, clip: SourceClip, out: Path, settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], bool]:
     """(the clip's record, whether it had to be made)."""
     details = {
@@ -284,7 +284,7 @@ def _one(
     return write_clip(out, clip.name, motion, loaded.speech.samples, details, extra), True
 
 
-def _offsets(corpus: RawCorpus, clip: RawClip, loaded: ClipData) -> NDArray[Any]:
+def _offsets(corpus: SourceCorpus, clip: SourceClip, loaded: ClipData) -> NDArray[Any]:
     """(T, V, 3) offsets of the positions from the subject's template."""
     positions, template = loaded.motion, corpus.templates[clip.subject]
     if positions.shape[1:] != template.shape:
@@ -300,7 +300,7 @@ def _offsets(corpus: RawCorpus, clip: RawClip, loaded: ClipData) -> NDArray[Any]
     return np.asarray(positions - template)
 
 
-def _weights(corpus: RawCorpus, loaded: ClipData) -> NDArray[Any]:
+def _weights(corpus: SourceCorpus, loaded: ClipData) -> NDArray[Any]:
     """(T, K) weights, checked to lie in 0..1."""
     weights = np.asarray(loaded.motion)
     if weights.ndim != 2 or weights.shape[1] != len(corpus.names):
@@ -361,8 +361,8 @@ def _remove(out: Path, name: str) -> None:
 
 
 def _write_manifest(
-    corpus: RawCorpus,
-    clips: list[RawClip],
+    corpus: SourceCorpus,
+    clips: list[SourceClip],
     records: list[dict[str, Any]],
     failed: list[Issue],
     out: Path,

@@ -82,7 +82,7 @@ class ClipData(NamedTuple):
     the wanted rate. gap: (T,) metres, the inner-lip gap measured on the speaker; tracked: (T,)
     bool, False where tracking failed; None where unknown. head_pose: (T, 3) radians as ``Motion``
     has them. words, phones: with times in seconds, where they are known only after reading; None
-    keeps those of the RawClip.
+    keeps those of the SourceClip.
     """
 
     motion: Array
@@ -95,7 +95,7 @@ class ClipData(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RawClip:
+class SourceClip:
     """One clip of a raw corpus, not read yet.
 
     sources: the files that it is made of; it is made again when one of them changes. load: reads
@@ -121,7 +121,7 @@ class RawClip:
 
 
 @dataclass(frozen=True)
-class RawCorpus:
+class SourceCorpus:
     """Everything of a raw corpus but the clips' contents.
 
     licence: name of the licence and its owner, one sentence. unit: of the positions, or SHAPES.
@@ -142,7 +142,7 @@ class RawCorpus:
     templates: Mapping[str, Array]
     triangles: Array | None
     schemes: Mapping[str, Scheme]
-    clips: tuple[RawClip, ...]
+    clips: tuple[SourceClip, ...]
     problems: tuple[Issue, ...] = field(default=())
     names: tuple[str, ...] = ()
     recipe: str | None = None
@@ -165,7 +165,7 @@ class CorpusKind:
     """
 
     name: str
-    open: Callable[[Path, PrepareOptions], RawCorpus]
+    open: Callable[[Path, PrepareOptions], SourceCorpus]
     holds: str
     splits: str
     rate: str

@@ -1,4 +1,4 @@
-"""When each phone of a text is spoken, as far as a text shows: the mean times of synthetic voices."""
+"""When each phone of a text is spoken: the mean times of synthetic voices."""
 
 from __future__ import annotations
 

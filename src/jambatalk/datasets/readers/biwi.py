@@ -24,9 +24,9 @@ from jambatalk.datasets.source import (
     Issue,
     Key,
     PrepareOptions,
-    RawClip,
-    RawCorpus,
     Scheme,
+    SourceClip,
+    SourceCorpus,
     every_nth,
     number,
     require,
@@ -55,7 +55,7 @@ TRAINING_SUBJECTS = ("F2", "F3", "F4", "M3", "M4", "M5")
 OTHER_SUBJECTS = ("F1", "F5", "F6", "F7", "F8", "M1", "M2", "M6")
 
 
-def open_biwi(folder: Path, options: PrepareOptions) -> RawCorpus:
+def open_biwi(folder: Path, options: PrepareOptions) -> SourceCorpus:
     """The clips of a BIWI folder, neutral (``01``) and emotional (``e01``) sentences.
 
     Frames: faces/<subject>/<sentence>/*.vl, or the same in faces/<subject>/<sentence>.tar or .tgz,
@@ -81,8 +81,8 @@ def open_biwi(folder: Path, options: PrepareOptions) -> RawCorpus:
             load = partial(
                 _load, frames, sentence, len(templates[subject]), step, scale or 1.0, sound
             )
-            clips.append(RawClip(subject, sentence, (frames, sound, scan), load))
-    return RawCorpus(
+            clips.append(SourceClip(subject, sentence, (frames, sound, scan), load))
+    return SourceCorpus(
         "biwi",
         folder,
         LICENCE,

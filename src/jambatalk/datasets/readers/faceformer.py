@@ -23,9 +23,9 @@ from jambatalk.datasets.source import (
     Issue,
     Key,
     PrepareOptions,
-    RawClip,
-    RawCorpus,
     Scheme,
+    SourceClip,
+    SourceCorpus,
     check_templates,
     every_nth,
     find_triangles,
@@ -54,7 +54,7 @@ KNOWN = {
 
 def open_layout(
     folder: Path, options: PrepareOptions, kind: str = "faceformer-layout", like: int | None = None
-) -> RawCorpus:
+) -> SourceCorpus:
     """The clips of such a folder; the corpus is recognized by its number of vertices and its
     subjects' names.
 
@@ -91,7 +91,7 @@ def open_layout(
         else:
             sources = (motions[name], sounds[name], folder / TEMPLATES)
             clips.append(
-                RawClip(
+                SourceClip(
                     subject,
                     sentence,
                     sources,
@@ -99,12 +99,12 @@ def open_layout(
                 )
             )
     schemes = schemes_for([clip.subject for clip in clips])
-    return RawCorpus(
+    return SourceCorpus(
         kind, folder, licence, fps, unit, templates, triangles, schemes, tuple(clips), problems
     )
 
 
-def open_biwi6(folder: Path, options: PrepareOptions) -> RawCorpus:
+def open_biwi6(folder: Path, options: PrepareOptions) -> SourceCorpus:
     """BIWI_6: the BIWI corpus decimated to 3,895 vertices, in this layout."""
     return open_layout(folder, options, "biwi6", like=BIWI6_VERTICES)
 

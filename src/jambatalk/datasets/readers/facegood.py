@@ -25,8 +25,8 @@ from jambatalk.datasets.source import (
     CorpusKind,
     Issue,
     PrepareOptions,
-    RawClip,
-    RawCorpus,
+    SourceClip,
+    SourceCorpus,
     fixed_rate,
     own_splits,
     read_array,
@@ -378,7 +378,7 @@ class FacegoodCorpus:
 # FACEGOOD-Audio2Face as ``data prepare`` reads it.
 
 
-def open_facegood(folder: Path, options: PrepareOptions) -> RawCorpus:
+def open_facegood(folder: Path, options: PrepareOptions) -> SourceCorpus:
     """The folder that ``datasets.readers.facegood`` describes. A recording that cannot be read is a
     problem, not the end.
     """
@@ -399,7 +399,7 @@ def open_facegood(folder: Path, options: PrepareOptions) -> RawCorpus:
         except InputError as error:
             problems.append(Issue(recording, str(error)))
     clips = tuple(
-        RawClip(
+        SourceClip(
             subject=entry.subject,
             sentence=entry.id,
             sources=(folder / f"{entry.recording}.npy", folder / f"{entry.recording}.flac"),
@@ -414,7 +414,7 @@ def open_facegood(folder: Path, options: PrepareOptions) -> RawCorpus:
     digest = hashlib.sha256(f"{MAP_VERSION} {face.names} {corpus.columns}".encode()).hexdigest()[
         :16
     ]
-    return RawCorpus(
+    return SourceCorpus(
         "facegood",
         folder,
         corpus.credit,

@@ -29,8 +29,8 @@ from jambatalk.datasets.source import (
     ClipData,
     CorpusKind,
     PrepareOptions,
-    RawClip,
-    RawCorpus,
+    SourceClip,
+    SourceCorpus,
     fixed_rate,
     own_splits,
     read_arrays,
@@ -140,7 +140,7 @@ class GridCorpus:
     def clips(
         self, split: str | Sequence[str], face: Face, cache: Path | None = None
     ) -> list[Clip]:
-        """The clips of one or several splits, their motion applied to ``face``, speech in memory."""
+        """Read the clips of one or several splits, their motion applied to ``face``."""
         entries = self.select(split)
         weights, gap = self._retargeted(face, cache)
         tracked = self._load()["tracked"]
@@ -348,7 +348,7 @@ def _bridge(values: Array, tracked: Array) -> Array:
 # alignment.
 
 
-def open_grid(folder: Path, options: PrepareOptions) -> RawCorpus:
+def open_grid(folder: Path, options: PrepareOptions) -> SourceCorpus:
     """The folder that ``datasets.readers.grid`` describes. Raises InputError when it is none, or
     another frame rate is asked for.
     """
@@ -362,7 +362,7 @@ def open_grid(folder: Path, options: PrepareOptions) -> RawCorpus:
     )  # arrays that cannot be read are the corpus' end, not each clip's
     retargeter = _Retargeter(corpus, face, aligner)
     clips = tuple(
-        RawClip(
+        SourceClip(
             subject=entry.subject,
             sentence=entry.id,
             # motion.npz and face468.npz are in the recipe: their bytes count, not their time.
@@ -378,7 +378,7 @@ def open_grid(folder: Path, options: PrepareOptions) -> RawCorpus:
     schemes = {
         "speaker": own_splits({(entry.subject, entry.id): entry.split for entry in corpus.entries})
     }
-    return RawCorpus(
+    return SourceCorpus(
         "grid",
         folder,
         corpus.credit,
@@ -488,7 +488,7 @@ def spoken(entry: GridEntry) -> str | None:
     return None
 
 
-def open_grid_vertices(folder: Path, options: PrepareOptions) -> RawCorpus:
+def open_grid_vertices(folder: Path, options: PrepareOptions) -> SourceCorpus:
     """The folder that ``datasets.readers.grid`` describes. Raises InputError when it is none, or
     another frame rate is asked for.
     """
@@ -498,7 +498,7 @@ def open_grid_vertices(folder: Path, options: PrepareOptions) -> RawCorpus:
     fixed_rate(options, fps)
     aligner, lock = _aligner(), Lock()
     clips = tuple(
-        RawClip(
+        SourceClip(
             subject=entry.subject,
             sentence=entry.id,
             sources=(folder / "audio" / f"{entry.id}.flac",),
@@ -521,7 +521,7 @@ def open_grid_vertices(folder: Path, options: PrepareOptions) -> RawCorpus:
     schemes = {
         "speaker": own_splits({(entry.subject, entry.id): entry.split for entry in corpus.entries})
     }
-    return RawCorpus(
+    return SourceCorpus(
         "grid468",
         folder,
         corpus.credit,

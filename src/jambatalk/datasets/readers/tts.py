@@ -21,8 +21,8 @@ from jambatalk.datasets.source import (
     CorpusKind,
     Issue,
     PrepareOptions,
-    RawClip,
-    RawCorpus,
+    SourceClip,
+    SourceCorpus,
     fixed_rate,
     own_splits,
     require,
@@ -78,7 +78,7 @@ class TtsEntry:
         return "val" if zlib.crc32(self.text.casefold().encode()) / 2**32 < VALIDATION else "train"
 
 
-def open_tts(folder: Path, options: PrepareOptions) -> RawCorpus:
+def open_tts(folder: Path, options: PrepareOptions) -> SourceCorpus:
     """A folder with clips.jsonl and audio/<id>.flac; motion by ``options.phones``, else by the
     model in the package.
 
@@ -92,7 +92,7 @@ def open_tts(folder: Path, options: PrepareOptions) -> RawCorpus:
     model = load_phone_motion(options.phones)
     entries, problems = read_entries(folder / CLIPS)
     clips = tuple(
-        RawClip(
+        SourceClip(
             subject=entry.subject,
             sentence=entry.id,
             sources=(folder / "audio" / f"{entry.id}.flac",),
@@ -106,7 +106,7 @@ def open_tts(folder: Path, options: PrepareOptions) -> RawCorpus:
     )
     schemes = {"voice": own_splits({(entry.subject, entry.id): entry.split for entry in entries})}
     recipe = file_sha256(options.phones or DEFAULT_PHONE_MOTION)[:16]
-    return RawCorpus(
+    return SourceCorpus(
         "tts",
         folder,
         LICENCE,

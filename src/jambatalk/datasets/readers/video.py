@@ -29,8 +29,8 @@ from jambatalk.datasets.source import (
     CorpusKind,
     Issue,
     PrepareOptions,
-    RawClip,
-    RawCorpus,
+    SourceClip,
+    SourceCorpus,
 )
 from jambatalk.datasets.video.decode import Sound, read_sound
 from jambatalk.datasets.video.quality import (
@@ -288,7 +288,7 @@ def report_of(
 VIDEO_VERSION = 1  # raise when clips would come out otherwise from the same tracks
 
 
-def open_video(raw: Path, options: PrepareOptions) -> RawCorpus:
+def open_video(raw: Path, options: PrepareOptions) -> SourceCorpus:
     """Track the videos in ``raw`` (a folder or one file) and apply their motion to the default
     head.
 
@@ -306,7 +306,7 @@ def open_video(raw: Path, options: PrepareOptions) -> RawCorpus:
     for array in (face.vertices, face.basis):
         digest.update(array.tobytes())
     clips = tuple(
-        RawClip(
+        SourceClip(
             subject=clip.subject,
             sentence=clip.id.removeprefix(f"{clip.subject}_"),
             sources=videos.sources[clip.id],
@@ -315,7 +315,7 @@ def open_video(raw: Path, options: PrepareOptions) -> RawCorpus:
         )
         for clip in videos.clips
     )
-    return RawCorpus(
+    return SourceCorpus(
         kind=NAME,
         folder=raw.parent if raw.is_file() else raw,
         licence=CREDIT,

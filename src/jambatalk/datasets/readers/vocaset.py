@@ -21,9 +21,9 @@ from jambatalk.datasets.source import (
     Issue,
     Key,
     PrepareOptions,
-    RawClip,
-    RawCorpus,
     Scheme,
+    SourceClip,
+    SourceCorpus,
     check_templates,
     every_nth,
     find_triangles,
@@ -64,7 +64,7 @@ SUBJECTS = {
 SPLITS = {f"FaceTalk_{name}_TA": split for split, names in SUBJECTS.items() for name in names}
 
 
-def open_vocaset(folder: Path, options: PrepareOptions) -> RawCorpus:
+def open_vocaset(folder: Path, options: PrepareOptions) -> SourceCorpus:
     """The clips of a VOCASET folder; 30 frames a second (every second one) unless ``options`` say
     otherwise.
     """
@@ -92,14 +92,14 @@ def open_vocaset(folder: Path, options: PrepareOptions) -> RawCorpus:
                 continue
             sources = tuple(folder / name for name in (VERTS, AUDIO, TEMPLATES, INDEX))
             clips.append(
-                RawClip(subject, sentence, sources, partial(_load, verts, rows, step, sound))
+                SourceClip(subject, sentence, sources, partial(_load, verts, rows, step, sound))
             )
     for subject, sounds in audio.items():
         extra = [sentence for sentence in sounds if sentence not in index.get(subject, {})]
         problems += tuple(
             Issue(f"{subject}_{sentence}", f"{INDEX} has no motion for it") for sentence in extra
         )
-    return RawCorpus(
+    return SourceCorpus(
         "vocaset",
         folder,
         LICENCE,

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from jambatalk.audio import SAMPLE_RATE
-from jambatalk.audio.decode import FORMATS, to_float
+from jambatalk.audio.decode import FORMATS, Native, choose_track, decoded, on_the_clock, resampled
 from jambatalk.errors import InputError
 
 Array = NDArray[Any]
@@ -45,15 +45,7 @@ LARGEST = 1280
 a face anyway.
 """
 
-SAME_CLOCK = 0.03
-"""Seconds by which a block of sound may be off the count of samples before it; beyond, sound is
-missing or doubled there.
-"""
-
-LONGEST_PAUSE = 3600.0
-"""Seconds; a longer hole between two blocks of sound is a damaged time stamp."""
-
-TELLS_LENGTH = ("mov", "matroska")
+STATES_LENGTH = ("mov", "matroska")
 """Formats whose stated length is exact; that of others is a guess from the bit rate."""
 
 CUT_OFF = 0.5
@@ -105,7 +97,7 @@ class Pictures:
             )
             first = float((stream.start_time or 0) * stream.time_base)
             if container.format.name.startswith(
-                TELLS_LENGTH
+                STATES_LENGTH
             ) and first + stated - last > CUT_OFF + 1.5 / (self.fps or 25.0):
                 raise InputError(
                     f"{self.path.name} is cut off: it promises {stated:.1f} s, its pictures end at "
@@ -187,75 +179,35 @@ class Sound:
 
 
 def read_sound(path: Path) -> Sound:
-    """The sound of a video, every block at its time stamp. InputError when there is none, or none
-    that can be decoded.
+    """Read the sound of a video, every block at its time stamp.
+
+    Raises:
+        InputError: there is none, or none that can be decoded.
     """
     with _open(path) as container:
         if not container.streams.audio:
             raise InputError(f"{path.name} has no sound: record picture and sound together")
-        pieces: list[Array] = []
-        stream: soxr.ResampleStream | None = None
-        rate, start, count, full, heard = 0, 0.0, 0, 0, 0
-        nothing = np.zeros(0, np.float32)
-        for frame in _audio_frames(container):
-            block = _mono(frame)
-            heard += len(block)
-            full += int((np.abs(block) >= 0.9995).sum())
-            if rate and frame.sample_rate != rate:
-                raise InputError(
-                    f"{path.name} changes its sample rate from {rate} to {frame.sample_rate} Hz on "
-                    "the way"
-                )
-            if not rate:
-                rate, start = frame.sample_rate, frame.time or 0.0
-                stream = (
-                    None
-                    if rate == SAMPLE_RATE
-                    else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-                )
-            off = 0.0 if frame.time is None else frame.time - (start + count / rate)
-            if off > LONGEST_PAUSE:
-                raise InputError(
-                    f"{path.name} has a hole of {off:.0f} s in its sound: its time stamps are "
-                    "damaged"
-                )
-            if off > SAME_CLOCK:
-                block = np.concatenate([np.zeros(round(off * rate), np.float32), block])
-            elif off < -SAME_CLOCK:
-                block = block[round(-off * rate) :]
-            count += len(block)
-            pieces.append(block if stream is None else stream.resample_chunk(block))
-        if stream is not None:
-            pieces.append(stream.resample_chunk(nothing, last=True))
-    samples = np.concatenate(pieces) if pieces else nothing
-    if not len(samples):
-        raise InputError(
-            f"no sound could be decoded from {path.name}: the file is damaged or its sound track "
-            "empty"
-        )
-    return Sound(np.clip(samples, -1.0, 1.0).astype(np.float32), start, full / max(heard, 1))
+        stream = choose_track(container, path.name)
+        frames = (frame for frame in decoded(container, stream, []) if frame.samples)
+        first = next(frames, None)
+        if first is None:
+            raise InputError(
+                f"no sound could be decoded from {path.name}: the file is damaged or its sound "
+                "track empty"
+            )
+        start = first.time or 0.0
+        count = full = 0
 
+        def counted() -> Native:
+            nonlocal count, full
+            for block, rate in on_the_clock(chain([first], frames), path.name, None, start):
+                block = np.nan_to_num(block)
+                count += len(block)
+                full += int((np.abs(block) >= 0.9995).sum())
+                yield block, rate
 
-def _audio_frames(container: Any) -> Iterator[Any]:
-    failed = 0
-    packets = container.demux(container.streams.audio[0])
-    while failed < 1000:
-        try:
-            packet = next(packets, None)
-            if packet is None:
-                return
-            frames = packet.decode()
-        except av.FFmpegError:
-            failed += 1
-            continue
-        yield from (frame for frame in frames if frame.samples)
-
-
-def _mono(frame: Any) -> Array:
-    values = to_float(frame.to_ndarray())
-    if not frame.format.is_planar:
-        values = values.reshape(frame.samples, -1).T
-    return np.nan_to_num(values.mean(axis=0).astype(np.float32))
+        samples = np.concatenate(list(resampled(counted())))
+    return Sound(np.clip(samples, -1.0, 1.0).astype(np.float32), start, full / max(count, 1))
 
 
 def _open(path: Path) -> Any:
