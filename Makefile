@@ -28,8 +28,8 @@ fuzz: $(DEV_STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) tests/fuzz
 
 lint: $(DEV_STAMP)
-	$(BIN)/python -m ruff check src tests tools benchmarks
-	$(BIN)/python -m ruff format --check src tests tools benchmarks
+	$(BIN)/python -m ruff check src tests tools benchmarks examples
+	$(BIN)/python -m ruff format --check src tests tools benchmarks examples
 
 types: $(DEV_STAMP)
 	$(BIN)/python -m mypy
