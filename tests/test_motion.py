@@ -173,7 +173,7 @@ def test_a_new_format_is_one_file_and_one_line(small_weights, toy, tmp_path):
 
 
 def test_documentation_shows_the_registry():
-    page = Path(__file__).parents[1] / "docs" / "files.md"
+    page = Path(__file__).parents[1] / "docs" / "reference" / "files.md"
     assert formats_table() in page.read_text(encoding="utf-8")
 
 

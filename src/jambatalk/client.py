@@ -35,7 +35,7 @@ class LiveClient:
 
     ``await live.send(pcm)`` takes samples (n,) int16 or float32 in -1..1 (or bytes of int16), any sizes; iterate over it for
     frames (``Frame``, in order, with ``time`` in seconds of the turn's sound) and ``TurnEnd``. ``end`` says that the speech is
-    over, ``interrupt`` that it is broken off. Further options are those of the start message (docs/live.md).
+    over, ``interrupt`` that it is broken off. Further options are those of the start message (docs/how-to/live.md).
     LiveError when the server refuses, ConnectionError when it cannot be reached.
     """
 

@@ -1,9 +1,9 @@
 """Motion: what a face does over time, and the registry of the files that hold it.
 
 A motion is written and read by its file's suffix. ``FORMATS`` is the only list of formats: help
-texts, error messages, the server's media types and the table in docs/files.md come from it. A new
-format is one module in ``jambatalk/formats`` with ``save(motion, path, *, ...options)`` and, if it
-can be read back, ``load(path) -> Motion``, plus one line in ``FORMATS``.
+texts, error messages, the server's media types and the table in docs/reference/files.md come from
+it. A new format is one module in ``jambatalk/formats`` with ``save(motion, path, *, ...options)``
+and, if it can be read back, ``load(path) -> Motion``, plus one line in ``FORMATS``.
 """
 
 from __future__ import annotations
@@ -341,7 +341,7 @@ def check_outputs(paths: Iterable[str | PathLike[str]]) -> None:
 
 
 def formats_table() -> str:
-    """The registry as a Markdown table, for docs/files.md."""
+    """The registry as a Markdown table, for docs/reference/files.md."""
     rows = [
         f"| `{suffix}` | {known.summary} | {', '.join(sorted(known.holds))} | "
         f"{'yes' if known.readable else 'no'} | `{known.mime}` |"

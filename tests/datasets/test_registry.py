@@ -33,7 +33,7 @@ def test_every_kind_is_named_everywhere():
     for name in KINDS:
         assert corpus_kind(name).name == name
         assert f"\n| `{name}` | " in kinds_table()
-    page = (ROOT / "docs" / "corpora.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "corpora.md").read_text(encoding="utf-8")
     assert f"\n{kinds_table()}\n" in page, "put the output of registry.kinds_table() into the page"
     shown = subprocess.run(
         [sys.executable, "-m", "jambatalk", "data", "prepare", "--help"],

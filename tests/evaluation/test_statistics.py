@@ -219,7 +219,7 @@ def test_scores_of_other_clips_are_refused() -> None:
 
 
 def test_the_example_of_the_documentation_runs() -> None:
-    page = Path(__file__).parents[2] / "docs" / "compare.md"
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "compare.md"
     shown = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)[0]
     names: dict[str, Any] = {}
     exec(shown, names)

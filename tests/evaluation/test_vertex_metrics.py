@@ -280,7 +280,7 @@ def test_what_is_better_is_known_by_the_full_name() -> None:
 
 
 def test_the_metric_that_the_docs_add_works() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/how-to/evaluation.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {}
     exec(page.split("```python")[1].split("```")[0], names)
     predicted = still()
@@ -289,7 +289,7 @@ def test_the_metric_that_the_docs_add_works() -> None:
 
 
 def test_the_docs_have_the_registry_s_table() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/how-to/evaluation.md").read_text(encoding="utf-8")
     assert metrics_table() in page
 
 

@@ -190,7 +190,7 @@ def test_a_missing_package_is_named_by_the_command(
 
 
 def test_the_page_on_training_names_every_setting_and_its_default() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/how-to/training.md").read_text(encoding="utf-8")
     table = {}
     for names, defaults in re.findall(
         r"^\| (`[^|]*`) \|([^|]*)\|", page.split("\n## Settings")[1].split("\n## ")[0], re.M

@@ -1,7 +1,7 @@
 """All corpora: the kinds that ``data prepare`` reads, and opening a folder for training.
 
-``KINDS`` is the only list. Help texts, errors and the table in docs/corpora.md are made from it; a
-new corpus is one file in ``readers`` and one line here.
+``KINDS`` is the only list. Help texts, errors and the table in docs/how-to/corpora.md are made from
+it; a new corpus is one file in ``readers`` and one line here.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def corpus_kind(name: str) -> CorpusKind:
 
 
 def kinds_table() -> str:
-    """Return the table of kinds in docs/corpora.md."""
+    """Return the table of kinds in docs/how-to/corpora.md."""
     rows = [("kind", "what RAW holds", "splits (the usual one first)", "frames/s", "unit")]
     for kind in map(corpus_kind, KINDS):
         rows.append((f"`{kind.name}`", kind.holds, kind.splits, kind.rate, kind.unit))

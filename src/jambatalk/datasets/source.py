@@ -152,7 +152,7 @@ class SourceCorpus:
 
 @dataclass(frozen=True)
 class CorpusKind:
-    """A kind of corpus as its owner ships it, with its row in docs/corpora.md.
+    """A kind of corpus as its owner ships it, with its row in docs/how-to/corpora.md.
 
     Attributes:
         name: as ``data prepare`` names it.

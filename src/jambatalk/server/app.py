@@ -376,7 +376,7 @@ def create_app(engine: Engine, settings: ServerSettings, runner: Runner | None =
         version=__version__,
         docs_url=None,
         redoc_url=None,
-        description="Speech in, frames of a talking face out. The live part is the WebSocket /v1/stream, see docs/live.md.",
+        description="Speech in, frames of a talking face out. The live part is the WebSocket /v1/stream, see docs/how-to/live.md.",
     )
     app.state.metrics = metrics
     jobs: dict[str, Any] | None = None

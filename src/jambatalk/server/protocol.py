@@ -116,7 +116,7 @@ KNOWN = (
 
 @dataclass(frozen=True)
 class StartMessage:
-    """What a client asks for; see docs/live.md."""
+    """What a client asks for; see docs/how-to/live.md."""
 
     rate: int = 16000
     encoding: str = "pcm_s16le"
@@ -196,7 +196,7 @@ def _flag(message: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-# One frame as a message: JSON text, or the binary form of docs/live.md.
+# One frame as a message: JSON text, or the binary form of docs/how-to/live.md.
 
 
 MAGIC = b"JTF1"

@@ -1,4 +1,4 @@
-"""The WebSocket of a live session: sound in, frames out. The protocol is docs/live.md."""
+"""The WebSocket of a live session: sound in, frames out. The protocol is docs/how-to/live.md."""
 
 from __future__ import annotations
 

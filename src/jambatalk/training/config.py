@@ -310,7 +310,7 @@ class TrainConfig:
     """Settings of ``task: vertices``."""
     baseline: dict[str, Any] = field(default_factory=dict)
     """A published system in place of ``model`` (``task: vertices``): its kind and settings, see
-    docs/baselines.md."""
+    docs/how-to/baselines.md."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "accumulate_grad_batches"):

@@ -32,8 +32,8 @@ class Trainer:
     """Trains one task's network.
 
     The run folder gets log.jsonl, last.pt (to resume), best.safetensors (highest validation
-    score) and final.safetensors; see docs/training.md. Under torchrun every process makes its
-    own Trainer with the same arguments; the main one writes.
+    score) and final.safetensors; see docs/how-to/training.md. Under torchrun every process makes
+    its own Trainer with the same arguments; the main one writes.
 
     Args:
         config: The settings.
