@@ -1,4 +1,6 @@
-"""CodeTalker: a book of codes that is used, motion that comes out of codes alone, and a second stage that leaves them alone."""
+"""CodeTalker: a book of codes that is used, motion that comes out of codes alone, and a second
+stage that leaves them alone.
+"""
 
 from __future__ import annotations
 
@@ -192,11 +194,11 @@ def test_frame_by_frame_is_the_whole_prefix_again(layers: int) -> None:
     network = moving(replace(CONFIG, layers=layers, prior_layers=layers))
     sound, style = torch.randn(2, 13, 32), torch.randn(2, 32)
     with torch.no_grad():
-        spoken, features = network.speak(sound, style)
+        spoken, features = network.autoregress(sound, style)
         motion = torch.zeros(2, 0, 12)
         for frame in range(13):  # without any cache: all frames so far for each new one
             ahead = torch.cat([motion, torch.zeros(2, 1, 12)], dim=1)
-            again, theirs = network.from_past(sound[:, : frame + 1], style, ahead)
+            again, theirs = network.teacher_forced(sound[:, : frame + 1], style, ahead)
             motion = torch.cat([motion, again[:, -1:]], dim=1)
     assert torch.allclose(again, motion, atol=1e-4)  # what was decoded stays
     assert torch.allclose(spoken, motion, atol=1e-4)

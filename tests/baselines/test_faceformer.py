@@ -112,18 +112,18 @@ def test_the_layer_is_a_transformer_decoder_layer_with_biases() -> None:
     x, sound = torch.randn(2, 1, 8, 16).unbind()
     aligned = torch.full((8, 8), -math.inf).fill_diagonal_(0.0)
     expected = theirs(x, sound, tgt_mask=periodic_bias(8, 8, 4, 3), memory_mask=aligned)
-    assert torch.allclose(stack.whole(x, stack.hear(sound)), expected, atol=1e-5)
+    assert torch.allclose(stack.whole(x, stack.cross_attention(sound)), expected, atol=1e-5)
 
 
 def test_frame_by_frame_is_the_whole_prefix_again() -> None:
     network = moving()
     sound, style = torch.randn(2, 14, 32), torch.randn(2, 32)
-    spoken = network.speak(sound, style)
+    spoken = network.autoregress(sound, style)
     motion = torch.zeros(2, 0, 12)
     for frame in range(14):  # without any cache: all frames so far for each new one
         ahead = torch.cat([motion, torch.zeros(2, 1, 12)], dim=1)
         motion = torch.cat(
-            [motion, network.from_past(sound[:, : frame + 1], style, ahead)[:, -1:]], dim=1
+            [motion, network.teacher_forced(sound[:, : frame + 1], style, ahead)[:, -1:]], dim=1
         )
     assert torch.allclose(spoken, motion, atol=1e-4)
     assert spoken.std(dim=1).min() > 0.05

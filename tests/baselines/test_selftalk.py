@@ -1,4 +1,6 @@
-"""SelfTalk: all frames at once, and a lip reader that tells motion that fits the speech from motion that does not."""
+"""SelfTalk: all frames at once, and a lip reader that tells motion that fits the speech from motion
+that does not.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ NOBODY = torch.zeros(2, dtype=torch.long)
 
 
 def clips(count: int) -> tuple[Tensor, Tensor]:
-    """Sound (B, n) whose loudness and brightness come and go, and motion (B, T, 36) that follows them.
+    """Sound (B, n) whose loudness and brightness come and go, and motion (B, T, 36) that follows
+    them.
 
     Vertices 3, 4 and 5 move ten times as far as the others.
     """
@@ -189,7 +192,9 @@ def test_with_a_recogniser_it_reads_text(tmp_path: Path) -> None:
 
 
 def test_the_papers_sizes() -> None:
-    """The decoder counted by hand: two attentions, feed-forward of twice 512, three norms, and the map to the vertices."""
+    """The decoder counted by hand: two attentions, feed-forward of twice 512, three norms, and the
+    map to the vertices.
+    """
     config = baseline_config(load_train_config(PAPER).baseline, str(PAPER))
     assert isinstance(config, SelfTalkConfig)
     assert round(config.lip_share * config.outputs / 3) == 254

@@ -1,4 +1,6 @@
-"""The viseme baseline: how phones are blended, and that shapes and dominance are found again in made speech."""
+"""The viseme baseline: how phones are blended, and that shapes and dominance are found again in
+made speech.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +141,8 @@ def test_shares_sum_to_one_and_change_smoothly() -> None:
     shares = pulls(phones, 3000, 1000, dominance)
     np.testing.assert_allclose(shares.sum(1), 1.0)
     assert shares.min() >= 0
-    # What is blended by exponentials changes by at most a quarter of the difference of their slopes, here (20 + 20) a second.
+    # What is blended by exponentials changes by at most a quarter of the difference of their
+    # slopes, here (20 + 20) a second.
     assert np.abs(np.diff(shares, axis=0)).max() <= (20 + 20) / 4 / 1000 * 1.01
 
 
@@ -192,7 +195,9 @@ def test_stronger_phones_win_over_their_neighbours() -> None:
 
 
 def test_lips_close_at_a_bilabial(tmp_path: Path) -> None:
-    """Made of jaw and lips that go from one place to the next on straight ways, not of dominance functions."""
+    """Made of jaw and lips that go from one place to the next on straight ways, not of dominance
+    functions.
+    """
     rng, clips = np.random.default_rng(2), []
     for _ in range(12):
         phones = at_random(rng, ["ɑ", "æ", "m", "b", "p", "t", "s"])

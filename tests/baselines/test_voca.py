@@ -1,4 +1,6 @@
-"""VOCA: speakers move in their own way, frames hear their window alone, and the last layer starts as principal components."""
+"""VOCA: speakers move in their own way, frames hear their window alone, and the last layer starts
+as principal components.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,9 @@ def test_rows_of_a_batch_do_not_meet() -> None:
 
 @torch.no_grad()
 def test_a_frame_hears_its_window_alone() -> None:
-    """Features of frames t - 8 to t + 7 make frame t, and sound after the stated look-ahead does not change it."""
+    """Features of frames t - 8 to t + 7 make frame t, and sound after the stated look-ahead does
+    not change it.
+    """
     torch.manual_seed(0)
     network, frames, at = VOCA(TINY).eval(), 60, 30
     heard = (
@@ -156,7 +160,9 @@ def test_the_last_layer_starts_as_principal_components() -> None:
 
 
 def test_the_papers_sizes() -> None:
-    """Counted by hand from the paper's table: eight speakers, 29 features, 50 components of 5,023 vertices."""
+    """Counted by hand from the paper's table: eight speakers, 29 features, 50 components of 5,023
+    vertices.
+    """
     config = baseline_config(load_train_config(PAPER).baseline, str(PAPER))
     assert isinstance(config, VOCAConfig)
     assert (config.position * 10, config.window, config.encoder.kind) == (

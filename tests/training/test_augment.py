@@ -1,4 +1,6 @@
-"""Voice augmentation: each effect does what it says, in time, and the same seed gives the same voice."""
+"""Voice augmentation: each effect does what it says, in time, and the same seed gives the same
+voice.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Baselines in the shared loop, on GRID-468 as vertices: made, trained, resumed, written and read again."""
+"""Baselines in the shared loop, on GRID-468 as vertices: made, trained, resumed, written and read
+again.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,8 @@ def test_tracked_faces_become_vertices_in_centimetres(grid: tuple[Path, Path]) -
     np.testing.assert_allclose(
         (clip.template + clip.offsets) / 100, corpus.positions([entry]), atol=1e-6
     )
-    # The template is a face at rest: its lips are about as far apart as in the most closed fifth of the frames.
+    # The template is a face at rest: its lips are about as far apart as in the most closed fifth of
+    # the frames.
     gaps = np.concatenate([clip.gap for clip in prepared.clips(["train", "val"])])
     assert measured_gap(clip.template[None] / 100)[0] <= np.percentile(gaps, 20) + 1e-6
     regions = json.loads((folder / "regions.json").read_text())
@@ -202,7 +205,7 @@ def test_lips_are_read_without_a_recogniser(grid: tuple[Path, Path], tmp_path: P
     config = settings(**values)
     task = build_task(config, [grid[1]], tmp_path)
     assert isinstance(task, VertexTask)
-    assert task.spelled[0] == CharTokenizer().spelled(task.train[0].text)
+    assert task.texts[0] == CharTokenizer().spelled(task.train[0].text)
     total, terms = task.module(task.batch(0, slice(0, 2)), 0)
     assert float(terms["ctc"].detach()) > 0
     total.backward()

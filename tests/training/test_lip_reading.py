@@ -1,4 +1,6 @@
-"""Reading lips in training: the paper's reader beside a recognizer, the phone reader beside a Whisper, and their masks."""
+"""Reading lips in training: the paper's reader beside a recognizer, the phone reader beside a
+Whisper, and their masks.
+"""
 
 from __future__ import annotations
 
@@ -243,7 +245,9 @@ def test_unknown_phones_are_left_out_and_terms_are_optional() -> None:
 
 
 def test_the_phone_reader_learns_to_read_and_teaches_lips_to_be_read() -> None:
-    """Three phones, three shapes of the lips: read after training, and motion is drawn towards what was said."""
+    """Three phones, three shapes of the lips: read after training, and motion is drawn towards what
+    was said.
+    """
     rng = np.random.default_rng(0)
     shapes = rng.normal(0, 0.004, (3, 6))
     rest = torch.full((2, 3), 0.05)

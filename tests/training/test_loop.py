@@ -1,4 +1,6 @@
-"""The loop on one process and on two, cut into parts, killed, resumed, stopped early; and what it writes."""
+"""The loop on one process and on two, cut into parts, killed, resumed, stopped early; and what it
+writes.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def _furthest(one: Path, other: Path) -> float:
 
 
 def test_two_processes_equal_one_with_the_same_global_batch(tmp_path: Path) -> None:
-    """The gradients differ by rounding alone, the router's balance included; twelve Adam steps keep it below 2e-5."""
+    """The gradients differ by rounding alone, the router's balance included; twelve Adam steps keep
+    it below 2e-5.
+    """
     command = [
         sys.executable,
         "-m",
@@ -100,7 +104,9 @@ def test_accumulated_parts_equal_one_batch(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_resumes_to_the_bit(tmp_path: Path) -> None:
-    """kill -9 after step 7, between the checkpoints of steps 4 and 8 and after the validation of step 6."""
+    """kill -9 after step 7, between the checkpoints of steps 4 and 8 and after the validation of
+    step 6.
+    """
     command = [sys.executable, str(PROGRAM), str(tmp_path / "killed")]
     log = tmp_path / "killed" / "log.jsonl"
     process = subprocess.Popen(

@@ -1,4 +1,6 @@
-"""``jambatalk train`` on a corpus made up on the spot: resume, single settings, what is refused, and the smoke run."""
+"""``jambatalk train`` on a corpus made up on the spot: resume, single settings, what is refused,
+and the smoke run.
+"""
 
 from __future__ import annotations
 
@@ -149,7 +151,7 @@ def test_a_network_too_large_for_the_machine_is_refused() -> None:
     [
         ("steps", "'steps' was given as a setting, expected key=value"),
         ("blendshapes.gap=1", "unknown setting 'gap'"),
-        ("seed.deeper=1", "goes into seed, which is 5"),
+        ("seed.deeper=1", "sets a part of seed, which is 5"),
         ("steps=[", "no value that is valid YAML"),
         ("steps=0", "steps is 0"),
         (".steps=3", "expected key=value"),

@@ -1,4 +1,6 @@
-"""The phone model learns a made-up rule from phones to motion, and keeps its promises on phones it never heard."""
+"""The phone model learns a made-up rule from phones to motion, and keeps its promises on phones it
+never heard.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Several corpora in one training, the lip reader's and the teacher's terms, and beginning with other weights."""
+"""Several corpora in one training, the lip reader's and the teacher's terms, and beginning with
+other weights.
+"""
 
 from __future__ import annotations
 
@@ -213,7 +215,8 @@ def test_another_architecture_is_no_beginning(tmp_path: Path) -> None:
 def test_reduced_features_are_without_voice_and_alike_in_size() -> None:
     rng = np.random.default_rng(0)
     mixing = rng.normal(size=(3, 8))
-    # Three things vary; each voice has a mean of its own; one feature is hundreds of times larger at a few frames.
+    # Three things vary; each voice has a mean of its own; one feature is hundreds of times larger
+    # at a few frames.
     heard = {}
     for i in range(4):
         values = rng.normal(size=(200, 3)) @ mixing + 50.0 * rng.normal(size=8)

@@ -1,4 +1,6 @@
-"""Training: the loss is what it says, the loop learns, and a resumed run equals an unbroken one to the bit."""
+"""Training: the loss is what it says, the loop learns, and a resumed run equals an unbroken one to
+the bit.
+"""
 
 from __future__ import annotations
 
@@ -109,7 +111,8 @@ def test_fine_tuning_begins_with_the_given_weights(tmp_path: Path) -> None:
     second.start_from(weights)
     given = load_weights(weights)[0].state_dict()
     for name, value in second.task.network.state_dict().items():
-        # The third shape rests in this data: what would move it is left out. The head's units are the new data's.
+        # The third shape rests in this data: what would move it is left out. The head's units are
+        # the new data's.
         rows = slice(0, 2) if name.startswith("head.") else slice(None)
         torch.testing.assert_close(value[rows], given[name][rows], rtol=1e-5, atol=1e-6)
     other = tiny_trainer(
@@ -167,7 +170,8 @@ def _without_dropout(model: ModelConfig) -> ModelConfig:
 
 def test_shipped_settings_load_and_keep_their_promises() -> None:
     config = load_train_config(ROOT / "configs" / "base.yaml")
-    # The second stage continues the same network, but for dropout and for lips that meet where phones are heard.
+    # The second stage continues the same network, but for dropout and for lips that meet where
+    # phones are heard.
     first = load_train_config(ROOT / "configs" / "base-grid.yaml").model
     assert _without_dropout(first) == _without_dropout(config.model)
     assert config.model.look_ahead_ms <= 200

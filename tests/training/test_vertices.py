@@ -1,4 +1,6 @@
-"""The paper's training on miniatures of VOCASET and BIWI_6: four terms that fall, exact resume, weights that animate."""
+"""The paper's training on miniatures of VOCASET and BIWI_6: four terms that fall, exact resume,
+weights that animate.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("lightning_fabric", reason="lightning-fabric is not installed")
 
 import jambatalk
-from jambatalk.config import read_yaml
+from jambatalk.config import read_settings
 from jambatalk.datasets.dataset import FORMAT, VERSION, open_prepared, write_clip, write_json
 from jambatalk.datasets.lip_mask import LipsConfig, lip_vertices, offset_spread, read_region
 from jambatalk.datasets.prepare import prepare
@@ -91,7 +93,7 @@ def settings(preset: str, speech: Path, **changes: Any) -> TrainConfig:
         "vertices": {"lip_reading": {"recognizer": str(speech)}},
         "model": {"encoder": {"name": str(speech)}},
     }
-    values = read_yaml(ROOT / "configs" / f"{preset}.yaml")
+    values = read_settings(ROOT / "configs" / f"{preset}.yaml")
     for above in (SMALL, OWN[preset], own, changes):
         values = laid_over(values, above)
     path = speech.parent / f"{preset}.yaml"
@@ -118,7 +120,8 @@ def test_the_papers_settings_train_all_four_terms(
     for name in (*TERMS, "loss"):
         values = np.array([row[name] for row in rows])
         assert np.isfinite(values).all()
-        # Two passes through BIWI_6's clips, three through VOCASET's; the first of them begin with a still face.
+        # Two passes through BIWI_6's clips, three through VOCASET's; the first of them begin with a
+        # still face.
         assert values[-12:].mean() < 0.75 * values[:12].mean(), name
     expected = sum(
         weight * rows[5][name] for name, weight in zip(TERMS, (1000, 1000, 0.001, 0.0001))

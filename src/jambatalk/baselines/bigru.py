@@ -16,15 +16,23 @@ class VertexBiGRUConfig(BaselineConfig):
     """Width and depth of the recurrent part, and the weights of the two terms of the loss."""
 
     kind: str = "bigru"
-    width: int = 192  # of the encoder's output
-    hidden: int = 256  # in each direction
+    width: int = 192
+    """Of the encoder's output."""
+    hidden: int = 256
+    """In each direction."""
     layers: int = 2
     dropout: float = 0.1
-    natural: bool = False  # errors are in the corpus' unit, as in JambaTalk's loss, instead of units of the motion's spread
-    position: float = 1.0  # weight of the mean squared error of the offsets
-    velocity: float = 0.0  # weight of that of their changes from frame to frame
-    lips: list[int] = field(default_factory=list)  # vertices that count once more
-    lips_weight: float = 0.0  # with this weight
+    natural: bool = False
+    """Errors are in the corpus' unit, as in JambaTalk's loss, instead of units of the motion's
+    spread."""
+    position: float = 1.0
+    """Weight of the mean squared error of the offsets."""
+    velocity: float = 0.0
+    """Weight of that of their changes from frame to frame."""
+    lips: list[int] = field(default_factory=list)
+    """Vertices that count once more."""
+    lips_weight: float = 0.0
+    """With this weight."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,7 +40,8 @@ class VertexBiGRUConfig(BaselineConfig):
             self.lips_weight > 0
         ):
             raise ValueError(
-                f"lips_weight is {self.lips_weight} with {len(self.lips)} lips: expected both or none, and vertices below "
+                f"lips_weight is {self.lips_weight} with {len(self.lips)} lips: expected both or "
+                f"none, and vertices below "
                 f"{self.outputs // 3}"
             )
 

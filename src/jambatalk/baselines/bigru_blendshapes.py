@@ -1,7 +1,9 @@
-"""A plain bidirectional GRU on log-mel features: what the default weights must beat on the same data.
+"""A plain bidirectional GRU on log-mel features: what the default weights must beat on the same
+data.
 
-It hears the whole clip before it moves, so it cannot stream. The features' mean over the clip is taken off, which removes
-microphone and level; the only augmentation in training is a faint steady noise.
+It needs the whole clip, so it cannot stream. The features' mean over the clip is
+subtracted, which removes microphone and level; the only augmentation in training is a faint
+steady noise.
 """
 
 from __future__ import annotations
@@ -42,8 +44,10 @@ class BiGRUConfig:
     """2.8 million numbers with 52 outputs."""
 
     mel: MelConfig = field(default_factory=MelConfig)
-    fps: float = 25.0  # frames per second; the features of a frame's time are its input
-    hidden: int = 312  # in each direction
+    fps: float = 25.0
+    """Frames per second; the features of a frame's time are its input."""
+    hidden: int = 312
+    """In each direction."""
     layers: int = 2
     dropout: float = 0.1
     outputs: int = 52
@@ -62,20 +66,25 @@ class BiGRUConfig:
 
 @dataclass(frozen=True)
 class BiGRUTraining:
-    """How it is trained: windows of ``frames`` cut from the clips, each clip drawn as often as it is long."""
+    """How it is trained: windows of ``frames`` cut from the clips, each clip drawn as often as it
+    is long.
+    """
 
     steps: int = 1200
     batch: int = 24
     frames: int = 75
     learning_rate: float = 2e-3
     warmup: int = 50
-    noise: float = 0.5  # chance of a steady noise under a window
+    noise: float = 0.5
+    """Chance of a steady noise under a window."""
     noise_log_power: tuple[float, float] = (
         -18.0,
         -9.0,
     )  # its mel power, natural logarithm: faint to audible
-    weights_loss: float = 100.0  # weight of the shape weights' mean squared error
-    gap_loss: float = 0.5  # weight of the inner-lip gap's mean squared error in mm^2
+    weights_loss: float = 100.0
+    """Weight of the shape weights' mean squared error."""
+    gap_loss: float = 0.5
+    """Weight of the inner-lip gap's mean squared error in mm^2."""
     seed: int = 1
 
 
@@ -103,7 +112,9 @@ class BiGRU(nn.Module):
         self.register_buffer("output_scale", torch.ones(config.outputs))
 
     def mel(self, samples: Array) -> Tensor:
-        """(n,) samples -> (T * reduction, bands) log power of the whole frames in them; at least one frame."""
+        """(n,) samples -> (T * reduction, bands) log power of the whole frames in them; at least
+        one frame.
+        """
         hop = round(SAMPLE_RATE / self.config.fps)
         whole = np.zeros(max(1, len(samples) // hop) * hop, np.float32)
         whole[: len(samples)] = samples[: len(whole)]
@@ -131,7 +142,8 @@ def train_bigru(
     training: BiGRUTraining,
     progress: Callable[[int, float], None] | None = None,
 ) -> BiGRU:
-    """Train on clips whose motion is weights of the face's shapes. progress: called with (step, loss).
+    """Train on clips whose motion is weights of the face's shapes. progress: called with (step,
+    loss).
 
     InputError when there are no clips or their shapes are not the face's.
     """
@@ -155,7 +167,7 @@ def train_bigru(
         ).float()
         * 1e3
     )
-    optimiser = torch.optim.AdamW(network.parameters(), training.learning_rate, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(network.parameters(), training.learning_rate, weight_decay=0.01)
 
     def rate(step: int) -> float:
         return (
@@ -164,24 +176,24 @@ def train_bigru(
             * (1 + np.cos(np.pi * step / training.steps))
         )
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
     network.train()
     for step in range(1, training.steps + 1):
         windows = [
             _window(mels[i], motions[i], config, training, rng)
             for i in rng.choice(len(mels), training.batch, p=chances)
         ]
-        heard, true, real = (
+        features, true, real = (
             torch.from_numpy(np.stack(part)) for part in zip(*windows, strict=True)
         )
-        error = (network(heard) - true) * real[..., None]
+        error = (network(features) - true) * real[..., None]
         shapes = error.square().sum() / (real.sum() * config.outputs)
         gap = (error @ gap_mm).square().sum() / real.sum()
         loss = training.weights_loss * shapes + training.gap_loss * gap
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         if progress is not None:
             progress(step, float(loss.detach()))
@@ -189,7 +201,9 @@ def train_bigru(
 
 
 def _prepared(network: BiGRU, clips: Sequence[Clip], face: Face) -> tuple[list[Array], list[Array]]:
-    """Features and motions of the clips, cut to the same frames; the motions on the face's shapes at the network's rate."""
+    """Features and motions of the clips, cut to the same frames; the motions on the face's shapes
+    at the network's rate.
+    """
     mels, motions = [], []
     for clip in clips:
         moved, fps = clip.weights, network.config.fps
@@ -211,18 +225,20 @@ def _window(
     training: BiGRUTraining,
     rng: np.random.Generator,
 ) -> tuple[Array, Array, Array]:
-    """(features less the clip's mean, motion, 1 where a frame is real): a random stretch, or a short clip filled up."""
+    """(features less the clip's mean, motion, 1 where a frame is real): a random stretch, or a
+    short clip filled up.
+    """
     if rng.random() < training.noise:
         mel = np.logaddexp(mel, np.float32(rng.uniform(*training.noise_log_power)))
     mel = mel - mel.mean(0)
     count = min(training.frames, len(motion))
     first = int(rng.integers(len(motion) - count + 1))
     rest, reduction = training.frames - count, config.reduction
-    heard = np.pad(
+    features = np.pad(
         mel[first * reduction : (first + count) * reduction], ((0, rest * reduction), (0, 0))
     )
     true = np.pad(motion[first : first + count], ((0, rest), (0, 0)))
-    return heard.astype(np.float32), true, np.pad(np.ones(count, np.float32), (0, rest))
+    return features.astype(np.float32), true, np.pad(np.ones(count, np.float32), (0, rest))
 
 
 def save_bigru(

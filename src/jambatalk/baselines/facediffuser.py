@@ -1,23 +1,30 @@
-"""FaceDiffuser: denoising diffusion over whole motions with a GRU decoder; every seed gives another motion.
+"""FaceDiffuser: denoising diffusion over whole motions with a GRU decoder; every seed gives another
+motion.
 
-S. Stan, K. I. Haque, Z. Yumak, FaceDiffuser: Speech-Driven 3D Facial Animation Synthesis Using Diffusion, ACM SIGGRAPH
-Conference on Motion, Interaction and Games (MIG) 2023, arXiv 2309.11306. The model for vertices.
+S. Stan, K. I. Haque, Z. Yumak, FaceDiffuser: Speech-Driven 3D Facial Animation Synthesis Using
+Diffusion, ACM SIGGRAPH Conference on Motion, Interaction and Games (MIG) 2023, arXiv 2309.11306.
+The model for vertices.
 
-In training a motion is noised to a random step of the diffusion. A noise encoder brings each noised frame to the latent width
-(linear layer to twice the width, a convolution of 9 along the features, ReLU, maxima of neighbours), the step is embedded by
-a linear layer on its one-hot code and Mish; speech, motion and step side by side go through a layer norm and a GRU; its output
-is multiplied by the speaker's style vector, and a linear layer that starts at zero gives the clean motion. The loss is the mean
-squared error of that estimate alone, without a velocity term. Sampling starts from noise and takes every step of the chain.
-Sizes that the paper's text leaves open follow the authors' public settings (cosine schedule, small posterior variance).
+In training a motion is noised to a random step of the diffusion. A noise encoder brings each
+noised frame to the latent width (linear layer to twice the width, a convolution of 9 along the
+features, ReLU, maxima of neighbours), the step is embedded by a linear layer on its one-hot code
+and Mish; speech, motion and step side by side go through a layer norm and a GRU; its output is
+multiplied by the speaker's style vector, and a linear layer that starts at zero gives the clean
+motion. The loss is the mean squared error of that estimate alone, without a velocity term.
+Sampling starts from noise and takes every step of the chain. Sizes that the paper's text leaves
+open follow the authors' public settings (cosine schedule, small posterior variance).
 
-What differs here, and why: the speech comes from the encoder that all baselines share (the paper: HuBERT base, whose
-convolutions, feature projection and first two layers stay frozen; two of its frames side by side make one motion frame).
-The network's outputs are offsets, in units of their spread when training says so, where the authors diffuse whole positions
-in the corpus' unit: noise of spread 1 would drown motion of millimetres, and the samples hardly differ. The style vector
-starts at 1, and with no named speakers there is one. ``sample_steps`` below ``steps`` leaves out steps evenly (Nichol and
-Dhariwal 2021) and is for validation on a CPU; 0 is the paper's whole chain.
+What differs here, and why: the speech comes from the encoder that all baselines share (the
+paper: HuBERT base, whose convolutions, feature projection and first two layers stay frozen; two
+of its frames side by side make one motion frame). The network's outputs are offsets, in units of
+their spread when the settings ask for it, where the authors diffuse whole positions in the
+corpus' unit: noise of spread 1 would drown motion of millimetres, and the samples hardly differ.
+The style vector starts at 1, and with no named speakers there is one. ``sample_steps`` below
+``steps`` leaves out steps evenly (Nichol and Dhariwal 2021) and is for validation on a CPU; 0 is
+the paper's whole chain.
 
-The GRU runs forwards only: a frame depends on no sound after it but for what the encoder hears ahead.
+The GRU runs forwards only: a frame depends on no sound after it except for the encoder's
+look-ahead.
 """
 
 from __future__ import annotations
@@ -37,12 +44,18 @@ class FaceDiffuserConfig(BaselineConfig):
     """Sizes of the decoder and of the diffusion; the defaults are a small one for 468 vertices."""
 
     kind: str = "facediffuser"
-    width: int = 192  # of speech, noised motion and step, each
-    hidden: int = 256  # of the GRU
-    layers: int = 2  # of the GRU
-    dropout: float = 0.1  # between the GRU's layers
-    steps: int = 500  # of the diffusion
-    sample_steps: int = 25  # that sampling takes of them; 0: all, as in the paper
+    width: int = 192
+    """Of speech, noised motion and step, each."""
+    hidden: int = 256
+    """Of the GRU."""
+    layers: int = 2
+    """Of the GRU."""
+    dropout: float = 0.1
+    """Between the GRU's layers."""
+    steps: int = 500
+    """Of the diffusion."""
+    sample_steps: int = 25
+    """That sampling takes of them; 0: all, as in the paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,7 +86,9 @@ class NoiseEncoder(nn.Module):
 
 
 class FaceDiffuser(Baseline):
-    """Encoder, noise encoder, step embedding, GRU, style, linear layer; called once for every step of the diffusion."""
+    """Encoder, noise encoder, step embedding, GRU, style, linear layer; called once for every step
+    of the diffusion.
+    """
 
     Config: ClassVar[type[BaselineConfig]] = FaceDiffuserConfig
     stochastic: ClassVar[bool] = True
@@ -96,15 +111,15 @@ class FaceDiffuser(Baseline):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def clean(self, noised: Tensor, step: Tensor, heard: Tensor, subjects: Tensor) -> Tensor:
+    def clean(self, noised: Tensor, step: Tensor, speech: Tensor, subjects: Tensor) -> Tensor:
         """The estimate of the clean motion (B, T, 3 V), in ``normal`` units as ``noised`` is.
 
-        step: (B,) 0..steps - 1. heard: (B, T, width) of the speech. subjects: (B,).
+        step: (B,) 0..steps - 1. speech: (B, T, width) features. subjects: (B,).
         """
         # A linear layer on a one-hot code is a row of its matrix.
         code = nn.functional.mish(self.step_code.weight.t()[step] + self.step_code.bias)
-        code = code[:, None].expand(-1, heard.shape[1], -1)
-        x, _ = self.gru(self.norm(torch.cat([heard, self.noise_encoder(noised), code], -1)))
+        code = code[:, None].expand(-1, speech.shape[1], -1)
+        x, _ = self.gru(self.norm(torch.cat([speech, self.noise_encoder(noised), code], -1)))
         return self.head(x * self.style(subjects)[:, None])  # type: ignore[no-any-return]
 
     def loss(
@@ -113,28 +128,32 @@ class FaceDiffuser(Baseline):
         true = self.normal(offsets)
         at = torch.randint(self.config.steps, (len(true),), device=true.device)
         noised = self.diffusion.noised(true, at, torch.randn_like(true))
-        heard = self.hearing(samples, offsets.shape[1])
-        return {"position": mean_square(self.clean(noised, at, heard, subjects), true)}
+        speech = self.hearing(samples, offsets.shape[1])
+        return {"position": mean_square(self.clean(noised, at, speech, subjects), true)}
 
     @torch.no_grad()
     def animate(
         self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """As in Baseline. All rows are given the same noise, so that a row does not depend on the batch that it is in."""
-        heard = self.hearing(samples, frames)
-        batch, frames, _ = heard.shape
+        """As in Baseline. All rows are given the same noise, so that a row does not depend on the
+        batch that it is in.
+        """
+        speech = self.hearing(samples, frames)
+        batch, frames, _ = speech.shape
         if subjects is None:
-            subjects = torch.zeros(batch, dtype=torch.long, device=heard.device)
+            subjects = torch.zeros(batch, dtype=torch.long, device=speech.device)
         generator = torch.Generator().manual_seed(
             seed
         )  # on the CPU: the same noise on every device
 
         def draw() -> Tensor:
-            return torch.randn(1, frames, self.config.outputs, generator=generator).to(heard.device)
+            return torch.randn(1, frames, self.config.outputs, generator=generator).to(
+                speech.device
+            )
 
         def estimate(noised: Tensor, step: int) -> Tensor:
             return self.clean(
-                noised, torch.full((batch,), step, device=heard.device), heard, subjects
+                noised, torch.full((batch,), step, device=speech.device), speech, subjects
             )
 
         start = draw().expand(batch, -1, -1)

@@ -1,19 +1,25 @@
-"""FaceFormer: a transformer that speaks frame by frame, each frame from the motion so far and the sound of that frame.
+"""FaceFormer: an autoregressive transformer, each frame from the motion so far and the sound of
+that frame.
 
-Fan, Lin, Saito, Wang and Komura, "FaceFormer: Speech-Driven 3D Facial Animation with Transformers", CVPR 2022,
-arXiv 2112.05329. The offsets of the last frame go through a linear layer, an embedding of the training speaker and a periodic
-position encoding are added, and a decoder layer attends to the past (less, the more periods it is away) and to the sound of
-the frame itself. A linear layer that starts at zero gives the offsets. Training runs through the clip in the same way, on the
-network's own frames.
+Fan, Lin, Saito, Wang and Komura, "FaceFormer: Speech-Driven 3D Facial Animation with
+Transformers", CVPR 2022, arXiv 2112.05329. The offsets of the last frame go through a linear
+layer, an embedding of the training speaker and a periodic position encoding are added, and a
+decoder layer attends to the past (less, the more periods it is away) and to the sound of the
+frame itself. A linear layer that starts at zero gives the offsets. Training runs through the
+clip in the same way, on the network's own frames.
 
 What differs from the paper:
-- The speech encoder is the one that all baselines share. With the built-in one, frame t has heard the sound up to t + delay
-  and nothing later, as the decoder is causal; with wav2vec 2.0, as in the paper, each frame has heard the whole clip.
+- The speech encoder is the one that all baselines share. With the built-in one, frame t depends
+  on the sound up to t + delay and nothing later, as the decoder is causal; with wav2vec 2.0, as
+  in the paper, each frame depends on the whole clip.
 - The encoder gives one vector per motion frame on BIWI, too, where the paper has two.
-- Offsets are in units of their spread where the training says so; the paper takes them as they are.
-- Cross-attention to one key is what its value and output maps make of it (``biased_attention``), and two linear layers with
-  nothing between them are multiplied once per clip instead of once per frame. Both leave the results the same.
-- ``teacher_forcing`` learns from the true past in place of the network's own, as the paper's ablation does; it is faster.
+- Offsets are in units of their spread where the settings ask for it; the paper takes them as
+  they are.
+- Cross-attention to one key is what its value and output maps make of it (``biased_attention``),
+  and two linear layers with nothing between them are multiplied once per clip instead of once
+  per frame. Both leave the results the same.
+- ``teacher_forcing`` learns from the true past in place of the network's own, as the paper's
+  ablation does; it is faster.
 """
 
 from __future__ import annotations
@@ -34,14 +40,19 @@ class FaceFormerConfig(BaselineConfig):
     """The decoder's size, its period, and what it learns from."""
 
     kind: str = "faceformer"
-    width: int = 192  # of the decoder and the encoder's output; 64 on VOCASET, 128 on BIWI
+    width: int = 192
+    """Of the decoder and the encoder's output; 64 on VOCASET, 128 on BIWI."""
     heads: int = 4
     layers: int = 1
-    inner: int = 384  # of the feed-forward part; twice the width
-    period: int = 25  # frames; the paper takes the frame rate: 30 on VOCASET, 25 on BIWI
+    inner: int = 384
+    """Of the feed-forward part; twice the width."""
+    period: int = 25
+    """Frames; the paper takes the frame rate: 30 on VOCASET, 25 on BIWI."""
     dropout: float = 0.1
-    teacher_forcing: bool = False  # learn from the true past in place of the network's own
-    position: float = 1.0  # weight of the mean squared error of the offsets
+    teacher_forcing: bool = False
+    """Learn from the true past in place of the network's own."""
+    position: float = 1.0
+    """Weight of the mean squared error of the offsets."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,9 +101,9 @@ class FaceFormer(Baseline):
             chosen_style(self.style, subjects, len(samples)),
         )
         predicted = (
-            self.from_past(sound, style, true)
+            self.teacher_forced(sound, style, true)
             if self.config.teacher_forcing
-            else self.speak(sound, style)
+            else self.autoregress(sound, style)
         )
         return {"position": self.config.position * mean_square(predicted, true)}
 
@@ -101,10 +112,11 @@ class FaceFormer(Baseline):
         self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0
     ) -> Tensor:
         style = chosen_style(self.style, subjects, len(samples))
-        return self.natural(self.speak(self.hearing(samples, frames), style))
+        return self.natural(self.autoregress(self.hearing(samples, frames), style))
 
-    def from_past(self, sound: Tensor, style: Tensor, motion: Tensor) -> Tensor:
-        """sound (B, T, width), style (B, width) and a given motion (B, T, 3 V), all in normal units -> (B, T, 3 V).
+    def teacher_forced(self, sound: Tensor, style: Tensor, motion: Tensor) -> Tensor:
+        """sound (B, T, width), style (B, width) and a given motion (B, T, 3 V), all in normal units
+        -> (B, T, 3 V).
 
         Frame t of the result comes from the frames of ``motion`` before t.
         """
@@ -113,16 +125,18 @@ class FaceFormer(Baseline):
             self.motion_in(motion[:, : frames - 1]), (0, 0, 1, 0)
         )  # the first frame has the speaker alone
         x = self._drop(past + style[:, None] + self.place(0, frames))
-        return self.motion_out(self.decoder.whole(x, self.decoder.hear(sound)))  # type: ignore[no-any-return]
+        return self.motion_out(self.decoder.whole(x, self.decoder.cross_attention(sound)))  # type: ignore[no-any-return]
 
-    def speak(self, sound: Tensor, style: Tensor) -> Tensor:
-        """The same from the network's own past, frame by frame: sound (B, T, width), style (B, width) -> (B, T, 3 V)."""
-        frames, heard = sound.shape[1], self.decoder.hear(sound)
+    def autoregress(self, sound: Tensor, style: Tensor) -> Tensor:
+        """The same from the network's own past, frame by frame: sound (B, T, width), style (B,
+        width) -> (B, T, 3 V).
+        """
+        frames, crossed = sound.shape[1], self.decoder.cross_attention(sound)
         around = style[:, None] + self.place(0, frames)  # (B, T, width)
         weight, bias = joined(self.motion_out, self.motion_in)
         step, x, states = self.decoder.steps(frames), around[:, :1], []
         for now in range(frames):
-            states.append(step(self._drop(x), heard))
+            states.append(step(self._drop(x), crossed))
             if now + 1 < frames:
                 x = F.linear(states[-1], weight, bias) + around[:, now + 1 : now + 2]
         return self.motion_out(torch.cat(states, dim=1))  # type: ignore[no-any-return]

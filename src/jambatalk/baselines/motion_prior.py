@@ -1,8 +1,9 @@
 """CodeTalker's first stage: motion as codes out of a small book, and back (a VQ-VAE over time).
 
-Xing et al., "CodeTalker: Speech-Driven 3D Facial Animation with Discrete Motion Prior", CVPR 2023, arXiv 2301.02379, section 3.1.
-A transformer turns each frame into h features, one for each component of the face; each is replaced by the nearest code of one
-book, and another transformer turns the codes into motion.
+Xing et al., "CodeTalker: Speech-Driven 3D Facial Animation with Discrete Motion Prior", CVPR
+2023, arXiv 2301.02379, section 3.1. A transformer turns each frame into h features, one for each
+component of the face; each is replaced by the nearest code of one book, and another transformer
+turns the codes into motion.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from jambatalk.baselines.biased_attention import BiasedStack, PeriodicEncoding
 class Codebook(nn.Module):
     """N vectors; each feature is replaced by the nearest.
 
-    renew_after: a code that was nearest to no feature for so many training batches moves onto a random feature of the next
-    one, from torch's generator; the first batch places all of them so. 0: codes start within 1 / N of zero and only gradients
-    move them.
+    renew_after: a code that was nearest to no feature for so many training batches moves onto a
+    random feature of the next one, from torch's generator; the first batch places all of them so.
+    0: codes start within 1 / N of zero and only gradients move them.
     """
 
     idle: Tensor
@@ -34,14 +35,16 @@ class Codebook(nn.Module):
         )  # training batches since a code was nearest
 
     def nearest(self, features: Tensor) -> Tensor:
-        """(..., width) features -> (...) indices of the codes with the smallest Euclidean distance."""
-        # In full precision even where products are in bfloat16, which has too few digits to tell near codes apart.
+        """Find the nearest codes by Euclidean distance: (..., width) features -> (...) indices."""
+        # In full precision even where products are in bfloat16, which has too few digits to tell
+        # near codes apart.
         with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
             codes = self.codes
             return (codes.square().sum(1) - 2 * features.to(codes.dtype) @ codes.T).argmin(dim=-1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """(..., width) features -> (their codes, the same with the gradient passed straight through to the features).
+        """(..., width) features -> (their codes, the same with the gradient passed straight through
+        to the features).
 
         Both hold exactly rows of the book.
         """
@@ -50,7 +53,9 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def renew(self, features: Tensor) -> None:
-        """Move codes that were idle for too long onto some of this batch's features (..., width), and count anew."""
+        """Move codes that were idle for too long onto some of this batch's features (..., width),
+        and count again.
+        """
         if not self.renew_after:
             return
         features = features.reshape(-1, self.codes.shape[1]).to(self.codes.dtype)
@@ -66,8 +71,8 @@ class Codebook(nn.Module):
 class MotionPrior(nn.Module):
     """Motion (B, T, outputs) -> features (B, T, components, code_width) -> codes -> motion.
 
-    The encoder hears of what comes before and after, the decoder of what came before alone: that way a walk frame by frame
-    decodes each frame once, and what was decoded stays.
+    The encoder sees what comes before and after, the decoder what came before alone: that
+    way a walk frame by frame decodes each frame once, and what was decoded stays.
     """
 
     def __init__(
@@ -89,12 +94,12 @@ class MotionPrior(nn.Module):
         self.place = PeriodicEncoding(width, period)
         self.motion_in = nn.Linear(outputs, width)
         self.encoder = BiasedStack(
-            layers, width, heads, inner, period, dropout, hears=False, causal=False
+            layers, width, heads, inner, period, dropout, cross=False, causal=False
         )
         self.to_features = nn.Linear(width, components * code_width)
         self.book = Codebook(codes, code_width, renew_after)
         self.from_codes = nn.Linear(components * code_width, width)
-        self.decoder = BiasedStack(layers, width, heads, inner, period, dropout, hears=False)
+        self.decoder = BiasedStack(layers, width, heads, inner, period, dropout, cross=False)
         self.motion_out = nn.Linear(width, outputs)
 
     def features(self, motion: Tensor) -> Tensor:
@@ -112,8 +117,10 @@ class MotionPrior(nn.Module):
         return self.decode(self.book(self.features(motion))[0])
 
     def loss(self, motion: Tensor) -> dict[str, Tensor]:
-        """What the first stage minimises, each () and without weights: the absolute error of the rebuilt motion, how far the
-        codes are from the features, and (``commitment``) the features from the codes."""
+        """What the first stage minimises, each () and without weights: the absolute error of the
+        rebuilt motion, how far the codes are from the features, and (``commitment``) the
+        features from the codes.
+        """
         features = self.features(motion)
         if self.training:
             self.book.renew(features.detach())

@@ -1,14 +1,26 @@
-"""Motion from timed phones alone, as animators key it: one mouth shape per phone, blended by dominance functions.
+"""Motion from timed phones alone, as animators key it: one mouth shape per phone, blended by
+dominance functions.
 
-M. M. Cohen, D. W. Massaro, Modeling Coarticulation in Synthetic Visual Speech, in Models and Techniques in Computer Animation,
-1993. Every phone pulls the face to its own shape, most at its own time and exponentially less before and after it; the face is
-the mean of all shapes, each with its pull. No sound is heard: what this reaches is what phones and their times tell.
+M. M. Cohen, D. W. Massaro, Modeling Coarticulation in Synthetic Visual Speech, in Models and
+Techniques in Computer Animation, 1993. Every phone pulls the face to its own shape, most at its
+own time and exponentially less before and after it; the face is the mean of all shapes, each
+with its pull. No sound is used: the result shows what phones and their times alone can do.
 
-As there: targets, and per class of phones a strength and two rates, one for the time before and one for the time after. What
-differs: targets are whole meshes and learned (``viseme_fit``), where theirs were set by hand for each parameter of a face; the
-pull rests at its full strength between ``inset`` after a phone's start and ``inset`` before its end, where theirs has its peak
-at the middle, so that long pauses hold their shape; a strength belongs to a class and not to each parameter; bilabials must
-have at least CLOSURE times the strength of all others, so that lips meet. A diphthong is its two vowels, half the time each.
+As there: targets, and per class of phones a strength and two rates, one for the time before and
+one for the time after. What differs: targets are whole meshes and learned (``fit_visemes``),
+where theirs were set by hand for each parameter of a face; the pull rests at its full strength
+between ``inset`` after a phone's start and ``inset`` before its end, where theirs has its peak
+at the middle, so that long pauses hold their shape; a strength belongs to a class and not to
+each parameter; bilabials must have at least CLOSURE times the strength of all others, so that
+lips meet. A diphthong is its two vowels, half the time each.
+
+``fit_visemes`` learns shapes and dominance functions from speech with timed phones. Given the
+dominance functions, a frame is a weighted sum of shapes, so that ridge regression finds the shapes:
+first a linear map from articulatory features to shapes, then what each phone's own shape adds to
+that, held to zero where there is little speech. Frames at the middle of a bilabial count more than
+others. A phone that never occurs keeps the shape of its features. The dominance functions are found
+by a coarse search, one number at a time: shapes are fitted on every other clip, and the error on
+the clips between decides.
 """
 
 from __future__ import annotations
@@ -55,6 +67,25 @@ CLOSURE = 4.0
 ROUNDED = 0.4
 """From how much rounding on a consonant counts as rounded."""
 
+SPANS = (0.015, 0.03, 0.05, 0.08, 0.12, 0.2)
+STRENGTHS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
+CLOSING = (4.0, 8.0, 16.0, 32.0)
+INSETS = (0.0, 0.02, 0.04, 0.08)
+LEADS = (-0.08, -0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06, 0.08, 0.12)
+"""What the search tries: seconds, and strengths against a vowel's 1."""
+RIDGE = 5.0
+"""Frames of speech against which a shape is held to its prior."""
+CLOSED = 8.0
+"""How many times a frame counts in which the lips should meet: those are few and short, and the
+mean would leave lips apart.
+"""
+SEARCHED, TURNS = 100, 3
+"""Clips that the search takes, spread evenly; how often it goes through everything at most."""
+DIRECTIONS, SAMPLED = 24, 600
+"""The search looks at the motion along so many of its principal directions, found on so many
+frames.
+"""
+
 
 def class_of(phone: str) -> str:
     """Which of CLASSES a phone of VISEMES is in."""
@@ -74,19 +105,17 @@ _CLASS = np.array([CLASSES.index(class_of(phone)) for phone in VISEMES])
 
 @dataclass(frozen=True)
 class Dominance:
-    """How the phones of each of CLASSES, in their order, pull at the face."""
+    """How the phones of each of CLASSES, in their order, attract the face."""
 
     strength: list[float] = field(default_factory=lambda: [1.0, 1.0, 8.0, 2.0, 1.0, 0.5])
-    before: list[float] = field(
-        default_factory=lambda: [0.05] * 6
-    )  # seconds over which the pull grows e-fold
-    after: list[float] = field(
-        default_factory=lambda: [0.05] * 6
-    )  # seconds over which it falls to 1 / e
-    inset: float = (
-        0.02  # seconds inside a phone's ends at which its pull is full; at most half of its length
-    )
-    lead: float = 0.0  # seconds by which the face is ahead of the sound
+    before: list[float] = field(default_factory=lambda: [0.05] * 6)
+    """Seconds over which the pull grows e-fold."""
+    after: list[float] = field(default_factory=lambda: [0.05] * 6)
+    """Seconds over which it falls to 1 / e."""
+    inset: float = 0.02
+    """Seconds inside a phone's ends at which its pull is full; at most half of its length."""
+    lead: float = 0.0
+    """Seconds by which the face is ahead of the sound."""
 
     def __post_init__(self) -> None:
         for name in ("strength", "before", "after"):
@@ -95,20 +124,23 @@ class Dominance:
                 np.isfinite(value) and value > 0 for value in values
             ):
                 raise ValueError(
-                    f"{name} is {values}, expected {len(CLASSES)} positive numbers: {', '.join(CLASSES)}"
+                    f"{name} is {values}, expected {len(CLASSES)} positive numbers: "
+                    f"{', '.join(CLASSES)}"
                 )
         lips = CLASSES.index("bilabial")
         others = max(self.strength[:lips] + self.strength[lips + 1 :])
         if self.strength[lips] < CLOSURE * others:
             raise ValueError(
-                f"the strength of bilabials is {self.strength[lips]}, expected {CLOSURE:g} times the others' {others} or more"
+                f"the strength of bilabials is {self.strength[lips]}, expected "
+                f"{CLOSURE:g} times the others' {others} or more"
             )
         if self.inset < 0:
             raise ValueError(f"inset is {self.inset}, expected 0 seconds or more")
 
 
 def segments(phones: Sequence[Timed]) -> list[tuple[int, float, float]]:
-    """(index into VISEMES, start s, end s) in order of time, pauses filled in and without end before and after the speech.
+    """(index into VISEMES, start s, end s) in order of time, pauses filled in and without end
+    before and after the speech.
 
     InputError for a phone that is unknown or ends before it starts.
     """
@@ -117,7 +149,8 @@ def segments(phones: Sequence[Timed]) -> list[tuple[int, float, float]]:
     for phone, start, end in sorted(phones, key=lambda timed: (timed.start, timed.end, timed.text)):
         if phone not in PHONES:
             raise InputError(
-                f"{phone!r} is not a phone known here, expected IPA symbols as data.phones.PHONES lists them"
+                f"{phone!r} is not a known phone, expected IPA symbols as in "
+                "jambatalk.text.phones.PHONES"
             )
         if not -np.inf < start <= end < np.inf:
             raise InputError(
@@ -138,7 +171,9 @@ def segments(phones: Sequence[Timed]) -> list[tuple[int, float, float]]:
 
 
 def pulls(phones: Sequence[Timed], frames: int, fps: float, dominance: Dominance) -> Array:
-    """(frames, len(VISEMES)) float64: the share that each phone's shape has in frame t, at t / fps seconds; rows sum to 1."""
+    """(frames, len(VISEMES)) float64: the share that each phone's shape has in frame t, at t / fps
+    seconds; rows sum to 1.
+    """
     index, start, end = (np.array(column) for column in zip(*segments(phones), strict=True))
     kind = _CLASS[index]
     inset = np.minimum(dominance.inset, (end - start) / 2)
@@ -162,9 +197,9 @@ def pulls(phones: Sequence[Timed], frames: int, fps: float, dominance: Dominance
 class Visemes:
     """Shapes of phones and how they are blended. ``animate_phones`` is what it is for.
 
-    shapes: (len(VISEMES), 3 V) float32 offsets from the template in ``unit``, x, y, z of each vertex side by side.
-    seen: (len(VISEMES),) frames of the fitted speech in which each phone's share summed up to 1; near 0 where the shape comes
-    from the phone's articulatory features alone.
+    shapes: (len(VISEMES), 3 V) float32 offsets from the template in ``unit``, x, y, z of each
+    vertex side by side. seen: (len(VISEMES),) frames of the fitted speech in which each phone's
+    share summed up to 1; near 0 where the shape comes from the phone's articulatory features alone.
     """
 
     def __init__(
@@ -209,7 +244,7 @@ def save_visemes(path: str | Path, visemes: Visemes) -> None:
 
 
 def is_visemes(path: str | Path) -> bool:
-    """Whether a file says that it holds visemes; False for anything else."""
+    """Return whether a file holds visemes; False for anything else."""
     try:
         with safe_open(path, framework="np") as file:
             return (file.metadata() or {}).get("format") == FORMAT
@@ -244,36 +279,11 @@ def load_visemes(path: str | Path) -> Visemes:
         ) from error
 
 
-# Learning the shapes of phones and how they are blended from filmed speech with timed phones.
-#
-# Given the dominance functions, a frame is a weighted sum of shapes, so that ridge regression gives the shapes: first a linear map
-# from articulatory features to shapes, then what each phone's own shape adds to that, held to zero where there is little speech
-# to tell. Frames at the middle of a bilabial count more than others. A phone that never occurs keeps the shape of its features.
-# The dominance functions are found by a coarse search, one number at a time: shapes are fitted on every other clip, and the error
-# on the clips between decides.
-
-
-SPANS = (0.015, 0.03, 0.05, 0.08, 0.12, 0.2)
-STRENGTHS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0)
-CLOSING = (4.0, 8.0, 16.0, 32.0)
-INSETS = (0.0, 0.02, 0.04, 0.08)
-LEADS = (-0.08, -0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.06, 0.08, 0.12)
-"""What the search tries: seconds, and strengths against a vowel's 1."""
-RIDGE = 5.0
-"""Frames of speech against which a shape is held to its prior."""
-CLOSED = 8.0
-"""How many times a frame counts in which the lips should meet: those are few and short, and the mean would leave lips apart."""
-SEARCHED, TURNS = 100, 3
-"""Clips that the search takes, spread evenly; how often it goes through everything at most."""
-DIRECTIONS, SAMPLED = 24, 600
-"""The search looks at the motion along so many of its principal directions, found on so many frames."""
-
-
 class Sums:
     """What ridge regression needs of any number of frames.
 
-    gram: (P, P) of the pulls. cross: (P, D) of pulls and motion. total: (D,) of the motion. square: of all motion. count: frames.
-    Each is weighted by how much a frame counts.
+    gram: (P, P) of the pulls. cross: (P, D) of pulls and motion. total: (D,) of the motion. square:
+    of all motion. count: frames. Each is weighted by how much a frame counts.
     """
 
     def __init__(self) -> None:
@@ -292,7 +302,7 @@ class Sums:
         self.count = self.count + float(counts.sum())
 
     def shapes(self, ridge: float) -> Array:
-        """(P, D) shapes: the mean, what articulatory features say, and what is left."""
+        """(P, D) shapes: the mean, what articulatory features explain, and what is left."""
         features = np.stack([features_of(phone)[0] for phone in VISEMES]).astype(
             np.float64
         )  # (P, F)
@@ -307,7 +317,7 @@ class Sums:
         return prior + own  # type: ignore[no-any-return]
 
     def error(self, shapes: Array) -> float:
-        """The mean over frames of the squared distance between the motion and the blended shapes."""
+        """Average over frames the squared distance of the motion from the blended shapes."""
         missed = (
             self.square - 2 * np.sum(shapes * self.cross) + np.sum(shapes * (self.gram @ shapes))
         )
@@ -315,7 +325,9 @@ class Sums:
 
 
 def counting(phones: Sequence[Timed], frames: int, fps: float) -> Array:
-    """(frames,) float64: CLOSED for the frame nearest to the middle of a bilabial, 1 for all others."""
+    """(frames,) float64: CLOSED for the frame nearest to the middle of a bilabial, 1 for all
+    others.
+    """
     counts = np.ones(frames)
     for phone, start, end in phones:
         middle = round((start + end) / 2 * fps)
@@ -338,22 +350,24 @@ def fit_visemes(
 ) -> Visemes:
     """Fit on clips of vertices whose phones are known; others are left out.
 
-    dominance: None searches. progress: called with a line of text. InputError when no clip has phones or meshes differ.
+    dominance: None searches. progress: called with a line of text. InputError when no clip has
+    phones or meshes differ.
     """
-    told = [clip for clip in clips if clip.phones]
-    if not told:
+    known = [clip for clip in clips if clip.phones]
+    if not known:
         raise InputError(
             f"none of the {len(clips)} clips has timed phones, which visemes are fitted on"
         )
-    kinds = {(clip.corpus.unit, clip.corpus.vertices) for clip in told}
+    kinds = {(clip.corpus.unit, clip.corpus.vertices) for clip in known}
     if len(kinds) > 1:
         raise InputError(
-            f"clips have {' and '.join(f'{count} vertices in {unit}' for unit, count in sorted(kinds))}"
+            "clips have "
+            + " and ".join(f"{count} vertices in {unit}" for unit, count in sorted(kinds))
         )
     if dominance is None:
-        dominance = search(told[:: -(-len(told) // SEARCHED)], ridge, progress)
+        dominance = search(known[:: -(-len(known) // SEARCHED)], ridge, progress)
     sums, seen = Sums(), np.zeros(len(VISEMES))
-    for clip in told:
+    for clip in known:
         moved, tracked = motion_of(clip)
         timing = clip.phones or (), clip.frames, clip.fps
         pull = pulls(*timing, dominance)[tracked]
@@ -362,18 +376,20 @@ def fit_visemes(
     if not sums.count:
         raise InputError("no frame of the clips was tracked")
     notes = {
-        "clips": len(told),
+        "clips": len(known),
         "frames": round(seen.sum()),
-        "corpora": sorted({clip.corpus.name for clip in told}),
+        "corpora": sorted({clip.corpus.name for clip in known}),
         "ridge": ridge,
     }
-    return Visemes(sums.shapes(ridge), seen, dominance, told[0].corpus.unit, notes)
+    return Visemes(sums.shapes(ridge), seen, dominance, known[0].corpus.unit, notes)
 
 
 def search(
     clips: Sequence[PreparedClip], ridge: float, progress: Callable[[str], None] | None = None
 ) -> Dominance:
-    """The dominance functions with the least error on every other clip when shapes are fitted on those between."""
+    """The dominance functions with the least error on every other clip when shapes are fitted on
+    those between.
+    """
     moved = [motion_of(clip) for clip in clips]
     sample = np.concatenate([motion[tracked] for motion, tracked in moved])
     sample = sample[:: -(-len(sample) // SAMPLED)]
@@ -413,7 +429,9 @@ def search(
 
 
 def trials() -> list[tuple[str, int, float]]:
-    """(setting, place in it or -1, value) of all that a turn of the search tries, one after the other."""
+    """(setting, place in it or -1, value) of all that a turn of the search tries, one after the
+    other.
+    """
     found = [("lead", -1, value) for value in LEADS] + [("inset", -1, value) for value in INSETS]
     for i, kind in enumerate(CLASSES):
         found += [(name, i, value) for name in ("before", "after") for value in SPANS]
@@ -438,19 +456,21 @@ def changed(dominance: Dominance, name: str, place: int, value: float) -> Domina
 
 
 def viseme_error(visemes: Visemes, clips: Sequence[PreparedClip]) -> tuple[float, float]:
-    """(rms distance of a vertex from where it was, that of the face at rest), in the corpus' unit, over clips with phones.
+    """(rms distance of a vertex from where it was, that of the face at rest), in the corpus' unit,
+    over clips with phones.
 
     InputError when no clip has phones or the mesh is another one.
     """
-    told = [clip for clip in clips if clip.phones]
-    if not told:
+    known = [clip for clip in clips if clip.phones]
+    if not known:
         raise InputError(f"none of the {len(clips)} clips has timed phones")
     missed = resting = values = 0.0
-    for clip in told:
+    for clip in known:
         moved, tracked = motion_of(clip)
         if moved.shape[1] != visemes.shapes.shape[1]:
             raise InputError(
-                f"clip {clip.name} has {clip.corpus.vertices} vertices, but the visemes {visemes.shapes.shape[1] // 3}"
+                f"clip {clip.name} has {clip.corpus.vertices} vertices, but the visemes "
+                f"{visemes.shapes.shape[1] // 3}"
             )
         shown = visemes.animate_phones(clip.phones or (), clip.frames, clip.fps)
         missed += float(np.square(shown - moved)[tracked].sum())
