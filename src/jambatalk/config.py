@@ -208,6 +208,8 @@ def rename_keys(
     Raises:
         InputError: A setting is given under both names.
     """
+    if not isinstance(values, Mapping):
+        raise InputError(f"{shown(values)} found where settings were expected")
     result: dict[str, Any] = {}
     names = renamed.get(section, {})
     for key, value in values.items():
