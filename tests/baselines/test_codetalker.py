@@ -43,7 +43,7 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "baselines"
 
 
 def moving(config: CodeTalkerConfig = CONFIG, seed: int = 0) -> CodeTalker:
-    """A network in evaluation mode whose features, codes and motion are large enough to tell apart."""
+    """A network in evaluation mode with features, codes and motion that differ."""
     torch.manual_seed(seed)
     network = CodeTalker(config).eval()
     nn.init.normal_(network.to_features.weight, std=0.5)
@@ -282,15 +282,15 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"prior_heads": 3}, "width 32 must be even and a multiple of 3 heads"),
         ({"codes": 1}, "codes is 1, expected at least 2"),
         ({"prior_steps": -1}, "prior_steps is -1, expected at least 0"),
     ],
 )
-def test_wrong_settings(wrong: dict[str, int], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_wrong_settings(wrong: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         replace(CONFIG, **wrong)
 
 

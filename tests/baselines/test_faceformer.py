@@ -69,7 +69,7 @@ def test_position_encoding_repeats_after_a_period() -> None:
     )
 
 
-def test_cross_attention_hears_its_own_frame_alone() -> None:
+def test_cross_attention_depends_on_its_own_frame_alone() -> None:
     torch.manual_seed(0)
     ours, full = AlignedCrossAttention(16), nn.MultiheadAttention(16, 4, batch_first=True)
     with torch.no_grad():
@@ -206,7 +206,7 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"heads": 5}, "width 32 must be even and a multiple of 5 heads"),
         ({"period": 0}, "period is 0, expected at least 1"),
@@ -214,8 +214,8 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
         ({"outputs": 0}, "outputs is 0, expected at least 3"),
     ],
 )
-def test_wrong_settings(wrong: dict[str, float], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_wrong_settings(wrong: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         replace(CONFIG, **wrong)
 
 

@@ -1,5 +1,5 @@
-"""SelfTalk: all frames at once, and a lip reader that tells motion that fits the speech from motion
-that does not.
+"""SelfTalk: all frames at once, and a lip reader that separates motion that fits the speech from
+motion that does not.
 """
 
 from __future__ import annotations

@@ -118,8 +118,8 @@ def made_clips(
     visemes: Visemes, count: int, choice: Sequence[str]
 ) -> list[tuple[tuple[Timed, ...], Array]]:
     rng = np.random.default_rng(5)
-    told = [at_random(rng, choice) for _ in range(count)]
-    return [(phones, visemes.animate_phones(phones, 110, 50)) for phones in told]
+    sequences = [at_random(rng, choice) for _ in range(count)]
+    return [(phones, visemes.animate_phones(phones, 110, 50)) for phones in sequences]
 
 
 def test_a_lone_phone_reaches_its_shape_and_silence_lies_around() -> None:
@@ -146,13 +146,13 @@ def test_shares_sum_to_one_and_change_smoothly() -> None:
     assert np.abs(np.diff(shares, axis=0)).max() <= (20 + 20) / 4 / 1000 * 1.01
 
 
-def test_the_order_in_which_phones_are_told_does_not_matter() -> None:
+def test_the_order_of_the_phones_does_not_matter() -> None:
     phones = [*spoken("hɛloʊ"[:3]), Timed("oʊ", 0.7, 0.9), Timed(SILENCE, 0.9, 2.0)]
     shares = pulls(phones, 100, 50, Dominance())
     assert np.array_equal(shares, pulls(phones[::-1], 100, 50, Dominance()))
     assert np.array_equal(
         shares, pulls(phones[:-1], 100, 50, Dominance())
-    )  # silence that is told and that is left out
+    )  # silence that is given and that is left out
 
 
 def test_diphthongs_are_two_vowels_and_long_gaps_are_pauses() -> None:
@@ -237,13 +237,13 @@ def test_a_phone_that_never_occurs_is_like_those_made_alike(tmp_path: Path) -> N
     made = made_visemes(Dominance())
     for pair in ("fv", "sz", "td"):  # voice does not show
         made.shapes[VISEMES.index(pair[1])] = made.shapes[VISEMES.index(pair[0])]
-    heard = [phone for phone in VISEMES if phone not in ("v", SILENCE)]
-    found = fit_visemes(corpus(tmp_path, made_clips(made, 30, heard)).clips(), Dominance())
+    known = [phone for phone in VISEMES if phone not in ("v", SILENCE)]
+    found = fit_visemes(corpus(tmp_path, made_clips(made, 30, known)).clips(), Dominance())
     shape = {phone: found.shapes[VISEMES.index(phone)] for phone in VISEMES}
     assert found.seen[VISEMES.index("v")] == 0
     from_like = np.linalg.norm(shape["v"] - shape["f"])
     assert from_like < 0.5 * np.median(
-        [np.linalg.norm(shape["v"] - shape[phone]) for phone in heard if phone != "f"]
+        [np.linalg.norm(shape["v"] - shape[phone]) for phone in known if phone != "f"]
     )
 
 
@@ -307,9 +307,9 @@ def test_file_gives_the_same_motion(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_wrong_is_said(tmp_path: Path) -> None:
+def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     visemes = made_visemes(Dominance())
-    with pytest.raises(InputError, match="'xx' is not a phone known here"):
+    with pytest.raises(InputError, match="'xx' is not a known phone"):
         visemes.animate_phones([Timed("xx", 0, 1)], 5, 25)
     with pytest.raises(InputError, match=r"phone 'm' lasts from 1\.0 to 0\.5 s"):
         visemes.animate_phones([Timed("m", 1.0, 0.5)], 5, 25)

@@ -1,5 +1,5 @@
-"""VOCA: speakers move in their own way, frames hear their window alone, and the last layer starts
-as principal components.
+"""VOCA: speakers move in their own way, frames depend on their window alone, and the last layer
+starts as principal components.
 """
 
 from __future__ import annotations
@@ -109,16 +109,16 @@ def test_rows_of_a_batch_do_not_meet() -> None:
 
 
 @torch.no_grad()
-def test_a_frame_hears_its_window_alone() -> None:
+def test_a_frame_depends_on_its_window_alone() -> None:
     """Features of frames t - 8 to t + 7 make frame t, and sound after the stated look-ahead does
     not change it.
     """
     torch.manual_seed(0)
     network, frames, at = VOCA(TINY).eval(), 60, 30
-    heard = (
+    features = (
         torch.randn(1, frames, 32).expand(frames, -1, -1) + torch.eye(frames)[..., None]
     )  # row i: frame i is another
-    network.hearing.forward = lambda samples, frames: heard  # type: ignore[method-assign, assignment]
+    network.hearing.forward = lambda samples, frames: features  # type: ignore[method-assign, assignment]
     moved = network.animate(torch.zeros(frames, 1), frames)[:, at]
     reached = [row for row in range(frames) if (moved[row] - moved[0]).abs().max() > 1e-5]
     assert reached == list(range(at - 8, at + 8))

@@ -166,7 +166,7 @@ def test_wrong_baselines_are_named(grid: tuple[Path, Path], tmp_path: Path) -> N
         settings(task="blendshapes")
 
 
-def test_a_share_of_the_sequences_is_disturbed() -> None:
+def test_a_share_of_the_sequences_is_augmented() -> None:
     mel = torch.randn(400, 12, MelConfig().bands)
     for share in (0.0, 0.3, 1.0):
         torch.manual_seed(3)
@@ -178,7 +178,7 @@ def test_a_share_of_the_sequences_is_disturbed() -> None:
     assert torch.isfinite(changed).all()
 
 
-def test_lips_are_read_without_a_recogniser(grid: tuple[Path, Path], tmp_path: Path) -> None:
+def test_lips_are_read_without_a_recognizer(grid: tuple[Path, Path], tmp_path: Path) -> None:
     decoder = {
         "width": 16,
         "mlp_hidden": 16,
@@ -211,9 +211,9 @@ def test_lips_are_read_without_a_recogniser(grid: tuple[Path, Path], tmp_path: P
     total.backward()
     assert all(
         float(p.grad.abs().sum()) > 0 for p in task.network.head.parameters()
-    )  # the lips carry it to the network
+    )  # its gradients reach the network through the lips
     values["vertices"]["loss"] = {"latent": 1.0}
-    with pytest.raises(InputError, match="hears nothing"):
+    with pytest.raises(InputError, match="has no features of sound"):
         build_task(settings(**values), [grid[1]], tmp_path)
 
 

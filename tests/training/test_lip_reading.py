@@ -44,7 +44,7 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @torch.no_grad()
-def test_the_recogniser_hears_what_transformers_hears(wav2vec2: Path) -> None:
+def test_the_recognizer_equals_that_of_transformers(wav2vec2: Path) -> None:
     recognizer, samples = SpeechRecognizer(str(wav2vec2)), speechlike(1.3)
     read = recognizer.read(samples, "cpu")
     normal = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)(
@@ -84,7 +84,7 @@ def test_repetitions_count_once_and_blanks_part_them() -> None:
     assert collapsed(np.zeros(0, np.int32), 0) == []
 
 
-def test_a_text_is_spelled_in_the_recognisers_letters(wav2vec2: Path, tmp_path: Path) -> None:
+def test_a_text_is_spelled_in_the_recognizers_letters(wav2vec2: Path, tmp_path: Path) -> None:
     recognizer = SpeechRecognizer(str(wav2vec2))
     assert [LETTERS[letter] for letter in recognizer.spelled(" Bad  cab, é")] == [*"bad|cab|"]
     network = transformers.Wav2Vec2Model(transformers.AutoConfig.from_pretrained(wav2vec2))
@@ -105,7 +105,7 @@ def test_what_is_read_is_kept_by_sound_and_network(wav2vec2: Path, tmp_path: Pat
     reading = first.read(speechlike(0.5), "cpu")
     (path,) = tmp_path.rglob("*.npz")
     again = SpeechRecognizer(str(wav2vec2), tmp_path)
-    again.network.lm_head = None  # whoever computed anew would fail
+    again.network.lm_head = None  # computing again would fail
     assert np.array_equal(again.read(speechlike(0.5), "cpu").latent, reading.latent)
     path.write_bytes(path.read_bytes()[:100])
     assert np.array_equal(
@@ -151,7 +151,7 @@ def test_the_papers_terms_are_mean_squared_error_and_ctc() -> None:
     assert not any(name.startswith("reader.text_encoder") for name in reading.state_dict())
 
 
-def test_ctc_of_nothing_said_and_of_too_much_is_finite() -> None:
+def test_ctc_of_an_empty_text_and_of_one_too_long_is_finite() -> None:
     logits = torch.zeros(2, 4, 3, requires_grad=True)
     loss = ctc_per_letter(
         logits, [4, 3], [torch.tensor([], dtype=torch.long), torch.tensor([1, 1, 2, 1])], 0
@@ -246,15 +246,15 @@ def test_unknown_phones_are_left_out_and_terms_are_optional() -> None:
 
 def test_the_phone_reader_learns_to_read_and_teaches_lips_to_be_read() -> None:
     """Three phones, three shapes of the lips: read after training, and motion is drawn towards what
-    was said.
+    was spoken.
     """
     rng = np.random.default_rng(0)
     shapes = rng.normal(0, 0.004, (3, 6))
     rest = torch.full((2, 3), 0.05)
 
-    def sequence(said: list[int]) -> torch.Tensor:
+    def sequence(spoken: list[int]) -> torch.Tensor:
         frames = np.concatenate(
-            [np.repeat(shapes[[i]], 6, axis=0) + rng.normal(0, 2e-4, (6, 6)) for i in said]
+            [np.repeat(shapes[[i]], 6, axis=0) + rng.normal(0, 2e-4, (6, 6)) for i in spoken]
         )
         return torch.from_numpy(frames).float() + rest.reshape(-1)
 
@@ -262,11 +262,11 @@ def test_the_phone_reader_learns_to_read_and_teaches_lips_to_be_read() -> None:
     reader.set_rest(rest)
     optimizer = torch.optim.Adam(reader.parameters(), 1e-2)
     for _ in range(120):
-        said = [[int(i) for i in rng.permutation(3)] for _ in range(8)]
+        spoken = [[int(i) for i in rng.permutation(3)] for _ in range(8)]
         loss = reader(
-            torch.stack([sequence(s) for s in said]),
+            torch.stack([sequence(s) for s in spoken]),
             25.0,
-            torch.tensor(said) + 1,
+            torch.tensor(spoken) + 1,
             torch.full((8,), 3),
         )["ctc"]
         optimizer.zero_grad()
@@ -285,7 +285,7 @@ def test_the_phone_reader_learns_to_read_and_teaches_lips_to_be_read() -> None:
 
 
 @torch.no_grad()
-def test_the_teacher_hears_what_transformers_whisper_hears(whisper: Path, tmp_path: Path) -> None:
+def test_the_teacher_equals_whisper_of_transformers(whisper: Path, tmp_path: Path) -> None:
     teacher, samples = WhisperTeacher(str(whisper), 1, tmp_path / "cache"), speechlike(1.5)
     found = teacher.features(samples)
     assert found.shape == (75, WIDTH) == (75, teacher.width)
@@ -306,12 +306,12 @@ def test_the_teacher_hears_what_transformers_whisper_hears(whisper: Path, tmp_pa
     assert path.stat().st_size < 2 * found.nbytes + 1000
 
 
-def test_the_teacher_hears_long_clips_in_pieces(whisper: Path, wav2vec2: Path) -> None:
+def test_the_teacher_computes_long_clips_in_pieces(whisper: Path, wav2vec2: Path) -> None:
     teacher, samples = WhisperTeacher(str(whisper), 2), speechlike(5.3)
     found = teacher.features(samples)
     assert found.shape == (265, WIDTH)
     assert np.isfinite(found).all()
-    # The first piece is heard with what follows it, as Whisper hears the first two seconds.
+    # The first piece is computed with what follows it, as Whisper computes two seconds.
     whole = teacher.features(samples[:32000])
     assert np.abs(found[:50].astype(float) - whole[:50]).max() < 0.1 * whole.astype(float).std()
     with pytest.raises(InputError, match="'wav2vec2', expected a Whisper"):

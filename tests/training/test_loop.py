@@ -133,7 +133,7 @@ def test_a_killed_run_resumes_to_the_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["32", "bf16"])
-def test_a_resumed_optimiser_goes_on_as_it_was(tmp_path: Path, precision: str) -> None:
+def test_a_resumed_optimizer_goes_on_as_it_was(tmp_path: Path, precision: str) -> None:
     """The last checkpoint's content, not only its path: momentum, average, early stopping."""
     changes = {"precision": precision, "steps": 6, "save_every": 3, "accumulate_grad_batches": 2}
     whole = _train(tmp_path / "whole", **changes)
@@ -271,7 +271,7 @@ def test_the_learning_rate_follows_its_schedule() -> None:
     assert learning_rate(replace(config, schedule="constant"), 100) == 1.0
 
 
-def test_plain_adam_is_another_optimiser(tmp_path: Path) -> None:
+def test_plain_adam_is_another_optimizer(tmp_path: Path) -> None:
     assert (
         _furthest(
             _train(tmp_path / "a", steps=3), _train(tmp_path / "b", steps=3, optimizer="adam")
@@ -280,7 +280,7 @@ def test_plain_adam_is_another_optimiser(tmp_path: Path) -> None:
     )
 
 
-def test_what_cannot_run_is_said_before_the_work(
+def test_what_cannot_run_is_refused_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train, val = tiny_clips(1, "train"), tiny_clips(1, "val")

@@ -1,5 +1,5 @@
 """The phone model learns a made-up rule from phones to motion, and keeps its promises on phones it
-never heard.
+never saw.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def fitted():
     )
 
 
-def test_it_learns_the_rule_and_carries_it_over_to_phones_it_never_heard(fitted) -> None:
+def test_it_learns_the_rule_and_applies_it_to_phones_it_never_saw(fitted) -> None:
     face = default_head()
     score = score_phone_motion(fitted, [_clip(99, HEARD), _clip(98, HEARD)], face)
     assert score["gap correlation"] > 0.9
     assert abs(score["lag ms"]) <= 40
     assert score["bilabials closed"] == 1.0
-    # /æ/ is open and /ɡ/ is not; neither was heard.
+    # /æ/ is open and /ɡ/ is not; neither was in the data.
     jaw = face.names.index("jawOpen")
     opened = fitted.weights(
         [Timed("ɡ", 0.0, 0.4), Timed("æ", 0.4, 0.8), Timed("m", 0.8, 1.0)], 25, FPS

@@ -39,7 +39,7 @@ def _spoken(clips: list[Clip], corpus: str = "") -> list[Clip]:
 
 
 def _teacher(clip: Clip) -> np.ndarray:
-    """Something that can be heard: the sound's loudness and its square."""
+    """Features of the sound: loudness and its square."""
     level = clip.weights[:, :1] * 4
     return np.concatenate([level, level**2], 1).astype(np.float16)
 
@@ -217,12 +217,12 @@ def test_reduced_features_are_without_voice_and_alike_in_size() -> None:
     mixing = rng.normal(size=(3, 8))
     # Three things vary; each voice has a mean of its own; one feature is hundreds of times larger
     # at a few frames.
-    heard = {}
+    features = {}
     for i in range(4):
         values = rng.normal(size=(200, 3)) @ mixing + 50.0 * rng.normal(size=8)
         values[7, 0] += 1000.0
-        heard["made", str(i)] = values.astype(np.float32)
-    parts = reduced(heard, 3)
+        features["made", str(i)] = values.astype(np.float32)
+    parts = reduced(features, 3)
     every = np.concatenate([part.astype(np.float32) for part in parts.values()])
     assert every.shape == (800, 3)
     assert np.sqrt(np.mean(every**2)) == pytest.approx(1.0, abs=0.01)

@@ -1,4 +1,4 @@
-"""Training: the loss is what it says, the loop learns, and a resumed run equals an unbroken one to
+"""Training: the loss has its terms, the loop learns, and a resumed run equals an unbroken one to
 the bit.
 """
 
@@ -95,7 +95,7 @@ def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_an_encoder_that_hears_whole_clips_is_refused(tmp_path: Path) -> None:
+def test_an_encoder_of_whole_clips_is_refused(tmp_path: Path) -> None:
     model = replace(load_preset("paper-vocaset"), outputs=3)
     with pytest.raises(InputError, match="'pretrained', expected 'streaming'"):
         BlendshapeTask(
@@ -171,7 +171,7 @@ def _without_dropout(model: ModelConfig) -> ModelConfig:
 def test_shipped_settings_load_and_keep_their_promises() -> None:
     config = load_train_config(ROOT / "configs" / "base.yaml")
     # The second stage continues the same network, but for dropout and for lips that meet where
-    # phones are heard.
+    # phones are recognized.
     first = load_train_config(ROOT / "configs" / "base-grid.yaml").model
     assert _without_dropout(first) == _without_dropout(config.model)
     assert config.model.look_ahead_ms <= 200

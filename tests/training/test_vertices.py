@@ -189,7 +189,7 @@ def uneven(task: VertexTask, rows: range) -> list[VertexBatch]:
         one = task.batch(0, slice(row, row + 1))
         frames = one.lengths[0] - 5 * (row % 3)
         samples = round(frames / 30 * 16000)
-        said = one.said[0]._replace(end=one.said[0].start + frames / 30)
+        excerpt = one.excerpts[0]._replace(end=one.excerpts[0].start + frames / 30)
         made.append(
             VertexBatch(
                 one.samples[:, :samples],
@@ -197,7 +197,7 @@ def uneven(task: VertexTask, rows: range) -> list[VertexBatch]:
                 one.rest,
                 (samples,),
                 (frames,),
-                (said,),
+                (excerpt,),
                 one.subjects,
             )
         )
@@ -217,7 +217,7 @@ def padded(batches: list[VertexBatch], filling: float) -> VertexBatch:
         torch.cat([b.rest for b in batches]),
         *(
             tuple(getattr(b, name)[0] for b in batches)
-            for name in ("sample_counts", "lengths", "said")
+            for name in ("sample_counts", "lengths", "excerpts")
         ),
         subjects=torch.cat([b.subjects for b in batches]),
     )
@@ -325,7 +325,7 @@ def test_terms_without_weight_are_not_computed(
         settings("paper-vocaset", speech, vertices={"loss": off, "lip_reading": nobody}), corpus
     )
     batch = task.batch(0, slice(0, 1))
-    assert batch.said == ()
+    assert batch.excerpts == ()
     assert set(task.module(batch, 0)[1]) == {"vertices"}
     with pytest.raises(InputError, match="nobody"):
         VertexTask(settings("paper-vocaset", speech, vertices={"lip_reading": nobody}), corpus)
@@ -379,10 +379,10 @@ def test_stretches_keep_sound_and_motion_together(
         batch = task.batch(step, slice(0, 2))
         assert batch.offsets.shape == (2, 15, 3 * V)
         assert batch.samples.shape == (2, 8000)
-        for said, samples in zip(batch.said, batch.samples, strict=True):
-            first = round(said.start * 16000)
-            assert np.array_equal(said.sound[first : first + 8000], samples.numpy())
-            assert said.end - said.start == pytest.approx(0.5)
+        for excerpt, samples in zip(batch.excerpts, batch.samples, strict=True):
+            first = round(excerpt.start * 16000)
+            assert np.array_equal(excerpt.sound[first : first + 8000], samples.numpy())
+            assert excerpt.end - excerpt.start == pytest.approx(0.5)
             starts.add(first)
     assert len(starts) > 4
     total, terms = task.module(batch, 5)
@@ -393,7 +393,7 @@ def test_stretches_keep_sound_and_motion_together(
 def test_ctc_may_aim_at_the_text_of_the_corpus(
     corpora: dict[str, Path], speech: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "told"
+    folder = tmp_path / "text"
     shutil.copytree(corpora["paper-biwi6"], folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     for clip in manifest["clips"]:
@@ -404,18 +404,18 @@ def test_ctc_may_aim_at_the_text_of_the_corpus(
         settings("paper-biwi6", speech, vertices=changes), [folder], tmp_path / "cache"
     )
     batch = task.batch(0, slice(0, 1))
-    said = [LETTERS[letter] for letter in batch.said[0].text.tolist()]
-    assert said in [
+    spelled = [LETTERS[letter] for letter in batch.excerpts[0].text.tolist()]
+    assert spelled in [
         [*"bad|fe"],
         [*"bad|e"],
     ]  # of "bad F2_e01" and "bad M3_e01" the letters that the recognizer knows
     terms = task.module(batch, 0)[1]
     assert set(terms) == {"vertices", "velocity", "ctc"}
     assert torch.isfinite(terms["ctc"])
-    assert not (tmp_path / "cache").exists()  # nothing had to be heard
+    assert not (tmp_path / "cache").exists()  # no sound was read
 
 
-def test_a_clip_in_which_nothing_is_heard_has_a_finite_loss(
+def test_a_clip_without_recognized_text_has_a_finite_loss(
     corpora: dict[str, Path], speech: Path, tmp_path: Path
 ) -> None:
     task = VertexTask(settings("paper-biwi6", speech), [corpora["paper-biwi6"]])
@@ -442,7 +442,7 @@ def test_a_streaming_encoder_moves_vertices_too(
     assert task.validate(task.network.eval())["score"] < 0
 
 
-def test_what_does_not_fit_is_said_in_one_sentence(
+def test_what_does_not_fit_is_one_sentence(
     corpora: dict[str, Path], speech: Path, tmp_path: Path
 ) -> None:
     corpus = [corpora["paper-vocaset"]]
@@ -509,7 +509,7 @@ def test_lips_come_from_files_boxes_and_motion(corpora: dict[str, Path], tmp_pat
             read_region(tmp_path / name, V)
 
 
-def test_clips_to_look_at_are_worn_by_their_own_mesh(
+def test_samples_have_their_own_mesh(
     corpora: dict[str, Path], speech: Path, tmp_path: Path
 ) -> None:
     off = {"loss": {"latent": 0.0, "ctc": 0.0}}

@@ -31,7 +31,7 @@ SEARCH = 128
 
 @dataclass(frozen=True)
 class VoiceAugment:
-    """Chances (0..1) and ranges [lowest, highest] of the effects, each drawn anew for every call.
+    """Chances (0..1) and ranges [lowest, highest] of the effects, new at every call.
 
     The defaults start from one man's voice and reach women, children and deeper men, near and far,
     over any line.

@@ -1,7 +1,7 @@
 """Training sequences for blendshapes: clips in many voices, joined to stretches of speech.
 
 ``AugmentedClips`` holds the features of every clip in several voices, made once. ``BatchMaker``
-joins random clips with pauses, changes their features and puts silence before some, anew at
+joins random clips with pauses, changes their features and puts silence before some, new at
 every step.
 """
 

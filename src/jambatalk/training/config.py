@@ -159,7 +159,7 @@ class BlendshapesConfig:
     voice_augment: VoiceAugment = field(default_factory=VoiceAugment)
     """How copies of a clip in other voices are made, once before training."""
     spec_augment: SpectralAugment = field(default_factory=SpectralAugment)
-    """How log-mel features are changed, anew at every step."""
+    """How log-mel features are changed, differently at every step."""
     lip_reading: PhoneReadingConfig = field(default_factory=PhoneReadingConfig)
     """The lip reader of the terms ``ctc`` and ``latent``."""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)

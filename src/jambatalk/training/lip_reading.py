@@ -112,7 +112,7 @@ class LipReading(nn.Module):
         """
         terms: dict[str, list[Tensor]] = {}
         for row, length, target in zip(lips, lengths, targets, strict=True):
-            # One clip at a time: the reader attends to all frames, and padding is no lips.
+            # One clip at a time: the reader attends to all frames, padding included.
             latent, logits = self.reader(row[None, :length], fps, target.frames)
             if target.latent is not None:
                 error = F.mse_loss(latent[0].float(), target.latent.float())

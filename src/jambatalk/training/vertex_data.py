@@ -1,4 +1,4 @@
-"""Batches of clips of prepared corpora: sound, vertex offsets, and what their lips should say."""
+"""Batches of clips of prepared corpora: sound, vertex offsets, and the text of their lips."""
 
 from __future__ import annotations
 
