@@ -184,3 +184,24 @@ def test_bad_samples_are_named(talker: Talker) -> None:
         session.push(np.zeros(10, np.int64))
     with pytest.raises(InputError, match="sample rate is 0"):
         talker.stream(rate=0)
+
+
+def test_what_a_newcomer_types(talker: Talker) -> None:
+    samples = np.random.default_rng(0).uniform(-0.3, 0.3, 16000).astype(np.float32)
+    assert repr(talker) == "Talker(small.safetensors, 52 shapes, 25 fps, 200 ms look-ahead, cpu)"
+    plain, alive = (talker.animate(Speech(samples), life=life) for life in (False, True))
+    assert plain.head_pose is None
+    assert alive.head_pose is not None
+    assert talker.stream(life=True).push(samples)[0].head_pose is not None
+    assert talker.stream(life=False).push(samples)[0].head_pose is None
+    pair = talker.animate((16000, samples)).weights
+    np.testing.assert_array_equal(pair, talker.animate((samples, 16000)).weights)
+    for life in (7, {"blinks": 1}):
+        with pytest.raises(InputError, match=r"life is a (int|dict), expected True, a text"):
+            talker.animate(Speech(samples), life=life)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="expected True, a text"):
+            talker.stream(life=life)  # type: ignore[arg-type]
+    frame = talker.stream().push(samples)[0]
+    assert frame["jawOpen"] == frame.weights[frame.names.index("jawOpen")]
+    with pytest.raises(KeyError, match="unknown shape 'jawopen', did you mean 'jawOpen'"):
+        frame["jawopen"]

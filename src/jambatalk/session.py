@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -81,7 +82,16 @@ class Frame:
     index: int = 0
 
     def __getitem__(self, name: str) -> float:
-        """The weight of one shape: ``frame["jawOpen"]``."""
+        """The weight of one shape: ``frame["jawOpen"]``.
+
+        Raises:
+            KeyError: the frame has no such shape.
+        """
+        if name not in self.names:
+            lower = {known.lower(): known for known in self.names}
+            close = get_close_matches(str(name).lower(), lower, 1)
+            hint = f", did you mean {lower[close[0]]!r}?" if close else ""
+            raise KeyError(f"unknown shape {name!r}{hint}")
         return float(self.weights[self.names.index(name)])
 
 
@@ -111,7 +121,7 @@ class Session:
         talker: StreamModel,
         rate: int = SAMPLE_RATE,
         fps: float | None = None,
-        life: IdleSettings | MotionOverlay | None = None,
+        life: IdleSettings | MotionOverlay | bool | str | None = None,
         style: str | None = None,
         patience: float = 0.06,
     ) -> None:
@@ -331,12 +341,13 @@ def _idle_settings(state: dict[str, Any]) -> IdleSettings:
 
 
 def _overlay(
-    life: IdleSettings | MotionOverlay | None, names: tuple[str, ...], fps: float
+    life: IdleSettings | MotionOverlay | bool | str | None, names: tuple[str, ...], fps: float
 ) -> MotionOverlay | None:
     from jambatalk.idle import IdleMotion, IdleSettings
 
-    if not isinstance(life, IdleSettings):
+    if isinstance(life, MotionOverlay):
         return life
+    life = IdleSettings.of(life)
     if not names and not life.off:
         raise InputError(
             "idle motion moves shapes such as eyeBlinkLeft, but this network moves vertices:"

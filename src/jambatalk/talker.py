@@ -34,8 +34,12 @@ DEFAULT_WEIGHTS = Path(__file__).parent / "assets" / "base.safetensors"
 class Talker:
     """Speech in, motion of a face out.
 
-    model: the network. names: the shape names of its outputs, none for a network that moves vertices. path: the file that
-    the weights came from. face: the mesh to move; None is the default head for shape weights, and no face for vertices.
+    Args:
+        model: the network.
+        names: the shape names of its outputs, none for a network that moves vertices.
+        path: the file that the weights came from.
+        device: where the network runs, "cpu" or "cuda".
+        face: the mesh to move; None is the default head for shape weights, and no face for vertices.
     """
 
     def __init__(
@@ -53,6 +57,21 @@ class Talker:
                 f"the network moves {model.config.outputs // 3:,} vertices, but the face has {len(face.vertices):,}: "
                 "expected the mesh that it was trained on"
             )
+
+    def __repr__(self) -> str:
+        moves = (
+            f"{len(self.names)} shapes"
+            if self.names
+            else f"{self.model.config.outputs // 3:,} vertices"
+        )
+        look_ahead = (
+            f"{self.look_ahead_ms:.0f} ms look-ahead"
+            if self.model.config.streaming
+            else "whole recordings"
+        )
+        parts = [self.path.name, moves, f"{self.fps:g} fps", look_ahead, self.device]
+        parts += [f"styles {', '.join(self.styles)}"] if self.styles else []
+        return f"Talker({', '.join(parts)})"
 
     @property
     def fps(self) -> float:
@@ -106,7 +125,7 @@ class Talker:
         self,
         rate: int = SAMPLE_RATE,
         fps: float | None = None,
-        life: IdleSettings | MotionOverlay | None = None,
+        life: IdleSettings | MotionOverlay | bool | str | None = None,
         style: str | None = None,
         patience: float = 0.06,
     ) -> Session:
@@ -129,21 +148,23 @@ class Talker:
             )
 
     def animate(
-        self, source: Any, fps: float | None = None, life: IdleSettings | None = None
+        self, source: Any, fps: float | None = None, life: IdleSettings | bool | str | None = None
     ) -> Motion:
-        """The motion for a whole recording (anything that ``Speech.load`` reads, or a Speech).
+        """Animate a whole recording: the same path as ``stream``, fed block by block.
 
-        The same path as ``stream``, fed block by block. ``fps`` resamples the motion; None keeps the network's own rate.
-        life: blinks, gaze, head motion and breath over it; None for none.
+        Args:
+            source: anything that ``Speech.load`` reads, or a Speech.
+            fps: frames per second of the motion; None keeps the network's own.
+            life: idle motion over it (blinks, gaze, head, breath): True for all of it, a text such
+                as "blinks=0.5,head=0", or settings; None for none.
         """
+        from jambatalk.idle import IdleSettings, add_idle_motion
+
+        idle = IdleSettings.of(life)
         speech = source if isinstance(source, Speech) else Speech.load(source)
         motion = self.animate_blocks(speech.blocks(), speech)
         motion = motion if fps is None else motion.resampled(fps)
-        if life is None:
-            return motion
-        from jambatalk.idle import add_idle_motion
-
-        return add_idle_motion(motion, life)
+        return add_idle_motion(motion, idle) if life not in (None, False) else motion
 
     def animate_blocks(
         self, blocks: Iterable[NDArray[np.float32]], speech: Speech | None = None

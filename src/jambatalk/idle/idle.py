@@ -82,6 +82,24 @@ class IdleSettings:
         return cls.from_dict(values)
 
     @classmethod
+    def of(cls, life: IdleSettings | bool | str | None) -> IdleSettings:
+        """The settings themselves, or for True, False, None or a text as of ``parse``.
+
+        Raises:
+            InputError: anything else.
+        """
+        if isinstance(life, cls):
+            return life
+        if isinstance(life, bool) or life is None:
+            return cls() if life else cls(0, 0, 0, 0)
+        if isinstance(life, str):
+            return cls.parse(life)
+        raise InputError(
+            f"life is a {type(life).__name__}, expected True, a text such as 'blinks=0.5,head=0', "
+            "or IdleSettings"
+        )
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> IdleSettings:
         """Of JSON: any of the fields by name; the rest as in ``IdleSettings()``."""
         if not isinstance(values, Mapping):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from jambatalk.audio import SAMPLE_RATE
 Array = NDArray[np.float32]
 
 
+@runtime_checkable
 class MotionOverlay(Protocol):
     """Blinks, gaze, head motion: anything that follows the frames and the sound.
 
