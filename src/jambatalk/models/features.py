@@ -1,4 +1,8 @@
-"""Log-mel features of a sound stream and their running normalisation."""
+"""Log-mel features of a sound stream, and the running norm that makes voices comparable.
+
+A voice, a microphone and a recording level each add a constant to every band of the log-mel
+features. ``RunningNorm`` subtracts a running mean of the speech so far, so that all three cancel.
+"""
 
 from __future__ import annotations
 
@@ -16,31 +20,20 @@ from jambatalk.models.config import MelConfig
 from jambatalk.ops.backend import tracing
 
 TINY = 1e-12
-STANDS_OUT = (
-    3.0  # times the background: what is louder may be speech; noise itself varies by up to so much
-)
+"""Keeps quotients of loudness finite in digital silence."""
 
+STANDS_OUT = 3.0
+"""A frame louder than this many times the background may be speech; noise itself varies as much."""
 
-def mel_filters(config: MelConfig) -> Tensor:
-    """(fft / 2 + 1, bands) triangular filters on O'Shaughnessy's mel scale, each of unit height."""
-    edges_mel = torch.linspace(
-        _mel(config.low_hz), _mel(config.high_hz), config.bands + 2, dtype=torch.float64
-    )
-    edges = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
-    hz = torch.arange(config.fft // 2 + 1, dtype=torch.float64)[:, None] * (
-        SAMPLE_RATE / config.fft
-    )
-    rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
-    return torch.minimum(rising, falling).clamp_min(0).float()
+QUIET_ROOM = 1e-3
+"""Peak loudness at the start of a stream: fainter sound does not count as speech."""
 
-
-def _mel(hz: float) -> float:
-    return 2595.0 * float(np.log10(1.0 + hz / 700.0))
+UNKNOWN_BACKGROUND = 1e4
+"""Background at the start: above every frame, so that the first frame sets it."""
 
 
 class LogMel(nn.Module):
-    """Samples (B, n) -> log mel power (B, n / hop, bands); frame j ends with sample (j + 1) * hop."""
+    """Samples (B, n) -> log mel power (B, n / hop, bands); frame j ends at sample (j + 1) * hop."""
 
     filters: Tensor
     taper: Tensor
@@ -48,66 +41,123 @@ class LogMel(nn.Module):
     def __init__(self, config: MelConfig) -> None:
         super().__init__()
         self.config = config
-        # In units of the floor: below, log(1 + p / floor) + log(floor) stands for log(p + floor), because the optimiser of
-        # ONNX exports takes a sum with less than 1e-8 for a sum with zero and leaves the floor out.
+        # In units of the floor: forward takes log(1 + p / floor) + log(floor) for log(p + floor),
+        # because the optimizer of ONNX exports takes a summand below 1e-8 for zero and would leave
+        # the floor out.
         self.register_buffer(
             "filters", mel_filters(config) / (config.window * config.floor), persistent=False
         )
         self.register_buffer("taper", torch.hann_window(config.window), persistent=False)
 
     def init_state(self, batch: int) -> Tensor:
-        """The window - hop samples before the first one: silence."""
+        """Return the window - hop samples before the first one: silence."""
         return self.taper.new_zeros(batch, self.config.window - self.config.hop)
 
     def forward(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute features in natural logarithm of power, and the samples of the next window.
+
+        Raises:
+            ValueError: the samples are not a whole number of hops.
+        """
         c = self.config
         if samples.shape[1] % c.hop:
             raise ValueError(
-                f"a chunk of {samples.shape[1]} samples is no multiple of the hop {c.hop}"
+                f"a chunk of {samples.shape[1]} samples is not a multiple of the hop {c.hop}"
             )
         padded = torch.cat([state, samples], dim=1)
         frames = padded.unfold(1, c.window, c.hop) * self.taper
         spectrum = torch.fft.rfft(frames, c.fft)
         power = spectrum.real.square() + spectrum.imag.square()
-        return torch.log(power @ self.filters + 1.0) + math.log(c.floor), padded[
-            :, padded.shape[1] - (c.window - c.hop) :
-        ]
+        tail = padded[:, padded.shape[1] - (c.window - c.hop) :]
+        return torch.log(power @ self.filters + 1.0) + math.log(c.floor), tail
 
 
 @dataclass
 class NormState:
-    """mean: (B, bands) running mean; level: (B, 3) float32, peak weight, number of loud frames and background weight."""
+    """What ``RunningNorm`` keeps of a stream.
+
+    mean: (B, bands) float32, the running mean (natural logarithm of power).
+    level: (B, 3) float32: peak loudness, loud frames so far, loudness of the background. Loudness
+        is the square root of a frame's summed power.
+    """
 
     mean: Tensor
     level: Tensor
 
 
+class RunningNorm(nn.Module):
+    """Subtracts a running mean over the loud frames of a stream, and clips.
+
+    Causal, and a plain recursion: the same whatever the chunks. For each frame (10 ms):
+
+    1. Background: the least loudness of late. It may double in ``background_memory`` frames (0.5
+       s), so it follows a fan that starts within seconds and hardly moves during a syllable.
+    2. Loudness of the frame: what exceeds STANDS_OUT times the background, else 0. Digital silence
+       and steady noise have no loudness, so they move nothing.
+    3. Peak: the largest loudness so far, halved in ``memory`` frames (30 s).
+    4. Forgetting: where a frame is much louder than the peak before it, what was learned so far was
+       probably not speech. The mean goes back to the trained mean in its shape over the bands; its
+       level (the mean over the bands) stays.
+    5. Learning: the mean moves towards the frame by a share that is the frame's loudness relative
+       to the peak, divided by the loud frames so far (at most 1 / ``rate``: 2 s of speech). The
+       trained mean counts for ``prior`` loud frames in shape but only for ``level_prior`` in level:
+       one syllable shows how loud a recording is, but not how a voice is coloured.
+    6. The frame less the mean, clipped to ``low`` ... ``high``, is the output.
+    """
+
+    start: Tensor
+
+    def __init__(self, config: MelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("start", torch.zeros(config.bands))
+
+    def init_state(self, batch: int) -> NormState:
+        """Return the state before the first frame: the trained mean, no loud frames."""
+        level = self.start.new_zeros(batch, 3)
+        level[:, 0] = QUIET_ROOM
+        level[:, 2] = UNKNOWN_BACKGROUND
+        return NormState(self.start.expand(batch, -1).clone(), level)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, state: NormState) -> tuple[Tensor, NormState]:
+        """x (B, T, bands) -> the same shape, normalized and clipped, and the new state."""
+        # A graph that torch traces cannot contain a call into numba.
+        return (normalize_reference if tracing() else _normalize_numba)(
+            x, state, self.start, self.config
+        )
+
+
 def normalize_reference(
     x: Tensor, state: NormState, start: Tensor, config: MelConfig
 ) -> tuple[Tensor, NormState]:
-    """The recursion of ``RunningNorm``, one frame after the other, in plain torch; contract as its ``forward``.
+    """Compute ``RunningNorm.forward`` frame by frame in plain torch.
 
-    start: (bands,) the trained mean.
+    Args:
+        x: (B, T, bands) log power.
+        state: Before the first frame.
+        start: (bands,) the trained mean.
+        config: Settings of the norm.
     """
-    # Loudness: the square root of the frame's power, so that one shout does not outweigh a sentence.
-    weight = torch.exp(x).sum(-1).sqrt()
+    # The square root of the power, so that one shout does not outweigh a sentence.
+    loudness = torch.exp(x).sum(-1).sqrt()
     decay, growth = 0.5 ** (1.0 / config.memory), 2.0 ** (1.0 / config.background_memory)
     mean, (peak, count, background) = state.mean, state.level.unbind(-1)
     outputs = []
     for t in range(x.shape[1]):
-        w = weight[:, t]
+        w = loudness[:, t]
         background = torch.minimum(w, background * growth)
-        # What stands out of the steady background; digital silence and an even noise have nothing that does.
         w = (w - STANDS_OUT * background).clamp_min(0)
         before = peak * decay
         peak = torch.maximum(before, w)
-        # All earlier frames weigh less beside a louder one: noise that came before speech is forgotten.
+        # 1 while the peak stays; towards 0 the more a frame exceeds it. A mean over count + prior
+        # frames of which only keep * count are left is nearer to the prior by the factor kept.
         keep = (1.5 * before + TINY) / (before + 0.5 * peak + TINY)
         kept = keep * (config.prior + count) / (config.prior + keep * count)
         apart = mean - start
         level = apart.mean(-1, keepdim=True)
         mean = start + level + kept[:, None] * (apart - level)
-        loud = w / (w + 0.5 * peak + TINY)
+        loud = w / (w + 0.5 * peak + TINY)  # 0 in silence, 2/3 at the peak
         count = (keep * count + loud).clamp_max(1.0 / config.rate)
         step = loud * (1.0 / (count + config.prior)).clamp_min(config.rate)
         level_step = loud * (1.0 / (count + config.level_prior)).clamp_min(config.rate)
@@ -121,6 +171,7 @@ def normalize_reference(
 
 @njit(cache=True, nogil=True)
 def _normalize(x, mean, level, start, c, out):  # type: ignore[no-untyped-def]
+    """As ``normalize_reference`` on float32 arrays; mean and level are changed in place."""
     rate, prior, level_prior, decay, growth, low, high = c
     bands = x.shape[2]
     half, tiny = np.float32(0.5), np.float32(TINY)
@@ -163,22 +214,15 @@ def _normalize(x, mean, level, start, c, out):  # type: ignore[no-untyped-def]
 def _normalize_numba(
     x: Tensor, state: NormState, start: Tensor, config: MelConfig
 ) -> tuple[Tensor, NormState]:
-    """As ``normalize_reference``: ten calls into torch instead of a dozen for every frame."""
+    """As ``normalize_reference``, by ten calls into torch instead of a dozen for every frame."""
     device = x.device
     mean, level = (
         s.to("cpu", torch.float32, copy=True).contiguous() for s in (state.mean, state.level)
     )
     out: NDArray[np.float32] = np.empty(x.shape, np.float32)
     decay, growth = 0.5 ** (1.0 / config.memory), 2.0 ** (1.0 / config.background_memory)
-    numbers = (
-        config.rate,
-        config.prior,
-        config.level_prior,
-        decay,
-        growth,
-        config.low,
-        config.high,
-    )
+    c = config
+    numbers = (c.rate, c.prior, c.level_prior, decay, growth, c.low, c.high)
     _normalize(
         x.float().cpu().contiguous().numpy(),
         mean.numpy(),
@@ -190,31 +234,18 @@ def _normalize_numba(
     return torch.from_numpy(out).to(device), NormState(mean.to(device), level.to(device))
 
 
-class RunningNorm(nn.Module):
-    """Subtracts a running mean that listens to loud frames only, so that voice, microphone and level cancel.
+def mel_filters(config: MelConfig) -> Tensor:
+    """Return triangular filters on O'Shaughnessy's mel scale: (fft / 2 + 1, bands), height 1."""
+    edges_mel = torch.linspace(
+        _mel(config.low_hz), _mel(config.high_hz), config.bands + 2, dtype=torch.float64
+    )
+    edges = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    bins = torch.arange(config.fft // 2 + 1, dtype=torch.float64)[:, None]
+    hz = bins * (SAMPLE_RATE / config.fft)
+    rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
+    return torch.minimum(rising, falling).clamp_min(0).float()
 
-    A frame moves the mean by its loudness relative to the running peak: pauses and background noise hardly move it, and
-    the first second moves it fastest. Causal; a plain recursion, the same whatever the chunks.
-    """
 
-    start: Tensor
-
-    def __init__(self, config: MelConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.register_buffer("start", torch.zeros(config.bands))
-
-    def init_state(self, batch: int) -> NormState:
-        """The trained mean, which counts for ``prior`` loud frames."""
-        level = self.start.new_zeros(batch, 3)
-        level[:, 0] = 1e-3  # a quiet room: what is fainter does not count as speech at the start
-        level[:, 2] = 1e4  # the first frame says how loud the background is
-        return NormState(self.start.expand(batch, -1).clone(), level)
-
-    @torch.no_grad()
-    def forward(self, x: Tensor, state: NormState) -> tuple[Tensor, NormState]:
-        """x (B, T, bands) -> the same shape, normalised and clipped."""
-        # A graph that torch traces cannot hold a call into numba.
-        return (normalize_reference if tracing() else _normalize_numba)(
-            x, state, self.start, self.config
-        )
+def _mel(hz: float) -> float:
+    return 2595.0 * float(np.log10(1.0 + hz / 700.0))
