@@ -1,13 +1,17 @@
-"""What hearing a pretrained encoder's clip in windows costs: error against context, time and memory against length.
+"""What hearing a pretrained encoder's clip in windows costs: error against context, time and memory
+against length.
 
-    python benchmarks/quality/encoder_seams.py [--folder MODEL | --random base] [--sharp 1] [--align features --fps 30]
-        [--seconds 120] [--window 30] [--contexts 0 1 2 3 5] [--lengths 30 60 180 600] [--json out/encoder_seams.json]
+    python benchmarks/quality/encoder_seams.py [--folder MODEL | --random base] [--sharp 1] [--align
+    features --fps 30]
+        [--seconds 120] [--window 30] [--contexts 0 1 2 3 5] [--lengths 30 60 180 600] [--json
+        out/encoder_seams.json]
 
-Error: of the network's features (before the projection), windows against the whole clip at once, on the sound of the demo;
-``rms`` is relative to how much the features vary over time, ``max`` to the largest of them. ``edge`` is the rms within 0.2 s
-of a seam, ``inner`` that of the rest. A network without trained weights has nearly even attention: every frame hears all
-others alike. ``--sharp 8`` multiplies its queries by 8: each frame then listens to few others, anywhere in the clip.
-Memory: the largest resident size of a process of its own that encodes so many seconds, windows and whole.
+Error: of the network's features (before the projection), windows against the whole clip at once, on
+the sound of the demo; ``rms`` is relative to how much the features vary over time, ``max`` to the
+largest of them. ``edge`` is the rms within 0.2 s of a seam, ``inner`` that of the rest. A network
+without trained weights has nearly even attention: every frame hears all others alike. ``--sharp 8``
+multiplies its queries by 8: each frame then listens to few others, anywhere in the clip. Memory:
+the largest resident size of a process of its own that encodes so many seconds, windows and whole.
 """
 
 from __future__ import annotations
@@ -160,11 +164,13 @@ def main() -> None:
     if options.contexts:
         rows["seams"] = seams(encoder(options), options)
         print(
-            f"window {options.window:g} s, clip {options.seconds:g} s\ncontext      rms     edge    inner      max"
+            f"window {options.window:g} s, clip {options.seconds:g} s\ncontext      rms     edge "
+            "   inner      max"
         )
         for row in rows["seams"]:
             print(
-                f"{row['context']:5.1f} s  {row['rms']:.1e}  {row['edge']:.1e}  {row['inner']:.1e}  {row['max']:.1e}"
+                f"{row['context']:5.1f} s  {row['rms']:.1e}  {row['edge']:.1e}  "
+                f"{row['inner']:.1e}  {row['max']:.1e}"
             )
     passed = [
         "--random",

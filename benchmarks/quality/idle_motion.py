@@ -1,6 +1,8 @@
-"""What life does over recordings: blinks a minute, angles of the head, looks away, the cost of a frame.
+"""What life does over recordings: blinks a minute, angles of the head, looks away, the cost of a
+frame.
 
-python benchmarks/quality/idle_motion.py [IN...] [--seeds N]     (without a recording: the bundled one, and silence)
+python benchmarks/quality/idle_motion.py [IN...] [--seeds N]     (without a recording: the bundled
+one, and silence)
 """
 
 from __future__ import annotations

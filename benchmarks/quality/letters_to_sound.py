@@ -1,11 +1,15 @@
-"""How well the letter-to-sound rules read words, against the pronunciation dictionary that comes with pocketsphinx.
+"""How well the letter-to-sound rules read words, against the pronunciation dictionary that comes
+with pocketsphinx.
 
-    python benchmarks/quality/letters_to_sound.py [--clips ../shared/data/tts/clips.jsonl] [--half develop] [--worst 40]
+    python benchmarks/quality/letters_to_sound.py [--clips ../shared/data/tts/clips.jsonl] [--half
+    develop] [--worst 40]
 
-Phone error rate: insertions, deletions and substitutions that turn the rules' phones into the nearest of the dictionary's
-pronunciations, per phone of the latter. Mouth error rate: the same after phones that look alike on the mouth are made one. The
-rules were written while looking at one half of the words ("develop", by a checksum); the other half ("test") tells how they do on
-words not looked at. --clips: a file with texts; its words are then measured too, once each and as often as they occur.
+Phone error rate: insertions, deletions and substitutions that turn the rules' phones into the
+nearest of the dictionary's pronunciations, per phone of the latter. Mouth error rate: the same
+after phones that look alike on the mouth are made one. The rules were written while looking at one
+half of the words ("develop", by a checksum); the other half ("test") tells how they do on words not
+looked at. --clips: a file with texts; its words are then measured too, once each and as often as
+they occur.
 """
 
 from __future__ import annotations
@@ -39,7 +43,9 @@ LOOK_ALIKE = (
     "AO OW OY",
     "UW UH",
 )
-"""Phones that one cannot tell apart by the lips and jaw: the tongue's work inside the mouth is not seen."""
+"""Phones that one cannot tell apart by the lips and jaw: the tongue's work inside the mouth is not
+seen.
+"""
 MOUTH = {phone: number for number, group in enumerate(LOOK_ALIKE) for phone in group.split()}
 
 Pronunciations = Mapping[str, Sequence[tuple[str, ...]]]
@@ -102,7 +108,8 @@ def print_worst(words: Mapping[str, int], known: Pronunciations, count: int) -> 
     ranked = sorted(words, key=lambda word: (-words[word] * errors(word, known, by_rules)[2], word))
     for word in ranked[:count]:
         print(
-            f"{words[word]:4d} {word:16s} {' '.join(by_rules(word)):40s} {' / '.join(' '.join(p) for p in known[word])}"
+            f"{words[word]:4d} {word:16s} {' '.join(by_rules(word)):40s} "
+            f"{' / '.join(' '.join(p) for p in known[word])}"
         )
 
 

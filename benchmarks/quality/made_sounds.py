@@ -1,6 +1,7 @@
 """Sounds made for looking at: a whisper and a song out of a recording, and something like music.
 
-Whisper and song are a recording's vocal tract (linear prediction, 32 ms frames) excited by something else than its voice.
+Whisper and song are a recording's vocal tract (linear prediction, 32 ms frames) excited by
+something else than its voice.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def predictor(frame: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def excited(samples: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """The vocal tract and loudness of ``samples`` (n,), excited by ``source`` (n,) instead of its own residual."""
+    """The vocal tract and loudness of ``samples`` (n,), excited by ``source`` (n,) instead of its
+    own residual.
+    """
     padded, driving = (np.pad(np.asarray(x, float), (HOP, FRAME)) for x in (samples, source))
     out = np.zeros(len(padded))
     for start in range(0, len(padded) - FRAME + 1, HOP):

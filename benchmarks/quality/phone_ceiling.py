@@ -1,10 +1,12 @@
-"""How far the phones alone go on GRID: the phone model, given the sentence's true phones, against the tracked lip gap.
+"""How far the phones alone go on GRID: the phone model, given the sentence's true phones, against
+the tracked lip gap.
 
     python benchmarks/quality/phone_ceiling.py --data ../shared/data/grid [--cache DIR]
 
-A network that only heard which phones are spoken when could not do better on a speaker it has never seen; what is above that
-is the recorded speaker's habit. "In speech" leaves out what lies more than 0.2 s outside the sentence: mouths that breathe
-or get ready before the first word. The sentence is read from the clip's name, as GRID encodes it.
+A network that only heard which phones are spoken when could not do better on a speaker it has never
+seen; what is above that is the recorded speaker's habit. "In speech" leaves out what lies more than
+0.2 s outside the sentence: mouths that breathe or get ready before the first word. The sentence is
+read from the clip's name, as GRID encodes it.
 """
 
 from __future__ import annotations
@@ -43,7 +45,10 @@ AROUND = 0.2  # seconds that belong to speech before its first and after its las
 
 
 def sentence(clip: Clip) -> str:
-    """The words of a clip, by the last six letters of its name. InputError when they are no GRID code."""
+    """The words of a clip, by the last six letters of its name.
+
+    InputError when they are no GRID code.
+    """
     code = clip.id[-6:]
     try:
         return " ".join(words[letter] for words, letter in zip(CODES, code, strict=True))

@@ -1,4 +1,5 @@
-"""What noise, level and repetition do to the lip gap of the demo clip: python benchmarks/quality/robustness.py [MODEL].
+"""What noise, level and repetition do to the lip gap of the demo clip: python
+benchmarks/quality/robustness.py [MODEL].
 
 Prints the figures that the model card gives under its limits.
 """
@@ -30,7 +31,8 @@ def alone(name: str, gap: np.ndarray) -> None:
     rest = gap[SECOND:]
     tremble = np.abs(np.diff(rest)).mean()
     print(
-        f"{name:34} mean {rest.mean():5.2f} mm, 95 % {np.percentile(rest, 95):5.2f}, tremble {tremble:5.3f} mm a frame"
+        f"{name:34} mean {rest.mean():5.2f} mm, 95 % {np.percentile(rest, 95):5.2f}, tremble "
+        f"{tremble:5.3f} mm a frame"
     )
 
 
@@ -57,27 +59,32 @@ def main() -> None:
     alone("10 s of brown noise at -30 dBFS", gap_mm(talker, brown / brown.std() * 0.03))
     after = np.concatenate([speech, np.zeros(64000, np.float32)])
     print(
-        f"silence after speech: largest gap in the last 3 s {gap_mm(talker, after)[-75:].max():.2f} mm"
+        "silence after speech: largest gap in the last 3 s "
+        f"{gap_mm(talker, after)[-75:].max():.2f} mm"
     )
     noisy = after + rng.standard_normal(len(after)) * 0.003
     print(
-        f"noise at -50 dBFS after speech: largest gap in the last 3 s {gap_mm(talker, noisy)[-75:].max():.2f} mm"
+        "noise at -50 dBFS after speech: largest gap in the last 3 s "
+        f"{gap_mm(talker, noisy)[-75:].max():.2f} mm"
     )
     for snr in (30, 20, 10):
         noise = rng.standard_normal(len(speech)) * speech.std() * 10 ** (-snr / 20)
         print(
-            f"white noise {snr} dB below the speech: correlation with the clean gap {likeness(speech + noise):.3f}"
+            f"white noise {snr} dB below the speech: correlation with the clean gap "
+            f"{likeness(speech + noise):.3f}"
         )
     for level_db in (-30, -12, 6):
         print(
-            f"level {level_db:+d} dB: correlation {likeness(np.clip(speech * 10 ** (level_db / 20), -1, 1)):.3f}"
+            f"level {level_db:+d} dB: correlation "
+            f"{likeness(np.clip(speech * 10 ** (level_db / 20), -1, 1)):.3f}"
         )
     twice = gap_mm(talker, np.concatenate([speech[: len(speech) // 640 * 640]] * 2))
     count = len(speech) // 640
     again = twice[count : 2 * count]
     error = np.sqrt(np.mean((again - clean[:count]) ** 2))
     print(
-        f"heard a second time: correlation {np.corrcoef(again, clean[:count])[0, 1]:.3f}, {error:.2f} mm apart (RMS)"
+        f"heard a second time: correlation {np.corrcoef(again, clean[:count])[0, 1]:.3f}, "
+        f"{error:.2f} mm apart (RMS)"
     )
 
 

@@ -1,11 +1,13 @@
-"""How near the motion of a text alone comes to that of the phones that a voice really said, and the times that it is made with.
+"""How near the motion of a text alone comes to that of the phones that a voice really said, and the
+times that it is made with.
 
     python benchmarks/quality/text_to_motion.py ../shared/data/tts
 
-Half of the sentences (by a checksum) give the mean times of phones, printed as in text/timing.py; the other half
-tells how the text's motion does against the phone model's motion for the voice's own phones: correlation of the inner-lip gap
-when both only begin and end together, and when it is known where each word begins (browsers report that, and
-web/src/takes/spoken.js goes by it); share of the voice's bilabials during which the text's lips meet.
+Half of the sentences (by a checksum) give the mean times of phones, printed as in text/timing.py;
+the other half tells how the text's motion does against the phone model's motion for the voice's own
+phones: correlation of the inner-lip gap when both only begin and end together, and when it is known
+where each word begins (browsers report that, and web/src/takes/spoken.js goes by it); share of the
+voice's bilabials during which the text's lips meet.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ def fits(row: dict[str, Any]) -> bool:
 
 
 def mean_times(rows: list[dict[str, Any]]) -> tuple[dict[str, float], float]:
-    """(phone -> seconds where no pause follows, how many times as long the end before a pause is)."""
+    """(phone -> seconds where no pause follows, lengthening of the end before a pause)."""
     inside: dict[str, list[float]] = defaultdict(list)
     final: list[tuple[str, float]] = []
     for row in rows:

@@ -1,9 +1,11 @@
-"""How well `data prepare video` reads three GRID videos: figures, and a sheet of real and carried mouths side by side.
+"""How well `data prepare video` reads three GRID videos: figures, and a sheet of real and carried
+mouths side by side.
 
-    python benchmarks/quality/video_tracking.py --data ../shared/data [--sheet out/mouths.png] [--cache DIR]
+    python benchmarks/quality/video_tracking.py --data ../shared/data [--sheet out/mouths.png]
+    [--cache DIR]
 
-Lip gap against loudness, and against GRID-468's own tracks of the same videos, with and without MediaPipe's smoothing.
-Needs pip install "jambatalk[capture]".
+Lip gap against loudness, and against GRID-468's own tracks of the same videos, with and without
+MediaPipe's smoothing. Needs pip install "jambatalk[capture]".
 """
 
 from __future__ import annotations

@@ -1,12 +1,16 @@
-"""Render what there is to listen to and look at: a video with sound and a sheet of pictures for each of several sounds.
+"""Render what there is to listen to and look at: a video with sound and a sheet of pictures for
+each of several sounds.
 
-    python benchmarks/quality/watch.py [MODEL] -o out/watch [--librivox DIR] [--facegood DIR] [--tts FILE] [--no-video]
+    python benchmarks/quality/watch.py [MODEL] -o out/watch [--librivox DIR] [--facegood DIR] [--tts
+    FILE] [--no-video]
 
-LibriVox sentences (as in scripts/evaluate_default.py); a synthesised voice (--tts: a recording, its phones from ``clips.jsonl``
-one folder up when that names it); Mandarin (FACEGOOD's held-out clip); a whisper, a song and slow speech, made out of the first
-LibriVox sentence (see benchmarks/quality/made_sounds.py); pink noise; plucked chords with a drum. A sheet shows the mouth at even times
-with the phone spoken, in ARPAbet letters. Where phones are known a second sheet shows every /p b m/ at its smallest gap and
-every open vowel in its middle, each with the gap in millimetres.
+LibriVox sentences (as in scripts/evaluate_default.py); a synthesised voice (--tts: a recording, its
+phones from ``clips.jsonl`` one folder up when that names it); Mandarin (FACEGOOD's held-out clip);
+a whisper, a song and slow speech, made out of the first LibriVox sentence (see
+benchmarks/quality/made_sounds.py); pink noise; plucked chords with a drum. A sheet shows the mouth
+at even times with the phone spoken, in ARPAbet letters. Where phones are known a second sheet shows
+every /p b m/ at its smallest gap and every open vowel in its middle, each with the gap in
+millimetres.
 """
 
 from __future__ import annotations
@@ -161,7 +165,8 @@ def main() -> int:
             assert motion.weights is not None
             gap = face.lip_gap(motion.weights) * 1e3
             print(
-                f"{case.name:28} {motion.seconds:5.1f} s, gap mean {gap.mean():5.2f} mm, 95 % {np.percentile(gap, 95):5.2f} mm"
+                f"{case.name:28} {motion.seconds:5.1f} s, gap mean {gap.mean():5.2f} mm, 95 % "
+                f"{np.percentile(gap, 95):5.2f} mm"
             )
             save_png(
                 even_sheet(motion, case.phones, renderer, 40), options.output / f"{case.name}.png"

@@ -1,12 +1,15 @@
-"""What clients that mean no good do to the others: latency and memory of the live server, in peace and under attack.
+"""What clients that mean no good do to the others: latency and memory of the live server, in peace
+and under attack.
 
-    python benchmarks/security/live_hostile.py [--seconds 30] [--sessions 5] [--json out/live_hostile.json]
+    python benchmarks/security/live_hostile.py [--seconds 30] [--sessions 5] [--json
+    out/live_hostile.json]
 
-``jambatalk serve`` with a token, on one core, with the number of open files that many systems allow by default (1,024).
-Polite clients stream in real time as in live_latency.py, first alone, then beside each attack in turn, then beside all of them
-at once. The attacks run on this machine only, for the given seconds, in bounded numbers. "new client" is how long somebody who
-comes during the attack waits for their first answer. The server's memory is the resident one; "worker" is that of the process
-that runs jobs. The alternative in the same run is peace: ratios are to it.
+``jambatalk serve`` with a token, on one core, with the number of open files that many systems allow
+by default (1,024). Polite clients stream in real time as in live_latency.py, first alone, then
+beside each attack in turn, then beside all of them at once. The attacks run on this machine only,
+for the given seconds, in bounded numbers. "new client" is how long somebody who comes during the
+attack waits for their first answer. The server's memory is the resident one; "worker" is that of
+the process that runs jobs. The alternative in the same run is peace: ratios are to it.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ from jambatalk.audio import Speech
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "speed"))
 
-from live_latency import DEMO, client, pin  # noqa: E402
+from live_latency import DEMO, client, pin
 
 TOKEN = "a-token-of-this-benchmark"
 START = json.dumps({"type": "start", "token": TOKEN})
@@ -59,7 +62,9 @@ SILENT = 1500  # connections that ask for nothing
 SLOWEST = 20.0  # seconds that a new client waits for an answer at most
 SILENCE_BYTES = 10_000_000_000
 REPORTED = 180.0  # seconds after which the attackers must have told what they were told
-EARLIER = 1.2  # seconds that polite clients have begun before an attack; of their frames the first second does not count
+# Seconds that polite clients have begun before an attack; of their frames the first second does not
+# count
+EARLIER = 1.2
 
 
 class Address(NamedTuple):
@@ -147,7 +152,9 @@ def children(process: int) -> list[int]:
 
 
 class Attack:
-    """What the attackers of one kind do until the time is over; ``answers`` counts what they are told."""
+    """What the attackers of one kind do until the time is over; ``answers`` counts what they are
+    told.
+    """
 
     def __init__(self, server: Address, until: float) -> None:
         self.server, self.until, self.answers = server, until, Counter[str]()
@@ -263,7 +270,9 @@ class Attack:
         await self.again(once, 60, 0.01)
 
     async def silent(self) -> None:
-        """Connections that ask for nothing, half of them after the beginning of a request that never ends."""
+        """Connections that ask for nothing, half of them after the beginning of a request that
+        never ends.
+        """
         held: list[socket.socket] = []
         try:
             while self.going():
@@ -302,7 +311,10 @@ class Attack:
         async def once() -> str:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.server.port)
             path = random.choice(("/v1/speak", "/v1/jobs"))
-            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 30000\r\n\r\n"
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+                "Content-Length: 30000\r\n\r\n"
+            )
             answer = asyncio.create_task(reader.readline())
             try:
                 writer.write(head.encode())
@@ -393,7 +405,9 @@ def make_silence(path: Path) -> None:
 def attack(
     server: Address, kinds: tuple[str, ...], began: float, seconds: float, told: Any
 ) -> None:
-    """All these attacks at once, in a process of their own that leaves the core to the polite clients where both want it."""
+    """All these attacks at once, in a process of their own that leaves the core to the polite
+    clients where both want it.
+    """
     pin(0, 0)
     if hasattr(os, "nice"):
         os.nice(10)
@@ -422,7 +436,10 @@ ATTACKS = (
 
 
 async def well(server: Address) -> bool:
-    """Whether it says so. By hand: making an HTTP client takes longer than the answer, in the program that measures."""
+    """Whether it says so.
+
+    By hand: making an HTTP client takes longer than the answer, in the program that measures.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     answer = await reader.read()
@@ -431,7 +448,9 @@ async def well(server: Address) -> bool:
 
 
 async def newcomer(server: Address, seconds: float) -> tuple[float, int, int]:
-    """(longest wait in s, times that there was no answer, tries) of clients that come one after the other."""
+    """(longest wait in s, times that there was no answer, tries) of clients that come one after the
+    other.
+    """
     until, longest, none, tries = time.monotonic() + seconds, 0.0, 0, 0
     await asyncio.sleep(2.0)
     while time.monotonic() < until:
@@ -515,7 +534,8 @@ async def measure(sessions: int, seconds: float, kinds: list[str]) -> list[dict[
     ]
     rows: list[dict[str, Any]] = []
     print(
-        f"{'':14} {'P50 ms':>7} {'P95':>7} {'P99':>7} {'x peace':>7} {'worst':>7} {'late':>7} {'missing':>7} "
+        f"{'':14} {'P50 ms':>7} {'P95':>7} {'P99':>7} {'x peace':>7} {'worst':>7} {'late':>7} "
+        f"{'missing':>7} "
         f"{'new client s':>12} {'unanswered':>10} {'server MB':>9} {'worker':>7}"
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -527,9 +547,12 @@ async def measure(sessions: int, seconds: float, kinds: list[str]) -> list[dict[
             row = await round_of(server, kinds_now, sound, sessions, seconds)
             rows.append(row)
             print(
-                f"{row['name']:14} {row['p50']:7.2f} {row['p95']:7.2f} {row['p99']:7.2f} {row['p99'] / rows[0]['p99']:7.1f} "
-                f"{row['worst']:7.1f} {row['late']:7.2%} {row['missing']:7d} {row['newcomer']:12.2f} "
-                f"{row['unanswered']:4d} of {row['tries']:<3d} {row['server_mb']:8.0f} {row['worker_mb']:7.0f}",
+                f"{row['name']:14} {row['p50']:7.2f} {row['p95']:7.2f} {row['p99']:7.2f} "
+                f"{row['p99'] / rows[0]['p99']:7.1f} "
+                f"{row['worst']:7.1f} {row['late']:7.2%} {row['missing']:7d} "
+                f"{row['newcomer']:12.2f} "
+                f"{row['unanswered']:4d} of {row['tries']:<3d} {row['server_mb']:8.0f} "
+                f"{row['worker_mb']:7.0f}",
                 flush=True,
             )
             await asyncio.sleep(2.0)

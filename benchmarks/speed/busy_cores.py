@@ -1,6 +1,7 @@
 """What other programs on the same cores cost: live hops, speech to motion, validation and drawing.
 
-    python benchmarks/speed/busy_cores.py [--part live,offline] [--seconds 60] [--json out/busy.json]
+    python benchmarks/speed/busy_cores.py [--part live,offline] [--seconds 60] [--json
+    out/busy.json]
 
 The other programs are endless loops, one a core, or as many programs that multiply matrices with
 torch. Each part runs as the product runs it (``jambatalk.ops.threads`` chooses the threads), and,
@@ -45,7 +46,10 @@ LOADS = {
 
 def live(talker: Talker, samples: np.ndarray, threads: int | None) -> float:
     """Median milliseconds of a hop of 40 ms; ``threads``: None as sessions choose."""
-    before, sessions.SINGLE_THREAD_HOPS = sessions.SINGLE_THREAD_HOPS, sessions.SINGLE_THREAD_HOPS if threads is None else 0
+    before, sessions.SINGLE_THREAD_HOPS = (
+        sessions.SINGLE_THREAD_HOPS,
+        sessions.SINGLE_THREAD_HOPS if threads is None else 0,
+    )
     try:
         session, times = talker.stream(), []
         for k in range(WARM_HOPS + 100):

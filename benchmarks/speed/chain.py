@@ -1,9 +1,11 @@
-"""Speech to motion, the whole chain: ``base`` against the released model's layout at equal sound, on this machine.
+"""Speech to motion, the whole chain: ``base`` against the released model's layout at equal sound,
+on this machine.
 
-The released layouts have random weights of the true sizes (wav2vec 2.0 large, 24 layers) and run with our kernels; with
-JAMBATALK_KERNELS=reference in the environment all rows use plain torch loops for the scan. Two rows are live: ``base`` in steps
-of 40 ms, and the authors' "real-time" program, which recomputes the last second ten times a second and keeps one frame of each.
-"a step" is what such a step takes, and so what a live frame comes late by beyond its look-ahead.
+The released layouts have random weights of the true sizes (wav2vec 2.0 large, 24 layers) and run
+with our kernels; with JAMBATALK_KERNELS=reference in the environment all rows use plain torch loops
+for the scan. Two rows are live: ``base`` in steps of 40 ms, and the authors' "real-time" program,
+which recomputes the last second ten times a second and keeps one frame of each. "a step" is what
+such a step takes, and so what a live frame comes late by beyond its look-ahead.
 
     pip install "jambatalk[encoders]"
     python benchmarks/speed/chain.py [--seconds 10] [--json out/chain.json]
@@ -101,20 +103,24 @@ def main() -> None:
                 rows.append((name, parameter_count(model), windows))
             del model
     print(
-        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, float32"
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads, float32"
     )
     print(
-        f"{'network':28} {'parameters':>12} {'s per s of sound':>17} {'x real time':>12} {'against base':>13} {'a step, ms':>11}"
+        f"{'network':28} {'parameters':>12} {'s per s of sound':>17} {'x real time':>12} "
+        f"{'against base':>13} {'a step, ms':>11}"
     )
     for name, parameters, seconds in rows:
         each = seconds / options.seconds
         step = f"{1000 * steps[name]:.1f}" if name in steps else ""
         print(
-            f"{name:28} {parameters:12,} {each:17.4f} {1 / each:12.1f} {seconds / rows[0][2]:11.1f} x {step:>11}"
+            f"{name:28} {parameters:12,} {each:17.4f} {1 / each:12.1f} "
+            f"{seconds / rows[0][2]:11.1f} x {step:>11}"
         )
     taken = {name: seconds for name, _, seconds in rows}
     print(
-        f"live: windows take {taken['released-vocaset, windows'] / taken['base, live']:.0f} x the time of base for the same sound"
+        f"live: windows take {taken['released-vocaset, windows'] / taken['base, live']:.0f} x "
+        "the time of base for the same sound"
     )
     write_json(options.json, [dict(zip(("network", "parameters", "seconds"), row)) for row in rows])
 

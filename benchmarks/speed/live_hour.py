@@ -2,10 +2,11 @@
 
     python benchmarks/speed/live_hour.py [--minutes 60] [--json out/live_hour.json]
 
-The demo clip again and again at 16 kHz in packets of 40 ms with indices: once whole, once with 5 % of the packets lost and 10 %
-late by 20 to 240 ms. Drift is the shift of the last minute's jawOpen against the first's that fits best, to a tenth of a frame;
-the correlation is that of the damaged stream with the whole one over the last minute. Resident memory, after the first minute
-and at the end.
+The demo clip again and again at 16 kHz in packets of 40 ms with indices: once whole, once with 5 %
+of the packets lost and 10 % late by 20 to 240 ms. Drift is the shift of the last minute's jawOpen
+against the first's that fits best, to a tenth of a frame; the correlation is that of the damaged
+stream with the whole one over the last minute. Resident memory, after the first minute and at the
+end.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def resident_mb() -> float:
 def streamed(
     talker: Talker, sound: np.ndarray, packets: int, damaged: bool
 ) -> tuple[np.ndarray, float, float, dict[str, float]]:
-    """(jawOpen of every frame, MB after a minute, MB at the end, seconds lost and late) of an endless repetition."""
+    """(jawOpen of every frame, MB after a minute, MB at the end, seconds lost and late) of an
+    endless repetition.
+    """
     rng = np.random.default_rng(0)
     session, jaw = talker.stream(), talker.names.index("jawOpen")
     waiting: list[tuple[float, int]] = []
@@ -68,7 +71,9 @@ def streamed(
 
 
 def shift(a: np.ndarray, b: np.ndarray, period: float) -> float:
-    """Milliseconds by which b lags behind a, both of the same sound, by the best correlation within one second."""
+    """Milliseconds by which b lags behind a, both of the same sound, by the best correlation within
+    one second.
+    """
     fine = np.arange(0, len(a) - 1, 0.1)
     fa, fb = np.interp(fine, np.arange(len(a)), a), np.interp(fine, np.arange(len(b)), b)
     lags = range(-250, 251)

@@ -1,17 +1,21 @@
-"""Latency of the live server: from the last sound that a frame needs to the frame in the client's hands, on one core.
+"""Latency of the live server: from the last sound that a frame needs to the frame in the client's
+hands, on one core.
 
-    python benchmarks/speed/live_latency.py [--sessions 1 5 20 40] [--seconds 30] [--cores 1] [--json out/live_latency.json]
-    python benchmarks/speed/live_latency.py --batch-window 0 0.1 0.2 0.4 [--rounds 3] ...
+    python benchmarks/speed/live_latency.py [--sessions 1 5 20 40] [--seconds 30] [--cores 1]
+    [--json out/live_latency.json] python benchmarks/speed/live_latency.py --batch-window 0 0.1 0.2
+    0.4 [--rounds 3] ...
 
-A server process bound to one core, clients in this process on another (--cores 2: both wherever the system puts them): each
-sends the demo clip again and again in packets of 20 ms at their time, clients at odd moments to each other. Latency counts from
-the sending of the packet that holds the last sample that the frame's look-ahead needs, so it has the network, the queue, the
-batch, the message and both ends of the socket in it; the look-ahead itself comes on top. "late" is the share of frames over
-40 ms (one frame). The alternative in the same run: the same server without batches, every session alone. "server" is the share
-of a core that the server used.
+A server process bound to one core, clients in this process on another (--cores 2: both wherever the
+system puts them): each sends the demo clip again and again in packets of 20 ms at their time,
+clients at odd moments to each other. Latency counts from the sending of the packet that holds the
+last sample that the frame's look-ahead needs, so it has the network, the queue, the batch, the
+message and both ends of the socket in it; the look-ahead itself comes on top. "late" is the share
+of frames over 40 ms (one frame). The alternative in the same run: the same server without batches,
+every session alone. "server" is the share of a core that the server used.
 
---batch-window compares values, in ms for each open session, of how long a batch waits for more (``Engine``'s ``batch_window``) instead: a
-server for each, measured in turns, --rounds times over in changing order, so that other work on the machine falls on all alike.
+--batch-window compares values, in ms for each open session, of how long a batch waits for more
+(``Engine``'s ``batch_window``) instead: a server for each, measured in turns, --rounds times over
+in changing order, so that other work on the machine falls on all alike.
 """
 
 from __future__ import annotations
@@ -45,7 +49,8 @@ from jambatalk.study.server import listen
 talker = ready_talker(Network())
 with listen("127.0.0.1", 0) as listening:
     print(listening.getsockname()[1], flush=True)
-    run(talker, ServerSettings(max_sessions=1000), listening, max_batch=int(sys.argv[1]), batch_window=float(sys.argv[2]))
+    settings, batch = ServerSettings(max_sessions=1000), int(sys.argv[1])
+    run(talker, settings, listening, max_batch=batch, batch_window=float(sys.argv[2]))
 """
 
 
@@ -59,7 +64,9 @@ def pin(process: int, core: int) -> None:
 async def client(
     url: str, sound: np.ndarray, offset: float, seconds: float, **start: Any
 ) -> tuple[list[float], int]:
-    """(latency of each frame in ms, frames that never came) of one real-time session; start: of ``LiveClient``."""
+    """(latency of each frame in ms, frames that never came) of one real-time session; start: of
+    ``LiveClient``.
+    """
     count = int(seconds * 16000 / PACKET)
     sent = np.full(count, np.nan)
     latencies: list[float] = []
@@ -162,13 +169,16 @@ class Server:
         self.process.wait()
 
 
-HEADER = f"{'':22} {'sessions':>8} {'P50 ms':>7} {'P95':>7} {'P99':>7} {'worst':>7} {'late':>7} {'missing':>7} {'server':>7}"
+HEADER = f"{'':22} {'sessions':>8} {'P50 ms':>7} " + " ".join(
+    f"{name:>7}" for name in ("P95", "P99", "worst", "late", "missing", "server")
+)
 
 
 def line(row: dict[str, Any]) -> str:
     """As the table has it."""
     return (
-        f"{row['name']:22} {row['sessions']:8d} {row['p50']:7.2f} {row['p95']:7.2f} {row['p99']:7.2f} {row['worst']:7.1f} "
+        f"{row['name']:22} {row['sessions']:8d} {row['p50']:7.2f} {row['p95']:7.2f} "
+        f"{row['p99']:7.2f} {row['worst']:7.1f} "
         f"{row['late']:7.2%} {row['missing']:7d} {row['server']:7.0%}"
     )
 
@@ -210,7 +220,9 @@ def waits(
     servers: list[Server] = []
     try:
         for batch_window in windows:
-            servers.append(Server(f"batch_window {batch_window:g} ms", cores, batch_window=batch_window / 1000))
+            servers.append(
+                Server(f"batch_window {batch_window:g} ms", cores, batch_window=batch_window / 1000)
+            )
         for k in range(rounds):
             for count in sessions:
                 for i in range(len(servers)):
@@ -239,7 +251,12 @@ def main() -> None:
         pin(0, 0)
     if options.batch_window:
         rows = waits(
-            sound, options.sessions, options.seconds, options.cores, options.batch_window, options.rounds
+            sound,
+            options.sessions,
+            options.seconds,
+            options.cores,
+            options.batch_window,
+            options.rounds,
         )
     else:
         rows = with_and_without_batches(sound, options.sessions, options.seconds, options.cores)

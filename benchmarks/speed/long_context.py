@@ -1,8 +1,10 @@
-"""Decoder time and peak memory against the length of the clip, up to 262,144 frames (2.4 hours at 30 fps), in one call.
+"""Decoder time and peak memory against the length of the clip, up to 262,144 frames (2.4 hours at
+30 fps), in one call.
 
-Each measurement runs in a process of its own, so that peak memory is that of one length alone. Rows: the decoder of ``base``,
-that of ``paper-live`` (the width of ``paper-vocaset``, sliding attention over 4 s in place of full), and the released layout as
-far as it is bearable (full attention; run with our kernels and torch's memory-saving attention, while the authors' own code
+Each measurement runs in a process of its own, so that peak memory is that of one length alone.
+Rows: the decoder of ``base``, that of ``paper-live`` (the width of ``paper-vocaset``, sliding
+attention over 4 s in place of full), and the released layout as far as it is bearable (full
+attention; run with our kernels and torch's memory-saving attention, while the authors' own code
 keeps the whole score matrix besides, counted in the last column).
 
     python benchmarks/speed/long_context.py [--longest 262144] [--json out/long_context.json]
@@ -84,10 +86,12 @@ def main() -> None:
     import torch
 
     print(
-        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, float32"
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads, float32"
     )
     print(
-        f"{'decoder':17} {'frames':>8} {'seconds':>9} {'us/frame':>9} {'vs 4096':>8} {'peak MB':>8}  score matrix"
+        f"{'decoder':17} {'frames':>8} {'seconds':>9} {'us/frame':>9} {'vs 4096':>8} "
+        f"{'peak MB':>8}  score matrix"
     )
     rows = []
     for network in NETWORKS:
@@ -105,7 +109,8 @@ def main() -> None:
                 f"{8 * length * length * 4 / 1e9:8.1f} GB" if network.startswith("released") else ""
             )
             print(
-                f"{network:17} {length:8,} {found['seconds']:9.2f} {each:9.1f} {ratio:>8} {found['peak_mb']:8.0f}  {scores}",
+                f"{network:17} {length:8,} {found['seconds']:9.2f} {each:9.1f} {ratio:>8} "
+                f"{found['peak_mb']:8.0f}  {scores}",
                 flush=True,
             )
             rows.append({"network": network, "frames": length, **found})

@@ -1,6 +1,8 @@
-"""A whole Mamba layer of width 512: ours, transformers' slow path and mambapy's block, with the same weights.
+"""A whole Mamba layer of width 512: ours, transformers' slow path and mambapy's block, with the
+same weights.
 
-Prints times, ratios and the largest difference from our output, and writes JSON. What is not installed is said to be missing.
+Prints times, ratios and the largest difference from our output, and writes JSON. What is not
+installed is said to be missing.
 
     python benchmarks/speed/mamba_layer.py [--lengths 300 3000 30000] [--json out/mamba_layer.json]
 """
@@ -24,14 +26,19 @@ from jambatalk.models.mamba import Mamba
 from jambatalk.ops.backend import use_backend
 
 WIDTH = 512
-# The others keep several (B, L, D, N) tensors, 2 GB each at 30,000 steps, and their graphs many more.
+# The others keep several (B, L, D, N) tensors, 2 GB each at 30,000 steps, and their graphs many
+# more.
 LONGEST_FORWARD, LONGEST_BACKWARD = 3000, 3000
-# transformers slices such a tensor once a step, and each slice's gradient is a tensor of the full size: quadratic in L.
+# transformers slices such a tensor once a step, and each slice's gradient is a tensor of the full
+# size: quadratic in L.
 LONGEST_SLICED_BACKWARD = 300
 
 
 def best(run: Callable[[], object], seconds: float = 1.5, least: int = 3) -> float:
-    """Least wall seconds of several runs: what the code costs when nothing else is in the way. One run over 5 s is enough."""
+    """Least wall seconds of several runs: what the code costs when nothing else is in the way.
+
+    One run over 5 s is enough.
+    """
     times: list[float] = []
     while len(times) < least + 1 or sum(times) < seconds:  # the first warms up
         started = time.perf_counter()
@@ -123,11 +130,13 @@ def main() -> None:
     options = parser.parse_args()
     machine = platform.processor() or platform.machine()
     print(
-        f"{machine}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads"
+        f"{machine}, {os.cpu_count()} cores, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads"
     )
     print(f"Mamba layer of width {WIDTH}, 16 states, convolution over 4 steps, float32, batch 1")
     print(
-        f"{'layer':20} {'pass':20} {'length':>7} {'ms':>10} {'ours is faster':>15} {'difference':>11} {'GFLOP/s*':>9}"
+        f"{'layer':20} {'pass':20} {'length':>7} {'ms':>10} {'ours is faster':>15} "
+        f"{'difference':>11} {'GFLOP/s*':>9}"
     )
     torch.manual_seed(0)
     ours = Mamba(WIDTH)
@@ -144,7 +153,8 @@ def main() -> None:
                     longest = LONGEST_SLICED_BACKWARD
                 if name != "ours" and length > longest:
                     print(
-                        f"{name:20} {label:20} {length:7} not run: it would take tens of GB or many minutes"
+                        f"{name:20} {label:20} {length:7} not run: it would take tens of GB or "
+                        "many minutes"
                     )
                     continue
                 try:
@@ -166,7 +176,8 @@ def main() -> None:
                 found["gflops"] = products * (3 if backward else 1) / seconds / 1e9
                 rows.append(found)
                 print(
-                    f"{name:20} {label:20} {length:7} {found['ms']:10.2f} {found['ratio']:13.1f} x {found['difference']:11.1e}"
+                    f"{name:20} {label:20} {length:7} {found['ms']:10.2f} {found['ratio']:13.1f} "
+                    f"x {found['difference']:11.1e}"
                     f" {found['gflops']:9.1f}",
                     flush=True,
                 )

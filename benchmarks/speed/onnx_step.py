@@ -1,11 +1,13 @@
-"""One hop in torch and in onnxruntime, float32 and int8: file size, speed on one core, and the error that int8 makes.
+"""One hop in torch and in onnxruntime, float32 and int8: file size, speed on one core, and the
+error that int8 makes.
 
     python benchmarks/speed/onnx_step.py [--weights FILE] [--rounds 5] [--json out/onnx_step.json]
 
-Needs jambatalk[onnx]. Times are of the network alone (benchmarks/speed/stream_hop.py has a session around it), one thread, bound to
-one core where the system lets it; of several interleaved rounds the least. Throughput is seconds of sound per second: hop by
-hop, and for torch also in pieces of 256 hops, which an exported step cannot take. The error is against torch in float32 over
-the demo clip, on shape weights in 0..1. Batches: time of one call over the number of streams in it.
+Needs jambatalk[onnx]. Times are of the network alone (benchmarks/speed/stream_hop.py has a session
+around it), one thread, bound to one core where the system lets it; of several interleaved rounds
+the least. Throughput is seconds of sound per second: hop by hop, and for torch also in pieces of
+256 hops, which an exported step cannot take. The error is against torch in float32 over the demo
+clip, on shape weights in 0..1. Batches: time of one call over the number of streams in it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ BATCHES = (1, 4, 16)
 
 
 def hop_times(model: Any, sound: torch.Tensor) -> tuple[np.ndarray, torch.Tensor]:
-    """(milliseconds of each hop, the motion (T, outputs)) for sound (B, n); the motion is that of the first stream."""
+    """(milliseconds of each hop, the motion (T, outputs)) for sound (B, n); the motion is that of
+    the first stream.
+    """
     hop, state = model.config.hop, model.init_state(len(sound))
     times, frames = [], []
     with torch.inference_mode():
@@ -58,7 +62,7 @@ def in_pieces(model: Any, sound: torch.Tensor) -> float:
 
 
 def quantised_by_torch(model: torch.nn.Module) -> torch.nn.Module | None:
-    """The network with torch's own dynamic int8 linear layers; None where torch has them no more."""
+    """The network with torch's own dynamic int8 linear layers; None where torch has none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -85,7 +89,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("out/onnx_step.json"))
     options = parser.parse_args()
     print(
-        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {keep_to_one_core()}"
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, "
+        f"{keep_to_one_core()}"
     )
     sound = torch.from_numpy(speech(options.seconds))[None]
     network = pretranspose_linear_weights(load_weights(options.weights)[0])
@@ -132,7 +137,8 @@ def measured(
                 best[name] = times
     first = next(iter(best))
     print(
-        f"{'':26} {'MB':>6} {'P50':>6} {'P95':>6} {'P99 ms':>7} {'x real time':>12} {'x torch':>8}   error: mean, largest"
+        f"{'':26} {'MB':>6} {'P50':>6} {'P95':>6} {'P99 ms':>7} {'x real time':>12} "
+        f"{'x torch':>8}   error: mean, largest"
     )
     rows = []
     for name, times in best.items():
@@ -149,7 +155,8 @@ def measured(
         rows.append(row)
         size = f"{row['mb']:6.1f}" if row["mb"] else f"{'-':>6}"
         print(
-            f"{name:26} {size} {row['p50']:6.2f} {row['p95']:6.2f} {row['p99']:7.2f} {row['real_time']:12.0f} "
+            f"{name:26} {size} {row['p50']:6.2f} {row['p95']:6.2f} {row['p99']:7.2f} "
+            f"{row['real_time']:12.0f} "
             f"{row['ratio']:8.2f}   {row['error_mean']:.1e}, {row['error_largest']:.1e}"
         )
     return rows

@@ -1,9 +1,10 @@
-"""Speed of drawing: milliseconds per frame by size and threads, the whole video path, and the plain NumPy rasteriser beside it.
+"""Speed of drawing: milliseconds per frame by size and threads, the whole video path, and the plain
+NumPy rasteriser beside it.
 
     python benchmarks/speed/render.py [--frames 60] [--seconds 20] [--json out/render.json]
 
-Frames are of the default head talking and moving. The NumPy row finds the visible triangle of every sample and nothing more
-(no light, no shadow), so it is compared with the same step of the renderer.
+Frames are of the default head talking and moving. The NumPy row finds the visible triangle of every
+sample and nothing more (no light, no shadow), so it is compared with the same step of the renderer.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from jambatalk.audio import Speech
 from jambatalk.face.deform import AnimatedMesh
 from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
+from jambatalk.ops.threads import usable_cores
 from jambatalk.render import Renderer, frame_face, write_video
 from jambatalk.render import rasterizer as reference
 from jambatalk.render.rasterizer import (
@@ -36,14 +38,15 @@ from jambatalk.render.rasterizer import (
     raster_rows,
     sample_offsets,
 )
-from jambatalk.ops.threads import usable_cores
 
 FPS = 25
 SIZES = ((256, 256), (512, 512), (1080, 1080))
 
 
 def talking(seconds: float) -> Motion:
-    """The default head opening and closing its mouth, with a slowly moving head and a hum for a voice."""
+    """The default head opening and closing its mouth, with a slowly moving head and a hum for a
+    voice.
+    """
     face = default_head()
     t = np.arange(round(seconds * FPS)) / FPS
     weights = np.zeros((len(t), len(face.names)), np.float32)
@@ -61,7 +64,8 @@ def talking(seconds: float) -> Motion:
 
 
 def milliseconds(work: Callable[[int], object], frames: int) -> tuple[float, float, float]:
-    """Median and 95th percentile of the wall time of ``frames`` calls, and their median processor time; one more warms up.
+    """Median and 95th percentile of the wall time of ``frames`` calls, and their median processor
+    time; one more warms up.
 
     Processor time, summed over threads, is what a busy machine does not inflate as much.
     """
@@ -168,7 +172,8 @@ def main() -> None:
         "video_fps": 1000 / took,
     }
     table = Table(
-        title=f"Drawing a head of {len(face.triangles)} triangles on {usable_cores()} processors, load {machine['load']}"
+        title=f"Drawing a head of {len(face.triangles)} triangles on {usable_cores()} processors, "
+        f"load {machine['load']}"
     )
     for name in ("what", "median ms", "P95 ms", "processor ms", "ratio"):
         table.add_column(name, justify="left" if name in ("what", "ratio") else "right")

@@ -1,8 +1,10 @@
-"""The selective scan and the causal convolution: kernels against plain torch, forward and forward + backward.
+"""The selective scan and the causal convolution: kernels against plain torch, forward and forward +
+backward.
 
-Width 1024, 16 states, one sequence. "plain" is the bare recurrence, "fused" adds bias, softplus and gate. Prints a table with
-ratios and writes JSON. Beside the times: state updates a second (one is an exponential, two products and a sum each way) and
-the memory traffic that could not be less (every tensor read or written once), to see which of the two bounds a row.
+Width 1024, 16 states, one sequence. "plain" is the bare recurrence, "fused" adds bias, softplus and
+gate. Prints a table with ratios and writes JSON. Beside the times: state updates a second (one is
+an exponential, two products and a sum each way) and the memory traffic that could not be less
+(every tensor read or written once), to see which of the two bounds a row.
 
     python benchmarks/speed/scan.py [--lengths 300 3000 30000] [--device cpu] [--json out/scan.json]
 """
@@ -30,7 +32,10 @@ LONGEST_LOOP_BACKWARD = 3000
 
 
 def best(run: Callable[[], object], seconds: float = 1.0, least: int = 3) -> float:
-    """Least wall seconds of several runs: what the code costs when nothing else is in the way. One run over 5 s is enough."""
+    """Least wall seconds of several runs: what the code costs when nothing else is in the way.
+
+    One run over 5 s is enough.
+    """
     times: list[float] = []
     while len(times) < least + 1 or sum(times) < seconds:  # the first warms up
         synchronize()
@@ -110,7 +115,8 @@ def row(
         if not (backward and length > LONGEST_LOOP_BACKWARD and operation is selective_scan):
             with use_backend("reference"):
                 slow = best(run, seconds=0.5, least=2)
-    # Tensors of (B, L, D): read and written once; the backward reads the forward's inputs again and writes a gradient for each.
+    # Tensors of (B, L, D): read and written once; the backward reads the forward's inputs again and
+    # writes a gradient for each.
     tensors = 1 + sum(
         isinstance(x, torch.Tensor) and x.shape[-2:] == (length, WIDTH) for x in inputs.values()
     )
@@ -138,10 +144,14 @@ def main() -> None:
     kernel, reason = chosen_backend("selective_scan", options.device)
     machine = platform.processor() or platform.machine()
     print(
-        f"{machine}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads; {kernel}: {reason}"
+        f"{machine}, {os.cpu_count()} cores, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} threads; {kernel}: {reason}"
     )
     print(f"width {WIDTH}, {STATES} states, convolution over {KERNEL} steps, float32, batch 1")
-    head = f"{'operation':36} {'length':>7} {kernel + ' ms':>10} {'torch ms':>10} {'ratio':>7} {'updates/ns':>10} {'GB/s':>6}"
+    head = (
+        f"{'operation':36} {'length':>7} {kernel + ' ms':>10} {'torch ms':>10} {'ratio':>7} "
+        f"{'updates/ns':>10} {'GB/s':>6}"
+    )
     print(head)
     rows = []
     for length in options.lengths:
@@ -157,12 +167,14 @@ def main() -> None:
                 slow = "no memory" if found["torch_ms"] is None else f"{found['torch_ms']:.1f}"
                 ratio = "" if found["ratio"] is None else f"{found['ratio']:.1f} x"
                 print(
-                    f"{found['operation']:36} {length:7} {found['kernel_ms']:10.3f} {slow:>10} {ratio:>7}"
+                    f"{found['operation']:36} {length:7} {found['kernel_ms']:10.3f} {slow:>10} "
+                    f"{ratio:>7}"
                     f" {found['updates_per_ns']:10.2f} {found['GB_per_s']:6.1f}",
                     flush=True,
                 )
     print(
-        f"torch's loop forward + backward is not run beyond {LONGEST_LOOP_BACKWARD} steps: its graph would take over 10 GB."
+        f"torch's loop forward + backward is not run beyond {LONGEST_LOOP_BACKWARD} steps: its "
+        "graph would take over 10 GB."
     )
     write_json(
         options.json,

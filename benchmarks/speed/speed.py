@@ -1,7 +1,8 @@
 """Speed and memory of the whole chain on this machine; prints a table with ratios and writes JSON.
 
-Rows: speech -> motion against real time and against the same network with the plain torch kernels; a streaming hop; animate to
-mp4; import plus first result in a fresh process; peak memory of a fresh process that animates 60 s.
+Rows: speech -> motion against real time and against the same network with the plain torch kernels;
+a streaming hop; animate to mp4; import plus first result in a fresh process; peak memory of a fresh
+process that animates 60 s.
 
     python benchmarks/speed/speed.py [--json out/speed.json]
 """
@@ -123,7 +124,8 @@ def main() -> None:
         ("import, load and first result", f"{first:.1f} s", ""),
     ]
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch "
+        f"{torch.__version__}"
     )
     for name, value, ratio in rows:
         print(f"{name:36} {value:>10}   {ratio}")

@@ -1,11 +1,14 @@
-"""What a live stream costs on one core: a session is pushed one frame of sound at a time, for a minute of speech.
+"""What a live stream costs on one core: a session is pushed one frame of sound at a time, for a
+minute of speech.
 
-    python benchmarks/speed/stream_hop.py [--weights FILE ...] [--rounds 3] [--json out/stream_hop.json]
+    python benchmarks/speed/stream_hop.py [--weights FILE ...] [--rounds 3] [--json
+    out/stream_hop.json]
 
-Rows: the shipped network in torch and, with jambatalk[onnx], the same exported to ONNX. The process keeps to one core where
-the system lets it, with one thread. "At work" leaves out the time in which the system ran another process on that core (the
-clock of Windows is too coarse for it). Of several rounds, interleaved, each row shows the one with the least P99: what the code
-costs when nothing else is in the way. Goal: P99 of at most 5 ms for a frame of 40 ms.
+Rows: the shipped network in torch and, with jambatalk[onnx], the same exported to ONNX. The process
+keeps to one core where the system lets it, with one thread. "At work" leaves out the time in which
+the system ran another process on that core (the clock of Windows is too coarse for it). Of several
+rounds, interleaved, each row shows the one with the least P99: what the code costs when nothing
+else is in the way. Goal: P99 of at most 5 ms for a frame of 40 ms.
 """
 
 from __future__ import annotations
@@ -50,7 +53,8 @@ def speech(seconds: float) -> np.ndarray:
 
 
 def pushed(talker: Talker, samples: np.ndarray) -> np.ndarray:
-    """(n, 2) milliseconds of each push of one hop into a session: on the clock, and of this thread at work.
+    """(n, 2) milliseconds of each push of one hop into a session: on the clock, and of this thread
+    at work.
 
     They differ by the time in which the system ran something else on the core.
     """
@@ -93,7 +97,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("out/stream_hop.json"))
     options = parser.parse_args()
     print(
-        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {keep_to_one_core()}"
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, "
+        f"{keep_to_one_core()}"
     )
     samples = speech(options.seconds)
     talkers: dict[str, Talker] = {}
@@ -111,7 +116,8 @@ def main() -> None:
                 ):
                     best[name] = times
     print(
-        f"{'milliseconds a frame':26} {'P50':>7} {'P95':>7} {'P99':>7} {'worst':>7}   {'P99 at work':>11}   {'40 ms / P99':>11}"
+        f"{'milliseconds a frame':26} {'P50':>7} {'P95':>7} {'P99':>7} {'worst':>7}   "
+        f"{'P99 at work':>11}   {'40 ms / P99':>11}"
     )
     rows = []
     first = np.percentile(next(iter(best.values()))[:, 0], 50)
@@ -120,7 +126,8 @@ def main() -> None:
         p50, p95, p99 = np.percentile(clock, [50, 95, 99])
         work = np.percentile(times[:, 1], 99)
         print(
-            f"{name:26} {p50:7.2f} {p95:7.2f} {p99:7.2f} {clock.max():7.2f}   {work:11.2f}   {40 / p99:11.1f}   "
+            f"{name:26} {p50:7.2f} {p95:7.2f} {p99:7.2f} {clock.max():7.2f}   {work:11.2f}   "
+            f"{40 / p99:11.1f}   "
             f"P50 {first / p50:.2f} x as fast as {next(iter(best))}"
         )
         rows.append(

@@ -1,4 +1,6 @@
-"""An hour of speech through one session of the shipped network: resident memory as it goes. Prints a table, writes JSON.
+"""An hour of speech through one session of the shipped network: resident memory as it goes.
+
+Prints a table, writes JSON.
 
     python benchmarks/speed/stream_memory.py [--minutes 60] [--json out/stream_memory.json]
 
@@ -54,7 +56,8 @@ def main() -> None:
                 }
             )
             print(
-                f"{done:4d} min   {now:7.1f} MB   {now / first:.3f} x the first minute's   {rows[-1]['seconds']:.0f} s"
+                f"{done:4d} min   {now:7.1f} MB   {now / first:.3f} x the first minute's   "
+                f"{rows[-1]['seconds']:.0f} s"
             )
     write_json(options.json, rows)
 

@@ -78,10 +78,8 @@ def _converted(wanted: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(wanted):
         return from_mapping(typing.cast(type, wanted), value, where)
     if wanted is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
+        with contextlib.suppress(ValueError, OverflowError):
             value = float(value)  # YAML reads 1e-4 as a string
-        except (ValueError, OverflowError):
-            pass
     if wanted is float and isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{where} is {value}, expected a finite number")
     if wanted is str and isinstance(value, int) and not isinstance(value, bool):

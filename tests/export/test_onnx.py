@@ -1,4 +1,4 @@
-"""The ONNX step: the network's motion, standard operators only, state that chains and can be kept."""
+"""The ONNX step: the network's motion, standard operators only, a state that can be kept."""
 
 from __future__ import annotations
 
@@ -132,7 +132,9 @@ def test_initial_state_is_the_networks(small_onnx: Path, small_weights: Path) ->
 def test_positions_stay_exact_after_hours(
     small_onnx: Path, small_weights: Path, position: int
 ) -> None:
-    """The rotary angles of far frames: the graph's against the network's, and against sines taken in float64."""
+    """The rotary angles of far frames: the graph's against the network's, and against sines taken
+    in float64.
+    """
     network, model = load_weights(small_weights)[0], load_onnx(small_onnx)[0]
     sound = torch.from_numpy(speechlike(1.2))[None]
     state = model.init_state()
@@ -248,6 +250,7 @@ def test_int8_is_smaller_and_moves_alike(base_onnx: Path, tmp_path: Path) -> Non
     assert written.bytes == path.stat().st_size < 0.35 * base_onnx.stat().st_size
     assert load_onnx(path)[0].info.precision == "int8"
     parity = compare(load_weights(DEFAULT_WEIGHTS)[0], load_onnx(path)[0], _minute()[: 14 * 16000])
-    # The largest is one frame in which rounding moves the moment that lips meet; measured 0.079 and 0.0014.
+    # The largest is one frame in which rounding moves the moment that lips meet; measured 0.079 and
+    # 0.0014.
     assert 1e-5 < parity.largest < 0.1
     assert parity.mean < 2e-3

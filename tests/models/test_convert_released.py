@@ -1,4 +1,4 @@
-"""Checkpoints of the released code become weights that animate: mapped whole, or refused by name."""
+"""Checkpoints of the released code become weights: mapped completely, or refused by name."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def stored(path: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("biwi", [False, True])
 @torch.no_grad()
 def test_animates_as_the_authors_pipeline_does(tmp_path, biwi):
-    """Sound to features by transformers and the authors' few lines; decoder and head are tied to theirs in tests/nn."""
+    """Sound to features by transformers and the authors' few lines; decoder and head are tied to
+    theirs in tests/nn.
+    """
     tensors = tiny_checkpoint(biwi)
     done = convert(tmp_path, tensors, "released-biwi6" if biwi else "released-vocaset")
     assert done.tensors == len(tensors)
@@ -412,7 +414,9 @@ def test_the_tiny_layout_has_the_released_names():
     [("vocaset", True, 29, 1077), ("BIWI", False, 24, 465)],
 )
 def test_full_size_checkpoints_convert_and_animate(tmp_path, corpus, lip_reader, frames, tensors):
-    """Random tensors of every released name and shape, 3.2 GB of them; the file is small, for all repeat a few numbers."""
+    """Random tensors of every released name and shape, 3.2 GB of them; the file is small, for all
+    repeat a few numbers.
+    """
     if not KEYS.is_file():
         pytest.skip("../shared/golden/released_checkpoint_keys.json is not there")
     shapes = json.loads(KEYS.read_text())[corpus]
@@ -420,7 +424,8 @@ def test_full_size_checkpoints_convert_and_animate(tmp_path, corpus, lip_reader,
     generator = torch.Generator().manual_seed(0)
     checkpoint = {}
     for name, shape in shapes.items():
-        # One row (or column of one number) that all the others repeat: stride 0, so it takes no room.
+        # One row (or column of one number) that all the others repeat: stride 0, so it takes no
+        # room.
         small = torch.randn([1] * (len(shape) - 1) + shape[-1:], generator=generator) * 0.02
         checkpoint[name] = small.expand(shape)
     path = saved(tmp_path, checkpoint)

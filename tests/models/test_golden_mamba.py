@@ -1,4 +1,6 @@
-"""The scan and the Mamba layer against outputs and gradients of the authors' code (../shared/golden)."""
+"""The scan and the Mamba layer against outputs and gradients of the authors' code
+(../shared/golden).
+"""
 
 from __future__ import annotations
 

@@ -138,7 +138,9 @@ def test_layer_types_state_their_causality() -> None:
 
 
 def test_dense_twins_have_the_experts_sizes() -> None:
-    """D is as large as what a frame goes through in E, but for the router; with ``dense_hidden`` as all experts together."""
+    """D is as large as what a frame goes through in E, but for the router; with ``dense_hidden`` as
+    all experts together.
+    """
 
     def parameters(**changes: object) -> int:
         return sum(
@@ -155,7 +157,7 @@ def test_dense_twins_have_the_experts_sizes() -> None:
 
 
 def test_attention_without_positions_knows_no_order() -> None:
-    """The last frame hears the same whatever the order of those before it; with RoPE it does not."""
+    """Without RoPE the order of earlier frames does not change the last frame; with it, it does."""
     torch.manual_seed(1)
     x = torch.randn(1, 6, 32)
     mixed = x[:, [3, 0, 4, 2, 1, 5]]

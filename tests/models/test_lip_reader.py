@@ -1,4 +1,6 @@
-"""The lip reader on a tiny layout: what goes in and out, what stays frozen, and the names of the released checkpoint."""
+"""The lip reader on a tiny layout: what goes in and out, what stays frozen, and the names of the
+released checkpoint.
+"""
 
 from __future__ import annotations
 

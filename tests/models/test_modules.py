@@ -178,7 +178,9 @@ def test_log_mel_chunked_equals_whole_and_finds_a_tone() -> None:
 
 
 def test_running_norm_cancels_level_and_microphone() -> None:
-    """The same features through another gain and equaliser end up the same, once some speech has been heard."""
+    """The same features through another gain and equaliser end up the same, once some speech has
+    been heard.
+    """
     norm = RunningNorm(MelConfig(bands=16))
     g = torch.Generator().manual_seed(0)
     loudness = torch.rand(1, 1500, 1, generator=g) * 6
@@ -211,9 +213,11 @@ def steady_mel(frames: int, level: float, bands: int = 16) -> Tensor:
 def test_running_norm_gives_speech_the_same_features_after_any_silence(
     before: str, gain_db: float
 ) -> None:
-    """Zeros, dither or a room first, at any level of the speech: within a second the features are those of speech alone.
+    """Zeros, dither or a room first, at any level of the speech: within a second the features are
+    those of speech alone.
 
-    The mean used to be spent on the silence: the features of the first seconds of speech then hit the upper limit.
+    The mean used to be spent on the silence: the features of the first seconds of speech then hit
+    the upper limit.
     """
     norm = RunningNorm(MelConfig(bands=16))
     gain = gain_db / 20 * math.log(10) * 2

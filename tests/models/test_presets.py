@@ -1,4 +1,6 @@
-"""Presets: each describes a network that can be built and run; variants are diffs that merge; mistakes are named."""
+"""Presets: each describes a network that can be built and run; variants are diffs that merge;
+mistakes are named.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Pretrained encoders on tiny random networks of every family: the same numbers as transformers gives, in windows too."""
+"""Pretrained encoders on tiny random networks of every family: the same numbers as transformers
+gives, in windows too.
+"""
 
 from __future__ import annotations
 
@@ -150,7 +152,8 @@ def test_a_chosen_layer_is_the_hidden_state_of_transformers(name, layer):
     assert not missing
     assert len(model.network.encoder.layers) == layer  # what is not asked for is not computed
     samples = sound(1.1)
-    states = []  # transformers' own list differs between its versions in whether its last entry is normalised
+    # Transformers' own list differs between its versions in whether its last entry is normalised
+    states = []
     whole.encoder.layers[0].register_forward_pre_hook(lambda module, args: states.append(args[0]))
     for part in whole.encoder.layers:
         part.register_forward_hook(
@@ -184,7 +187,9 @@ def test_whisper_is_that_of_transformers(layer):
 @pytest.mark.parametrize("align", ["features", "pairs", "outputs"])
 @torch.no_grad()
 def test_windows_see_the_features_of_the_whole_clip(name, align):
-    """At layer 0 only the positional convolution looks around, so the windows are exact if the context covers it."""
+    """At layer 0 only the positional convolution looks around, so the windows are exact if the
+    context covers it.
+    """
     model = encoder(ARCHITECTURES[name], align=align, layer=0, window=4.0, context=1.0)
     samples = sound(9.0, batch=2)
     windowed = model(samples)
@@ -209,7 +214,7 @@ def test_the_seam_shrinks_with_the_context_and_is_small(name):
 
 @torch.no_grad()
 def test_whisper_hears_long_clips_in_windows():
-    """Layer 0 holds absolute positions: each window's frames are those of a clip that starts there."""
+    """Layer 0 has absolute positions: a window's frames are those of a clip that starts there."""
     model, samples = (
         encoder(WHISPER, align="outputs", fps=50, layer=0, window=20, context=0.5),
         sound(5.0),
@@ -322,7 +327,9 @@ def test_demanded_frames_and_too_little_sound():
 
 
 def folders(tmp_path, name):
-    """(folder, the encoder's weights as they were saved) of a bare network and of one fine-tuned to read text."""
+    """(folder, the encoder's weights as they were saved) of a bare network and of one fine-tuned to
+    read text.
+    """
     config = transformers.AutoConfig.for_model(
         **(WHISPER if name == "whisper" else ARCHITECTURES[name])
     )
@@ -385,7 +392,8 @@ def test_normalisation_follows_the_folder(tmp_path):
 
 @torch.no_grad()
 def test_copies_and_half_precision():
-    # Not 8 channels in a group: on CPUs with AVX512-BF16 torch 2.13 gets that bfloat16 convolution wrong (real sizes are right).
+    # Not 8 channels in a group: on CPUs with AVX512-BF16 torch 2.13 gets that bfloat16 convolution
+    # wrong (real sizes are right).
     architecture = {**ARCHITECTURES["wav2vec2-large"], "num_conv_pos_embedding_groups": 2}
     model, samples = encoder(architecture), sound(1.0)
     twin = copy.deepcopy(model).bfloat16()

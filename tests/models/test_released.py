@@ -1,4 +1,6 @@
-"""The released layers against outputs of the authors' own code (../shared/golden), and our RoPE against theirs."""
+"""The released layers against outputs of the authors' own code (../shared/golden), and our RoPE
+against theirs.
+"""
 
 from __future__ import annotations
 

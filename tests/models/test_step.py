@@ -1,4 +1,6 @@
-"""The network as one step over flat tensors: the same numbers, names that hold, a state that can be kept and put back."""
+"""The network as one step over flat tensors: the same numbers, names that hold, a state that can be
+kept and put back.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,7 @@ def test_state_bytes_are_those_of_its_tensors_and_stay(model: SpeechToMotion) ->
 
 
 def test_kept_state_can_be_taken_up_again(model: SpeechToMotion) -> None:
-    """A step leaves its input state alone, so an earlier state gives the same frames a second time."""
+    """A step does not change its input state: an earlier state gives the same frames again."""
     step, hops = StreamingStep(model), _hops(model, 2.0)
     with torch.inference_mode():
         state = step.init_state()

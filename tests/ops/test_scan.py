@@ -1,4 +1,6 @@
-"""The selective scan's kernels against the readable reference: values, gradients, chaining; and who chooses between them."""
+"""The selective scan's kernels against the readable reference: values, gradients, chaining; and who
+chooses between them.
+"""
 
 from __future__ import annotations
 
@@ -235,7 +237,9 @@ def test_mamba_runs_and_learns_in_other_types(dtype: torch.dtype) -> None:
 
 
 def test_two_threads_at_once() -> None:
-    """Sessions of a server share the process: the second caller must neither wait for ever nor disturb the first."""
+    """Sessions of a server share the process: the second caller must neither wait for ever nor
+    disturb the first.
+    """
     inputs = _inputs(1, 400, 64)
     wanted, _ = selective_scan(**inputs)
     same: list[bool] = []

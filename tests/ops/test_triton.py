@@ -1,6 +1,8 @@
-"""The Triton kernels against the reference: in Triton's interpreter on the CPU, compiled for a GPU, and on a GPU if there is one.
+"""The Triton kernels against the reference: in Triton's interpreter on the CPU, compiled for a GPU,
+and on a GPU if there is one.
 
-The interpreter must be chosen before Triton is imported, so those comparisons run in a process of their own.
+The interpreter must be chosen before Triton is imported, so those comparisons run in a process of
+their own.
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ def conv_case(
 
 
 def results(case: Case, name: str, dtype: torch.dtype | None = None) -> list[Tensor]:
-    """Values and gradients by the implementation of this name, with every input in ``dtype`` if given."""
+    """Values and gradients by the implementation of this name, with every input in ``dtype`` if
+    given.
+    """
     operation, tensors = case
     own = [x.to(dtype or x.dtype, copy=True).requires_grad_() for x in tensors]
     with use_backend(name):
@@ -151,7 +155,9 @@ def test_interpreted_kernels_equal_reference() -> None:
 @pytest.mark.parametrize("options", [True, False])
 @pytest.mark.parametrize("kind", ["fp32", "bf16"])
 def test_kernels_compile_for_a_gpu(kind: str, options: bool) -> None:
-    """No GPU is needed to compile for one (compute capability 9.0): what the interpreter lets pass is found here."""
+    """No GPU is needed to compile for one (compute capability 9.0): what the interpreter lets pass
+    is found here.
+    """
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -218,7 +224,8 @@ def test_on_a_gpu(length: int, dtype: torch.dtype) -> None:
         assert max(difference(case) for case in cases) < 8 * torch.finfo(dtype).eps
         return
     for case in cases:
-        # Over thousands of steps the reference's own rounding adds up (5e-5 at 5,000), so both are held against float64.
+        # Over thousands of steps the reference's own rounding adds up (5e-5 at 5,000), so both are
+        # held against float64.
         exact = results(case, "reference", torch.float64)
         plain = worst(results(case, "reference"), exact)
         assert worst(results(case, "triton"), exact) < max(1e-5, 2 * plain)

@@ -1,4 +1,4 @@
-"""What every baseline is: speech in, vertex offsets out, with its own loss, on the shared encoder."""
+"""Base of all baselines: speech in, vertex offsets out, a loss, the shared speech encoder."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class BaselineConfig:
     subjects: list[str] = field(
         default_factory=list
     )  # training speakers, for baselines that are conditioned on them
-    delay: int = 4  # frames that the built-in encoder hears ahead; 0 with an encoder that hears the whole clip
+    # Frames that the built-in encoder hears ahead; 0 with an encoder that hears the whole clip
+    delay: int = 4
     mel: MelConfig = field(default_factory=MelConfig)
     encoder: SpeechEncoderConfig = field(default_factory=EncoderConfig)
 
@@ -58,14 +59,16 @@ class BaselineConfig:
 class Baseline(nn.Module, ABC):
     """A published system, re-implemented from its paper.
 
-    A subclass calls ``super().__init__(config, width)`` with the width of the encoder's output that it wants and finds the
-    encoder as ``self.hearing``. Offsets are in the corpus' unit, from the subject's template, (B, T, 3 V) with x, y, z of each
-    vertex side by side. ``output_mean`` and ``output_scale`` (3 V,) are the mean and spread of the training motion when the
-    training's ``vertices: spread`` is true, else 0 and 1: ``normal`` and ``natural`` convert. Nothing is random but by the
-    seed that ``animate`` is given.
+    A subclass calls ``super().__init__(config, width)`` with the width of the encoder's output that
+    it wants and finds the encoder as ``self.hearing``. Offsets are in the corpus' unit, from the
+    subject's template, (B, T, 3 V) with x, y, z of each vertex side by side. ``output_mean`` and
+    ``output_scale`` (3 V,) are the mean and spread of the training motion when the training's
+    ``vertices: spread`` is true, else 0 and 1: ``normal`` and ``natural`` convert. Nothing is
+    random but by the seed that ``animate`` is given.
 
-    Config: the class of the settings. stochastic: whether another seed gives another motion. bidirectional: whether what
-    comes after the encoder hears the whole clip. streams: False for all baselines so far; they animate whole clips.
+    Config: the class of the settings. stochastic: whether another seed gives another motion.
+    bidirectional: whether what comes after the encoder hears the whole clip. streams: False for all
+    baselines so far; they animate whole clips.
     """
 
     Config: ClassVar[type[BaselineConfig]]
@@ -87,28 +90,34 @@ class Baseline(nn.Module, ABC):
     def loss(
         self, samples: Tensor, offsets: Tensor, subjects: Tensor, step: int
     ) -> dict[str, Tensor]:
-        """The weighted terms of the loss by name, each () and a mean over the clips; their sum is minimised.
+        """The weighted terms of the loss by name, each () and a mean over the clips; their sum is
+        minimised.
 
-        samples: (B, n) at 16 kHz. offsets: (B, T, 3 V). subjects: (B,) indices into ``config.subjects``. step: from 0 on, for
-        baselines that learn in stages. Clips of a call have one length; dropout and noise come from torch's generator, which
-        the loop seeds.
+        samples: (B, n) at 16 kHz. offsets: (B, T, 3 V). subjects: (B,) indices into
+        ``config.subjects``. step: from 0 on, for baselines that learn in stages. Clips of a call
+        have one length; dropout and noise come from torch's generator, which the loop seeds.
         """
 
     @abstractmethod
     def animate(
         self, samples: Tensor, frames: int, subjects: Tensor | None = None, seed: int = 0
     ) -> Tensor:
-        """(B, n) samples at 16 kHz -> (B, frames, 3 V) offsets. subjects: (B,) indices; None speaks as the first one.
+        """(B, n) samples at 16 kHz -> (B, frames, 3 V) offsets. subjects: (B,) indices; None speaks
+        as the first one.
 
         Each row depends on its own sound and the seed alone, and not on the other rows.
         """
 
     def fit(self, offsets: Tensor) -> None:
-        """Called once before training with some training frames (N, 3 V), after output_mean and output_scale are set."""
+        """Called once before training with some training frames (N, 3 V), after output_mean and
+        output_scale are set.
+        """
 
     @property
     def look_ahead_ms(self) -> float:
-        """How much sound after a frame's own time the frame depends on, in milliseconds; infinite for the whole clip."""
+        """How much sound after a frame's own time the frame depends on, in milliseconds; infinite
+        for the whole clip.
+        """
         if self.bidirectional or not self.config.encoder.streaming:
             return math.inf
         return (self.config.delay + 1) * 1000.0 / self.config.fps

@@ -29,7 +29,8 @@ def export(
         bool,
         Option(
             "--int8",
-            help="int8 weights (.onnx): a quarter of the size, faster, motion off by 0.0001 on average.",
+            help="int8 weights (.onnx): a quarter of the size, faster, motion off by 0.0001 on "
+            "average.",
         ),
     ] = False,
     style: Annotated[
@@ -40,7 +41,8 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write one hop of the network, with all its memory explicit, for ONNX runtimes or torch.export.
+    """Write one hop of the network, with all its memory explicit, for ONNX runtimes or
+    torch.export.
 
     The file is run over a second of speech beside the network before it takes its name.
     """

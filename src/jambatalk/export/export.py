@@ -28,7 +28,9 @@ LARGEST_ERROR = {"float32": 1e-4, "int8": 0.1}
 
 @dataclass(frozen=True)
 class Parity:
-    """Absolute difference of the motions: the largest, the mean, over ``frames`` frames of each stream."""
+    """Absolute difference of the motions: the largest, the mean, over ``frames`` frames of each
+    stream.
+    """
 
     largest: float
     mean: float
@@ -36,7 +38,9 @@ class Parity:
 
 
 def compare(model: SpeechToMotion, stepped: ExportedModel, samples: Tensor) -> Parity:
-    """Run both over samples (n,) at 16 kHz, hop by hop; in a batch every stream hears them from another place on."""
+    """Run both over samples (n,) at 16 kHz, hop by hop; in a batch every stream hears them from
+    another place on.
+    """
     hop, batch = model.config.hop, stepped.info.batch
     frames = len(samples) // hop
     sound = torch.stack([samples.roll(-i * frames // batch * hop) for i in range(batch)])[
@@ -52,7 +56,9 @@ def compare(model: SpeechToMotion, stepped: ExportedModel, samples: Tensor) -> P
 SUFFIXES = (".onnx", ".pt2")
 
 OLDEST_TORCH = (2, 6)
-"""The first torch whose ONNX exporter takes a graph of torch.export; training and animating work with older ones."""
+"""The first torch whose ONNX exporter takes a graph of torch.export; training and animating work
+with older ones.
+"""
 
 # Sound for the comparison after writing, seconds.
 CHECKED = 1.0
@@ -60,7 +66,9 @@ CHECKED = 1.0
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: its description, how it compares with the network, its size and that of one stream's state."""
+    """What was written: its description, how it compares with the network, its size and that of one
+    stream's state.
+    """
 
     info: StepInfo
     parity: Parity
@@ -73,7 +81,8 @@ def check_suffix(path: str | Path, int8: bool) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(
-            f"cannot export to {path}: unknown extension {suffix or '(none)'!r}, expected {' or '.join(SUFFIXES)}"
+            f"cannot export to {path}: unknown extension {suffix or '(none)'!r}, expected "
+            f"{' or '.join(SUFFIXES)}"
         )
     if int8 and suffix != ".onnx":
         raise InputError(f"cannot write {path} with --int8: only .onnx files can be quantised")
@@ -87,18 +96,20 @@ def export_step(
     int8: bool = False,
     style: str | None = None,
 ) -> Exported:
-    """Write one hop of the network in ``weights`` to ``path`` (.onnx or .pt2), for ``batch`` streams at once, speaking in
-    ``style`` (None: the weights' default).
+    """Write one hop of the network in ``weights`` to ``path`` (.onnx or .pt2), for ``batch``
+    streams at once, speaking in ``style`` (None: the weights' default).
 
-    The written file is run over a second of speech before it takes its name. InputError when it moves differently from the
-    network by more than LARGEST_ERROR, the network cannot run hop by hop, or a file cannot be read or written.
+    The written file is run over a second of speech before it takes its name. InputError when it
+    moves differently from the network by more than LARGEST_ERROR, the network cannot run hop by
+    hop, or a file cannot be read or written.
     """
     suffix = check_suffix(path, int8)
     if batch < 1:
         raise InputError(f"batch is {batch}, expected at least 1")
     if tuple(map(int, torch.__version__.split(".")[:2])) < OLDEST_TORCH:
         raise InputError(
-            f"exporting needs torch {'.'.join(map(str, OLDEST_TORCH))} or newer, this is {torch.__version__}"
+            f"exporting needs torch {'.'.join(map(str, OLDEST_TORCH))} or newer, this is "
+            f"{torch.__version__}"
         )
     if Path(path).is_dir():
         raise InputError(f"cannot write {path}: it is a folder")
@@ -121,7 +132,8 @@ def export_step(
         allowed = LARGEST_ERROR[info.precision]
         if not parity.largest <= allowed:  # so written, it is true of NaN as well
             raise InputError(
-                f"the export moves differently from the network by {parity.largest:.2g}, expected at most {allowed:g}: "
+                f"the export moves differently from the network by {parity.largest:.2g}, "
+                f"expected at most {allowed:g}: "
                 f"nothing was written to {path}"
             )
         size = temporary.stat().st_size

@@ -1,4 +1,6 @@
-"""One hop of a network as a traced torch graph, and the description that travels with it in every format."""
+"""One hop of a network as a traced torch graph, and the description that travels with it in every
+format.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,10 @@ BEFORE, AFTER = "state.", "next."
 class StepInfo:
     """What is known about an exported step besides its graph.
 
-    config: the network's. names: its output names, none for vertex offsets. notes: how it was trained. source_sha256: of
-    the weights' file it was made from. batch: streams that the step takes at once. precision: "float32" or "int8".
-    initial: the values of those state tensors that do not start at zero, for one stream, flattened, by state name.
+    config: the network's. names: its output names, none for vertex offsets. notes: how it was
+    trained. source_sha256: of the weights' file it was made from. batch: streams that the step
+    takes at once. precision: "float32" or "int8". initial: the values of those state tensors that
+    do not start at zero, for one stream, flattened, by state name.
     """
 
     config: ModelConfig
@@ -49,7 +52,8 @@ class StepInfo:
             "batch": str(self.batch),
             "precision": self.precision,
             "initial_state": json.dumps(self.initial),
-            # The two figures that a program which drives a face needs; both follow from the configuration.
+            # The two figures that a program which drives a face needs; both follow from the
+            # configuration.
             "fps": str(self.config.fps),
             "delay_frames": str(self.config.delay),
             "look_ahead_ms": f"{self.config.look_ahead_ms:g}",
@@ -57,10 +61,14 @@ class StepInfo:
 
     @classmethod
     def from_metadata(cls, found: dict[str, str], where: str) -> StepInfo:
-        """Read ``metadata`` back. InputError when it is missing, of another format or damaged; ``where`` names the file."""
+        """Read ``metadata`` back.
+
+        InputError when it is missing, of another format or damaged; ``where`` names the file.
+        """
         if found.get("format") != FORMAT:
             raise InputError(
-                f"{where} is of format {found.get('format')!r}, expected {FORMAT!r}: not written by jambatalk export"
+                f"{where} is of format {found.get('format')!r}, expected {FORMAT!r}: not written "
+                "by jambatalk export"
             )
         try:
             return cls(
@@ -95,7 +103,8 @@ def step_info(
 
 
 def traced_step(model: SpeechToMotion, batch: int) -> torch.export.ExportedProgram:
-    """The step for ``batch`` streams, as ``torch.export`` sees it: plain torch operations, all shapes fixed.
+    """The step for ``batch`` streams, as ``torch.export`` sees it: plain torch operations, all
+    shapes fixed.
 
     ValueError when the network cannot run hop by hop.
     """

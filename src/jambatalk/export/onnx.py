@@ -1,4 +1,6 @@
-"""Writing one hop of a network as an ONNX file: one file, standard operators only, description inside."""
+"""Writing one hop of a network as an ONNX file: one file, standard operators only, description
+inside.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +20,27 @@ from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import StreamingStep
 
 OPSET = 20
-"""The first operator set with Gelu and with the Fourier transform in today's form; onnxruntime knows it since 1.17."""
+"""The first operator set with Gelu and with the Fourier transform in today's form; onnxruntime
+knows it since 1.17.
+"""
 
 SMALLEST_QUANTISED = 1 << 14
 """Numbers in a weight below which int8 gains nothing."""
 
 LARGEST_FOLDED = 1 << 28
-"""Numbers in a weight that may be sliced or turned when the file is written instead of when it runs."""
+"""Numbers in a weight that may be sliced or turned when the file is written instead of when it
+runs.
+"""
 
 INSTALL = 'pip install "jambatalk[onnx]"'
 
 
 def write_onnx(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
-    """Write the step to ``path``; ``info.precision`` "int8" quantises the weights of matrix products.
+    """Write the step to ``path``; ``info.precision`` "int8" quantises the weights of matrix
+    products.
 
-    MissingExtraError without onnx and onnxscript; ValueError when the network cannot run hop by hop.
+    MissingExtraError without onnx and onnxscript; ValueError when the network cannot run hop by
+    hop.
     """
     if info.precision == "int8":
         with tempfile.TemporaryDirectory() as folder:
@@ -63,12 +71,14 @@ def _write_float32(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
         )
     assert written is not None  # it is, for exports by dynamo
     graph = written.model
-    # Weights of the experts are slices of one tensor; apart from each other they can be quantised and packed.
+    # Weights of the experts are slices of one tensor; apart from each other they can be quantised
+    # and packed.
     onnxscript.optimizer.fold_constants(
         graph, input_size_limit=LARGEST_FOLDED, output_size_limit=LARGEST_FOLDED
     )
     onnxscript.optimizer.remove_unused_nodes(graph)
-    # Where each operator came from in the Python source: of no use elsewhere, and it names folders of this machine.
+    # Where each operator came from in the Python source: of no use elsewhere, and it names folders
+    # of this machine.
     for node in graph.graph.all_nodes():
         node.metadata_props.clear()
     for value in [*graph.graph.inputs, *graph.graph.outputs, *graph.graph.initializers.values()]:
@@ -80,14 +90,16 @@ def _write_float32(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
 
 
 def _quantise(source: Path, target: Path) -> None:
-    """Weights of the large linear layers as int8, one scale per output; their inputs are quantised as they come.
+    """Weights of the large linear layers as int8, one scale per output; their inputs are quantised
+    as they come.
 
-    It pays: of the shipped network the file shrinks from 16.3 to 4.6 MB, a hop takes 0.55 to 0.65 of float32's time, and
-    shape weights are off by 0.0001 on average and 0.01 at most over a minute of speech (benchmarks/speed/onnx_step.py). torch's
-    own dynamic int8 layers gain no time over its float32.
+    It pays: of the shipped network the file shrinks from 16.3 to 4.6 MB, a hop takes 0.55 to 0.65
+    of float32's time, and shape weights are off by 0.0001 on average and 0.01 at most over a minute
+    of speech (benchmarks/speed/onnx_step.py). torch's own dynamic int8 layers gain no time over its
+    float32.
 
-    The mel filters stay as they are, since band powers span ten orders of magnitude, and so do products that are too small
-    to gain: the router, the rotary correction, the motion head.
+    The mel filters stay as they are, since band powers span ten orders of magnitude, and so do
+    products that are too small to gain: the router, the rotary correction, the motion head.
     """
     try:
         import onnx
@@ -116,7 +128,7 @@ def _quantise(source: Path, target: Path) -> None:
 
 @contextmanager
 def _every_expert(model: SpeechToMotion) -> Iterator[None]:
-    """Graphs traced inside run all experts: int8 products need weights that are known beforehand."""
+    """Trace graphs that run all experts: int8 products need weights known beforehand."""
     mixtures = [module for module in model.modules() if isinstance(module, MixtureOfExperts)]
     try:
         for mixture in mixtures:

@@ -15,18 +15,25 @@ from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.export.graph import AFTER, BEFORE, MOTION, SOUND, StepInfo
 from jambatalk.models.config import ModelConfig
 
-# What stands in for the network when its step runs elsewhere: hops one by one, the same calls as ``SpeechToMotion``.
+# What stands in for the network when its step runs elsewhere: hops one by one, the same calls as
+# ``SpeechToMotion``.
 
 
 @dataclass(frozen=True)
 class StepState:
-    """What a stepped model remembers: ``named_state`` of the network's state, by name. Steps never change it in place."""
+    """What a stepped model remembers: ``named_state`` of the network's state, by name.
+
+    Steps never change it in place.
+    """
 
     tensors: dict[str, Tensor]
 
 
 class ExportedModel(ABC):
-    """A network known only by its exported step. ``model(samples, state)`` as ``SpeechToMotion``, float32 on the CPU."""
+    """A network known only by its exported step.
+
+    ``model(samples, state)`` as ``SpeechToMotion``, float32 on the CPU.
+    """
 
     def __init__(self, info: StepInfo, path: str) -> None:
         self.info, self.path = info, path
@@ -37,10 +44,14 @@ class ExportedModel(ABC):
         return self.info.config
 
     def init_state(self, batch: int = 1) -> StepState:
-        """The state before the first sample. InputError when the file was exported for another number of streams."""
+        """The state before the first sample.
+
+        InputError when the file was exported for another number of streams.
+        """
         if batch != self.info.batch:
             raise InputError(
-                f"{self.path} takes {self.info.batch} streams at once, but {batch} is asked for: export it with --batch {batch}"
+                f"{self.path} takes {self.info.batch} streams at once, but {batch} is asked for: "
+                f"export it with --batch {batch}"
             )
         state = {}
         for name, (shape, dtype) in self._state_shapes().items():
@@ -52,7 +63,7 @@ class ExportedModel(ABC):
         return StepState(state)
 
     def __call__(self, samples: Tensor, state: StepState) -> tuple[Tensor, StepState]:
-        """samples (B, T * hop) at 16 kHz -> (B, T, outputs); step k belongs to the frame k - delay."""
+        """samples (B, T * hop) at 16 kHz -> (B, T, outputs); step k belongs to frame k - delay."""
         if samples.shape[1] % self.config.hop:
             raise ValueError(
                 f"a chunk of {samples.shape[1]} samples is no multiple of the hop {self.config.hop}"
@@ -105,10 +116,11 @@ class OnnxModel(ExportedModel):
 def load_onnx(
     path: str | Path, threads: int = 1
 ) -> tuple[OnnxModel, tuple[str, ...], dict[str, Any]]:
-    """(model, output names, notes) of a file written by ``jambatalk export``; of all extras only onnxruntime is needed.
+    """(model, output names, notes) of a file written by ``jambatalk export``; of all extras only
+    onnxruntime is needed.
 
-    threads: of onnxruntime; a hop is too small for more than one to help. MissingExtraError without onnxruntime;
-    InputError when the file is missing, damaged or not ours.
+    threads: of onnxruntime; a hop is too small for more than one to help. MissingExtraError without
+    onnxruntime; InputError when the file is missing, damaged or not ours.
     """
     path = Path(path)
     if not path.is_file():
@@ -136,7 +148,8 @@ def load_onnx(
     info = StepInfo.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
     if not _fits(info, session):
         raise InputError(
-            f"{path} has other inputs and outputs than its description says: not written by jambatalk export"
+            f"{path} has other inputs and outputs than its description says: not written by "
+            "jambatalk export"
         )
     return OnnxModel(info, str(path), session), info.names, info.notes
 

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without warnings and log lines below errors (absent torchvision, advice on preparing a model, deprecations)."""
+    """Without warnings and log lines below errors (absent torchvision, advice on preparing a model,
+    deprecations).
+    """
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,6 @@
-"""One hop of a network as a torch program (.pt2), for what builds on ``torch.export``: AOTInductor, ExecuTorch, ..."""
+"""One hop of a network as a torch program (.pt2), for what builds on ``torch.export``: AOTInductor,
+ExecuTorch, ...
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class ProgramModel(ExportedModel):
 
 
 def load_program(path: str | Path) -> ProgramModel:
-    """Read a file written by ``write_program``. Only for files of your own: torch may unpickle parts of a stranger's.
+    """Read a file written by ``write_program``.
+
+    Only for files of your own: torch may unpickle parts of a stranger's.
 
     InputError when the file is missing, damaged or not ours.
     """

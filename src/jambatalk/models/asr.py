@@ -1,4 +1,6 @@
-"""The frozen speech recogniser that the paper's lip reader is compared with: any wav2vec2-CTC network of transformers."""
+"""The frozen speech recogniser that the paper's lip reader is compared with: any wav2vec2-CTC
+network of transformers.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ Features = dict[str, Array]
 class FeatureCache:
     """Named arrays per clip, found again by the clip's sound.
 
-    folder: where <identity>/<sound>.npz files are kept; None keeps everything in memory. identity: tells one network and
-    one way of using it from every other.
+    folder: where <identity>/<sound>.npz files are kept; None keeps everything in memory. identity:
+    tells one network and one way of using it from every other.
     """
 
     def __init__(self, folder: Path | None, identity: str) -> None:
@@ -36,7 +38,9 @@ class FeatureCache:
         self._kept: dict[str, Features] = {}
 
     def get(self, samples: Array, make: Callable[[Array], Features]) -> Features:
-        """What ``make`` gives for the sound (n,) float32; called when it is not there yet, or its file is damaged."""
+        """What ``make`` gives for the sound (n,) float32; called when it is not there yet, or its
+        file is damaged.
+        """
         key = hashlib.sha256(np.ascontiguousarray(samples, np.float32).tobytes()).hexdigest()
         if self.folder is None:
             if key not in self._kept:
@@ -59,7 +63,7 @@ def _read(path: Path) -> Features | None:
 
 
 def network_identity(network: nn.Module, use: str) -> str:
-    """A name for a network's numbers and what is taken from it: for folders, 16 hexadecimal digits."""
+    """Name a network's numbers and the use made of them: 16 hexadecimal digits, for folders."""
     digest = hashlib.sha256(use.encode())
     for name, value in network.state_dict().items():
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
@@ -69,7 +73,9 @@ def network_identity(network: nn.Module, use: str) -> str:
 
 @dataclass(frozen=True)
 class ASRFeatures:
-    """What the recogniser reads in a clip. latent: (T50, width) float16. letters: (T50,) int32, the best one per frame."""
+    """What the recogniser reads in a clip. latent: (T50, width) float16. letters: (T50,) int32, the
+    best one per frame.
+    """
 
     latent: Array
     letters: Array
@@ -80,7 +86,8 @@ class ASRFeatures:
         return ASRFeatures(self.latent[part], self.letters[part])
 
 
-# Letters without a recogniser: what a lip reader needs to learn to read the corpus' own texts, when no network is at hand.
+# Letters without a recogniser: what a lip reader needs to learn to read the corpus' own texts, when
+# no network is at hand.
 
 
 NAME = "letters"
@@ -89,7 +96,9 @@ WIDTH = 128
 
 
 class CharTokenizer:
-    """Stands in for ``SpeechRecognizer`` where CTC with the corpus' texts is the only term: it spells, and hears nothing."""
+    """Stands in for ``SpeechRecognizer`` where CTC with the corpus' texts is the only term: it
+    spells, and hears nothing.
+    """
 
     width = WIDTH
     blank = 0
@@ -111,12 +120,17 @@ class CharTokenizer:
 
 
 class SpeechRecognizer:
-    """Reads each clip once; never trained. The network is loaded with its weights from a hub id or a local folder."""
+    """Reads each clip once; never trained.
+
+    The network is loaded with its weights from a hub id or a local folder.
+    """
 
     def __init__(
         self, name: str, cache: Path | None = None, device: str | torch.device = "cpu"
     ) -> None:
-        """Raises MissingExtraError without transformers, InputError when there is no such network or it has no letters."""
+        """Raises MissingExtraError without transformers, InputError when there is no such network
+        or it has no letters.
+        """
         transformers = transformers_library()
         normalize = read_architecture(transformers, name)["do_normalize"]
         try:
@@ -130,7 +144,8 @@ class SpeechRecognizer:
             ) from error
         if absent := sorted(key for key in notes["missing_keys"] if key.startswith("lm_head")):
             raise InputError(
-                f"the recogniser {name!r} lacks {absent[0]}: expected a network trained to read letters (CTC)"
+                f"the recogniser {name!r} lacks {absent[0]}: expected a network trained to read "
+                "letters (CTC)"
             )
         self.name = name
         self.network: Any = network.float().eval().requires_grad_(False).to(device)
@@ -146,7 +161,10 @@ class SpeechRecognizer:
         return self._frames(samples)
 
     def read(self, samples: Array, device: str | torch.device) -> ASRFeatures:
-        """What is said in the sound (n,) at 16 kHz. Rounded to float16 at once, so that a cache changes nothing."""
+        """What is said in the sound (n,) at 16 kHz.
+
+        Rounded to float16 at once, so that a cache changes nothing.
+        """
 
         def make(samples: Array) -> dict[str, Array]:
             self.network.to(device)
@@ -163,7 +181,9 @@ class SpeechRecognizer:
         return ASRFeatures(**self._cache.get(samples, make))
 
     def spelled(self, text: str) -> list[int]:
-        """A text as the recogniser's letters; those that it does not know are left out, a space is its word mark."""
+        """A text as the recogniser's letters; those that it does not know are left out, a space is
+        its word mark.
+        """
         letters = self.vocabulary()
         known = (
             next((letters[c] for c in (char, char.lower(), char.upper()) if c in letters), None)

@@ -1,4 +1,6 @@
-"""Grouped-query attention (arXiv 2305.13245) with LRL-RoPE: full, causal, or causal over a sliding window."""
+"""Grouped-query attention (arXiv 2305.13245) with LRL-RoPE: full, causal, or causal over a sliding
+window.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ class LowRankRope(nn.Module):
         angle = position * 10000^(-arange(0, d, 2) / d);  base = [sin angle, cos angle]  (T, d)
         sin, cos = base + base W1' W2',   W1: d -> rank, W2: rank -> d
 
-    W2 starts at zero, so training starts from plain RoPE. With a correction the transform is no longer a pure rotation
-    and scores depend on absolute position too; ``normalize`` puts each (sin, cos) pair back on the unit circle.
-    rank 0 is plain RoPE.
+    W2 starts at zero, so training starts from plain RoPE. With a correction the transform is no
+    longer a pure rotation and scores depend on absolute position too; ``normalize`` puts each (sin,
+    cos) pair back on the unit circle. rank 0 is plain RoPE.
     """
 
     def __init__(self, width: int, rank: int = 16, normalize: bool = True) -> None:
@@ -31,7 +33,8 @@ class LowRankRope(nn.Module):
         if rank:
             self.down = nn.Parameter(torch.randn(rank, width) * width**-0.5)
             self.up = nn.Parameter(torch.zeros(width, rank))
-        # Turns per frame. A plain attribute, not a buffer: converting the module to bfloat16 must not touch it.
+        # Turns per frame. A plain attribute, not a buffer: converting the module to bfloat16 must
+        # not touch it.
         self._turns = 10000.0 ** -(torch.arange(0, width, 2, dtype=torch.float64) / width) / (
             2 * math.pi
         )
@@ -39,8 +42,8 @@ class LowRankRope(nn.Module):
     def tables(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """(sin, cos), each (..., T, width / 2), for integer positions (..., T).
 
-        Whole turns are taken off in float64, so that the angle is as exact at hundreds of millions of frames as at the
-        first; sines are then taken in float32, which every export target has.
+        Whole turns are taken off in float64, so that the angle is as exact at hundreds of millions
+        of frames as at the first; sines are then taken in float32, which every export target has.
         """
         if self._turns.device != positions.device:
             self._turns = self._turns.to(positions.device)
@@ -58,22 +61,26 @@ class LowRankRope(nn.Module):
 
     @staticmethod
     def rotate(x: Tensor, sin: Tensor, cos: Tensor) -> Tensor:
-        """Rotate the even/odd pairs of x (..., T, width) by tables that broadcast to (..., T, width / 2)."""
+        """Rotate the even/odd pairs of x (..., T, width) by tables that broadcast to (..., T, width
+        / 2).
+        """
         even, odd = x[..., 0::2], x[..., 1::2]
         return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
 
 
-# Queries that causal attention over a cache works on at once: bounds the size of the mask, BLOCK x all keys.
+# Queries that causal attention over a cache works on at once: bounds the size of the mask, BLOCK x
+# all keys.
 BLOCK = 256
 
 
 @dataclass
 class AttentionState:
-    """Keys and values of earlier frames, (B, kv_heads, n, d) each; they already carry their rotation.
+    """Keys and values of earlier frames, (B, kv_heads, n, d) each; they already carry their
+    rotation.
 
-    sliding: a ring of the newest n = window - 1 frames, in order. causal: all frames so far. full: none.
-    position: (B,) int64, the absolute index of the next frame.
-    filled: (B,) int64, how many of the newest cache entries hold frames.
+    sliding: a ring of the newest n = window - 1 frames, in order. causal: all frames so far. full:
+    none. position: (B,) int64, the absolute index of the next frame. filled: (B,) int64, how many
+    of the newest cache entries hold frames.
     """
 
     keys: Tensor
@@ -83,12 +90,14 @@ class AttentionState:
 
 
 class GroupedQueryAttention(nn.Module):
-    """``kv_heads`` key/value heads are shared by ``heads`` query heads (heads must be a multiple of kv_heads).
+    """``kv_heads`` key/value heads are shared by ``heads`` query heads (heads must be a multiple of
+    kv_heads).
 
-    mode "sliding": each frame attends to itself and the window - 1 frames before it; time and memory are linear in the
-    length, the cache is bounded. "causal": to itself and all before it; the cache grows. "full": to the whole clip, which
-    must come in one call. Products run in torch's scaled_dot_product_attention. ``rope`` false: nothing is rotated, and frames
-    are told apart by what they hold alone.
+    mode "sliding": each frame attends to itself and the window - 1 frames before it; time and
+    memory are linear in the length, the cache is bounded. "causal": to itself and all before it;
+    the cache grows. "full": to the whole clip, which must come in one call. Products run in torch's
+    scaled_dot_product_attention. ``rope`` false: nothing is rotated, and frames are told apart by
+    what they hold alone.
     """
 
     def __init__(
@@ -105,7 +114,8 @@ class GroupedQueryAttention(nn.Module):
         super().__init__()
         if width % heads or heads % kv_heads:
             raise ValueError(
-                f"width {width}, heads {heads}, kv_heads {kv_heads}: each must be a multiple of the next"
+                f"width {width}, heads {heads}, kv_heads {kv_heads}: each must be a multiple of "
+                "the next"
             )
         self.heads, self.kv_heads, self.mode, self.window, self.d = (
             heads,
@@ -132,7 +142,10 @@ class GroupedQueryAttention(nn.Module):
         )
 
     def forward(self, x: Tensor, state: AttentionState) -> tuple[Tensor, AttentionState]:
-        """x (B, T, width) -> (B, T, width). ValueError when "full" attention is given a second piece of a clip."""
+        """x (B, T, width) -> (B, T, width).
+
+        ValueError when "full" attention is given a second piece of a clip.
+        """
         batch, length, _ = x.shape
         q = self.q(x).view(batch, length, self.heads, self.d).transpose(1, 2)  # (B, heads, T, d)
         k, v = (
@@ -155,7 +168,9 @@ class GroupedQueryAttention(nn.Module):
         return self.out(y.transpose(1, 2).reshape(batch, length, -1)), state
 
     def _shared(self, x: Tensor) -> Tensor:
-        """(B, kv_heads, T, d) -> (B, heads, T, d): each key/value head repeated for its group of query heads."""
+        """(B, kv_heads, T, d) -> (B, heads, T, d): each key/value head repeated for its group of
+        query heads.
+        """
         return (
             x.repeat_interleave(self.heads // self.kv_heads, dim=1)
             if self.heads != self.kv_heads
@@ -201,7 +216,9 @@ class GroupedQueryAttention(nn.Module):
     def _sliding(
         self, q: Tensor, k: Tensor, v: Tensor, state: AttentionState
     ) -> tuple[Tensor, AttentionState]:
-        """Blocks of at most ``window`` queries, each with the keys that any of them may see: linear in the length."""
+        """Blocks of at most ``window`` queries, each with the keys that any of them may see: linear
+        in the length.
+        """
         batch, length, cached = q.shape[0], q.shape[2], self.window - 1
         keys, values = torch.cat([state.keys, k], dim=2), torch.cat([state.values, v], dim=2)
         after = AttentionState(
@@ -217,8 +234,9 @@ class GroupedQueryAttention(nn.Module):
         if missing := blocks * size - length:
             q, keys, values = (F.pad(x, (0, 0, 0, missing)) for x in (q, keys, values))
         span = cached + size
-        # Query i of a block sits at key index cached + i of its span and sees the window that ends there. Frames are
-        # missing only in the first blocks' spans, where the cache is not full yet.
+        # Query i of a block sits at key index cached + i of its span and sees the window that ends
+        # there. Frames are missing only in the first blocks' spans, where the cache is not full
+        # yet.
         behind = (
             cached
             + torch.arange(size, device=q.device)[:, None]
@@ -230,7 +248,8 @@ class GroupedQueryAttention(nn.Module):
         )  # (blocks, span)
         real = index >= cached - state.filled[:, None, None]  # (B, blocks, span)
         mask = (band & real[:, :, None]).flatten(0, 1)  # (B * blocks, size, span)
-        # The query heads of one group become further queries of their shared head: keys and values are not repeated.
+        # The query heads of one group become further queries of their shared head: keys and values
+        # are not repeated.
         group = self.heads // self.kv_heads
         q = q.reshape(batch, self.kv_heads, group, blocks, size, self.d).permute(0, 3, 1, 2, 4, 5)
         q = q.reshape(batch * blocks, self.kv_heads, group * size, self.d)
@@ -244,7 +263,7 @@ class GroupedQueryAttention(nn.Module):
         return y.reshape(batch, self.heads, blocks * size, self.d)[:, :, :length], after
 
     def _one_frame(self, q: Tensor, keys: Tensor, values: Tensor, filled: Tensor) -> Tensor:
-        """A streaming step: the window is all there is, but for what the cache does not hold yet."""
+        """Attend from one frame (a streaming step) to the filled part of the window."""
         real = (
             torch.arange(self.window, device=q.device) >= self.window - 1 - filled[:, None]
         )  # (B, window)
@@ -253,7 +272,9 @@ class GroupedQueryAttention(nn.Module):
         return y.reshape(len(q), self.heads, 1, self.d)
 
     def _spans(self, x: Tensor, span: int, step: int) -> Tensor:
-        """(B, kv_heads, n, d) -> (B * blocks, kv_heads, span, d), spans that start every ``step`` frames."""
+        """(B, kv_heads, n, d) -> (B * blocks, kv_heads, span, d), spans that start every ``step``
+        frames.
+        """
         if x.shape[2] == span:
             return x
         return x.unfold(2, span, step).permute(0, 2, 1, 4, 3).flatten(0, 1)

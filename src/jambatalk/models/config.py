@@ -1,7 +1,8 @@
-"""Settings of the networks: sound features, speech encoders, decoder, lip closure, and all of them together.
+"""Settings of the networks: sound features, speech encoders, decoder, lip closure, and all of them
+together.
 
-Every class is plain data: it checks its own values and knows nothing about the modules that it describes. Presets
-(``models/presets``) and the metadata of every checkpoint hold these settings.
+Every class is plain data: it checks its own values and knows nothing about the modules that it
+describes. Presets (``models/presets``) and the metadata of every checkpoint hold these settings.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class MelConfig:
     prior: float = 10.0
     """Loud frames that the trained mean counts for at the start of a stream."""
     level_prior: float = 1.0
-    """The same for the mean over the bands (the level), which the first loud frames already show."""
+    """The same for the mean over the bands (the level), which the first loud frames already show.
+    """
     background_memory: float = 50.0
     """Frames in which the estimated level of the background can double: 0.5 s."""
     memory: float = 3000.0

@@ -1,4 +1,6 @@
-"""The authors' released checkpoints as our weights: every tensor mapped by name, nothing guessed and nothing left over."""
+"""The authors' released checkpoints as our weights: every tensor mapped by name, nothing guessed
+and nothing left over.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was converted: tensors written, of which ``lip_reader`` for training alone, and the network's settings."""
+    """What was converted: tensors written, of which ``lip_reader`` for training alone, and the
+    network's settings.
+    """
 
     preset: str
     config: ModelConfig
@@ -67,10 +71,11 @@ def convert_released(
 ) -> Conversion:
     """Read a checkpoint of the released code, write our weights.
 
-    preset: the layout; None tells VOCASET and BIWI_6 apart by their vertices. Sizes come from the tensors, so smaller
-    networks of the same layout convert too. lip_reader: keep its tensors, which only training uses. half: write float16.
-    progress: called with (done, in all), counted in numbers. Raises InputError, naming the tensors that are missing, left
-    over, of another shape or not finite; then nothing is written. MissingExtraError without transformers.
+    preset: the layout; None tells VOCASET and BIWI_6 apart by their vertices. Sizes come from the
+    tensors, so smaller networks of the same layout convert too. lip_reader: keep its tensors, which
+    only training uses. half: write float16. progress: called with (done, in all), counted in
+    numbers. Raises InputError, naming the tensors that are missing, left over, of another shape or
+    not finite; then nothing is written. MissingExtraError without transformers.
     """
     tensors = read_released(checkpoint)
     if not lip_reader:
@@ -110,9 +115,11 @@ def convert_released(
 
 
 def read_released(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a .pth file by the authors' names, left on disk until they are used; nothing in it is executed.
+    """The tensors of a .pth file by the authors' names, left on disk until they are used; nothing
+    in it is executed.
 
-    Plain state dicts, those inside a training program's mapping, and those with DataParallel's prefix are taken.
+    Plain state dicts, those inside a training program's mapping, and those with DataParallel's
+    prefix are taken.
     """
     if not Path(path).is_file():
         raise InputError(f"no checkpoint at {path}")
@@ -129,7 +136,8 @@ def read_released(path: str | Path) -> dict[str, Tensor]:
     tensors = {_modern(str(name)): value for name, value in found.items()}
     if len(tensors) < len(found):
         raise InputError(
-            f"{path} holds {len(found) - len(tensors)} tensors twice, under an older and a newer name"
+            f"{path} holds {len(found) - len(tensors)} tensors twice, under an older and a newer "
+            "name"
         )
     return tensors
 
@@ -146,7 +154,8 @@ def network_settings(
                 f"{name} ({count // 3:,} vertices)" for count, name in PRESETS.items()
             )
             raise InputError(
-                f"{where} moves {outputs / 3:,.5g} vertices: say which layout it has, --preset {known}"
+                f"{where} moves {outputs / 3:,.5g} vertices: say which layout it has, --preset "
+                f"{known}"
             )
         preset = PRESETS[outputs]
     elif preset not in PRESETS.values():
@@ -173,7 +182,8 @@ def network_settings(
     )
     if width % decoder.heads:
         raise InputError(
-            f"{where} is {width} wide, but the {decoder.heads} heads of {preset} need a multiple of that"
+            f"{where} is {width} wide, but the {decoder.heads} heads of {preset} need a multiple "
+            "of that"
         )
     encoder = replace(encoder, architecture=speech_architecture(shape, ENCODER))
     try:
@@ -217,7 +227,9 @@ def load_lip_reader(path: str | Path) -> LipReader:
 
 
 def speech_architecture(shape: _Shapes, prefix: str) -> dict[str, Any]:
-    """transformers' configuration of the wav2vec 2.0 network whose tensors' names begin with ``prefix``."""
+    """transformers' configuration of the wav2vec 2.0 network whose tensors' names begin with
+    ``prefix``.
+    """
     convolutions = [
         shape[f"{prefix}feature_extractor.conv_layers.{i}.conv.weight"]
         for i in range(shape.count(f"{prefix}feature_extractor.conv_layers."))
@@ -276,7 +288,8 @@ def _unpickled(path: str | Path) -> Any:
     except pickle.UnpicklingError as error:
         if what := re.search(r"GLOBAL ([\w.]+)", str(error)):
             raise InputError(
-                f"{path} is refused: it asks to run {what[1]}, expected tensors alone (a state dict saved by torch.save)"
+                f"{path} is refused: it asks to run {what[1]}, expected tensors alone (a state "
+                "dict saved by torch.save)"
             ) from error
         raise InputError(f"{path} is damaged or no checkpoint of torch") from error
     except Exception as error:  # damaged archives fail in as many ways as there are damages

@@ -18,10 +18,10 @@ def causal_conv_reference(
 ) -> tuple[Tensor, Tensor]:
     """One filter per channel; step t sees t - kernel + 1 ... t. For any dtype and device.
 
-    x: (B, L, D). weight: (kernel, D), its last row meets the present step. bias: (D,). state: (B, kernel - 1, D), the steps
-    before the first. Returns silu(y) or y (B, L, D) and the last kernel - 1 steps of [state, x].
-    Written as a sum of shifted products: the order of the additions does not depend on the chunk, so chunked and whole
-    results are equal to the bit.
+    x: (B, L, D). weight: (kernel, D), its last row meets the present step. bias: (D,). state: (B,
+    kernel - 1, D), the steps before the first. Returns silu(y) or y (B, L, D) and the last kernel -
+    1 steps of [state, x]. Written as a sum of shifted products: the order of the additions does not
+    depend on the chunk, so chunked and whole results are equal to the bit.
     """
     kernel, length = weight.shape[0], x.shape[1]
     padded = torch.cat([state.to(x.dtype), x], dim=1)
@@ -33,7 +33,9 @@ def causal_conv_reference(
 
 @cache
 def _kernels(name: str) -> Any:
-    """The kernels' module, loaded at first use: numba and Triton are slow to import, and Triton may be missing."""
+    """The kernels' module, loaded at first use: numba and Triton are slow to import, and Triton may
+    be missing.
+    """
     return import_module(f"jambatalk.ops.{FOLDERS[name]}.conv")
 
 
@@ -63,9 +65,11 @@ def _run(name: str, *inputs: Any) -> tuple[Tensor, Tensor]:
 def causal_conv(
     x: Tensor, weight: Tensor, bias: Tensor, state: Tensor, silu: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The causal depthwise convolution by the fastest implementation there is; contract as ``causal_conv_reference``.
+    """The causal depthwise convolution by the fastest implementation there is; contract as
+    ``causal_conv_reference``.
 
-    Differentiable in every tensor, also through the returned state; x may be a slice of a wider tensor.
+    Differentiable in every tensor, also through the returned state; x may be a slice of a wider
+    tensor.
     """
     name, _ = chosen_backend("causal_conv", x.device, x.dtype)
     if name == "reference":
@@ -90,12 +94,15 @@ class CausalDepthwiseConv(nn.Module):
         return self.weight.new_zeros(batch, self.kernel - 1, self.weight.shape[1])
 
     def forward(self, x: Tensor, state: Tensor, silu: bool = False) -> tuple[Tensor, Tensor]:
-        """x (B, T, width), state (B, kernel - 1, width) -> the same shapes; ``silu`` is applied to the output."""
+        """x (B, T, width), state (B, kernel - 1, width) -> the same shapes; ``silu`` is applied to
+        the output.
+        """
         return causal_conv(x, self.weight, self.bias, state, silu)
 
 
 class CausalStridedConv(nn.Module):
-    """A full convolution that keeps every ``stride``-th step: output i sees inputs up to (i + 1) * stride - 1.
+    """A full convolution that keeps every ``stride``-th step: output i sees inputs up to (i + 1) *
+    stride - 1.
 
     Chunks must be multiples of ``stride`` long.
     """

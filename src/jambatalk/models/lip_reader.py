@@ -1,7 +1,9 @@
-"""The lip reader of the paper: reads text off the lips' motion, to be compared with what is read off the sound.
+"""The lip reader of the paper: reads text off the lips' motion, to be compared with what is read
+off the sound.
 
-It serves training alone: its latent is drawn to that of a frozen speech recogniser (L_lat), its letters to the recognised
-text (L_ctc). Names within the module are those of the authors' checkpoints.
+It serves training alone: its latent is drawn to that of a frozen speech recogniser (L_lat), its
+letters to the recognised text (L_ctc). Names within the module are those of the authors'
+checkpoints.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class LipReaderConfig:
     hidden: int = 2048  # hidden width of the feed-forward parts
     letters: int = 33  # what can be read at each frame, blank included
     dropout: float = 0.1
-    # The recogniser, as transformers' configuration; empty: none within, what it reads comes from elsewhere.
+    # The recogniser, as transformers' configuration; empty: none within, what it reads comes from
+    # elsewhere.
     text: dict[str, Any] = field(default_factory=lambda: dict(XLSR_53_LARGE))
 
 
@@ -49,10 +52,13 @@ class TextReader:
 
     @torch.no_grad()
     def __call__(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """samples (B, n) at 16 kHz -> the network's last hidden state (B, T50, width) and logits (B, T50, letters)."""
+        """samples (B, n) at 16 kHz -> the network's last hidden state (B, T50, width) and logits
+        (B, T50, letters).
+        """
         if not self._reader.length(samples.shape[1]):
             raise ValueError(
-                f"{samples.shape[1]} samples are too few to recognise text in, expected at least {self._reader.reach}"
+                f"{samples.shape[1]} samples are too few to recognise text in, expected at least "
+                f"{self._reader.reach}"
             )
         stats = self._reader.stats(samples, whole=True)
         latent = self._reader.network((samples - stats.mean) * stats.scale)[0]
@@ -60,19 +66,24 @@ class TextReader:
 
 
 class LipReader(nn.Module):
-    """Lip vertices -> (latent, letters) at 50 Hz, and the same of sound from a frozen recogniser."""
+    """Lip vertices -> (latent, letters) at 50 Hz; a frozen recognizer gives the same of sound."""
 
     def __init__(self, lip_vertices: int, config: LipReaderConfig) -> None:
-        """lip_vertices: how many vertices the lips have. Raises MissingExtraError, InputError or ValueError."""
+        """lip_vertices: how many vertices the lips have.
+
+        Raises MissingExtraError, InputError or ValueError.
+        """
         super().__init__()
         c = config
         if c.text and c.text.get("vocab_size") != c.letters:
             raise ValueError(
-                f"the recogniser knows {c.text.get('vocab_size')} letters, the lip reader {c.letters}"
+                f"the recogniser knows {c.text.get('vocab_size')} letters, the lip reader "
+                f"{c.letters}"
             )
         if c.text and c.text.get("hidden_size") != c.width:
             raise ValueError(
-                f"the recogniser's latent is {c.text.get('hidden_size')} wide, the lip reader's {c.width}"
+                f"the recogniser's latent is {c.text.get('hidden_size')} wide, the lip reader's "
+                f"{c.width}"
             )
         self.config = config
         self.lip_map = nn.Linear(3 * lip_vertices, c.width)
@@ -90,7 +101,9 @@ class LipReader(nn.Module):
         self._text = TextReader(recogniser, bool(c.text.get("do_normalize", True)))
 
     def train(self, mode: bool = True) -> LipReader:
-        """As in torch, but the recogniser stays in evaluation: what it reads off a clip never changes."""
+        """As in torch, but the recogniser stays in evaluation: what it reads off a clip never
+        changes.
+        """
         super().train(mode)
         if self.config.text:
             self.text_encoder.eval()
@@ -104,12 +117,15 @@ class LipReader(nn.Module):
         count = int(lips.shape[1] / fps * TEXT_RATE) if frames is None else frames
         x = self.lip_map(lips).transpose(1, 2)
         x = F.interpolate(x, size=count, mode="linear", align_corners=True).transpose(1, 2)
-        # Encoder and decoder are both given the lips, and see all of them: this is how the authors use the Transformer.
+        # Encoder and decoder are both given the lips, and see all of them: this is how the authors
+        # use the Transformer.
         latent = self.transformer(x, x)
         return latent, self.lm_head(latent)
 
     def text(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """samples (B, n) at 16 kHz -> the recogniser's last hidden state (B, T50, width) and logits (B, T50, letters)."""
+        """samples (B, n) at 16 kHz -> the recogniser's last hidden state (B, T50, width) and logits
+        (B, T50, letters).
+        """
         return self._text(samples)
 
 
@@ -118,8 +134,8 @@ def ctc_per_letter(
 ) -> Tensor:
     """Mean over the clips of -log p(text) / letters of the text.
 
-    logits (B, T, letters), of which ``frames`` are real. A text that is too long for its clip counts as 0, an empty one is
-    taken as one letter long.
+    logits (B, T, letters), of which ``frames`` are real. A text that is too long for its clip
+    counts as 0, an empty one is taken as one letter long.
     """
     length = logits.new_tensor([len(text) for text in texts], dtype=torch.long)
     loss = F.ctc_loss(

@@ -41,14 +41,17 @@ class Mamba(nn.Module):
         )
         self.D = nn.Parameter(torch.ones(inner))
         self.out_proj = nn.Linear(inner, width, bias=False)
-        # The paper's start: softplus(bias) is spread log-uniformly over 0.001 ... 0.1, weights are small.
+        # The paper's start: softplus(bias) is spread log-uniformly over 0.001 ... 0.1, weights are
+        # small.
         with torch.no_grad():
             nn.init.uniform_(self.dt_proj.weight, -(self.dt_rank**-0.5), self.dt_rank**-0.5)
             dt = torch.exp(torch.rand(inner) * (math.log(0.1) - math.log(0.001)) + math.log(0.001))
             self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
 
     def init_state(self, batch: int, position: Tensor | None = None) -> MambaState:
-        """The state before the first frame: zeros; the recurrence's in float32 also where the parameters are narrower."""
+        """The state before the first frame: zeros; the recurrence's in float32 also where the
+        parameters are narrower.
+        """
         exact = torch.promote_types(self.A_log.dtype, torch.float32)
         return MambaState(
             self.conv.init_state(batch),

@@ -12,7 +12,8 @@ from jambatalk.models.layers import ACTIVATIONS
 
 @dataclass(frozen=True)
 class RouterStats:
-    """What the router did, for losses and reports; the figures are taken when asked for, inference never pays for them.
+    """What the router did, for losses and reports; the figures are taken when asked for, inference
+    never pays for them.
 
     logits: (S, E) for S frames and E experts. slots: (S * k,) the experts chosen, k a frame.
     """
@@ -29,7 +30,9 @@ class RouterStats:
 
     @property
     def balance(self) -> Tensor:
-        """E * sum_e use_e * mean probability_e (Switch Transformer, arXiv 2101.03961, eq. 4); 1 is even."""
+        """E * sum_e use_e * mean probability_e (Switch Transformer, arXiv 2101.03961, eq. 4); 1 is
+        even.
+        """
         return self.logits.shape[1] * (self.use * self.logits.softmax(-1).mean(0)).sum()
 
     @property
@@ -50,10 +53,11 @@ class RouterStats:
 class MixtureOfExperts(nn.Module):
     """Each frame goes through its ``top_k`` best experts (two-layer networks) of ``experts``.
 
-    gate "continuous": an expert's weight is its probability minus that of the best expert left out, so it reaches zero
-    just where the choice changes. The output is then a continuous function of the input: no jump in the motion when a
-    frame changes its experts, and no jump when rounding differs between chunk sizes.
-    gate "softmax": the probabilities of the chosen, divided by their sum, as in the paper.
+    gate "continuous": an expert's weight is its probability minus that of the best expert left out,
+    so it reaches zero just where the choice changes. The output is then a continuous function of
+    the input: no jump in the motion when a frame changes its experts, and no jump when rounding
+    differs between chunk sizes. gate "softmax": the probabilities of the chosen, divided by their
+    sum, as in the paper.
     """
 
     def __init__(
@@ -72,8 +76,9 @@ class MixtureOfExperts(nn.Module):
         if gate not in ("continuous", "softmax"):
             raise ValueError(f"gate {gate!r}, expected 'continuous' or 'softmax'")
         self.experts, self.top_k, self.gate = experts, top_k, gate
-        # Of an exported graph: run all experts, which quantisers need (they take constant weights only), rather than copy
-        # the weights of those chosen. Graphs for so many frames that all are likely chosen do so anyway.
+        # Of an exported graph: run all experts, which quantisers need (they take constant weights
+        # only), rather than copy the weights of those chosen. Graphs for so many frames that all
+        # are likely chosen do so anyway.
         self.trace_every_expert = False
         self.router = nn.Linear(width, experts, bias=False)
         self.activation = ACTIVATIONS[activation]()
@@ -118,9 +123,11 @@ class MixtureOfExperts(nn.Module):
         )
 
     def _grouped(self, tokens: Tensor, slots: Tensor) -> Tensor:
-        """(S, width), (S * k,) -> (S * k, width): slots sorted by expert make one dense product per expert.
+        """(S, width), (S * k,) -> (S * k, width): slots sorted by expert make one dense product per
+        expert.
 
-        The inverse permutation brings them home, which keeps the order of additions fixed (scatter-add would not on a GPU).
+        The inverse permutation brings them home, which keeps the order of additions fixed
+        (scatter-add would not on a GPU).
         """
         order = slots.argsort(stable=True)
         counts = torch.bincount(slots, minlength=self.experts).tolist()
@@ -131,7 +138,9 @@ class MixtureOfExperts(nn.Module):
         return torch.cat(parts)[order.argsort()]
 
     def _gathered(self, tokens: Tensor, slots: Tensor) -> Tensor:
-        """The same with shapes that do not depend on the routing, for exported graphs: copies each slot's weights."""
+        """The same with shapes that do not depend on the routing, for exported graphs: copies each
+        slot's weights.
+        """
         x = tokens.repeat_interleave(self.top_k, dim=0)[:, None]  # (S * k, 1, width)
         hidden = x @ self.up[slots]
         if self.up_bias is not None:
@@ -140,7 +149,9 @@ class MixtureOfExperts(nn.Module):
         return (y if self.down_bias is None else y + self.down_bias[slots][:, None])[:, 0]
 
     def _picked(self, tokens: Tensor, slots: Tensor) -> Tensor:
-        """The same for exported graphs whose experts' weights shall stay constants: all run, each slot picks its result."""
+        """The same for exported graphs whose experts' weights shall stay constants: all run, each
+        slot picks its result.
+        """
         results = torch.stack(
             [self._expert(tokens, e) for e in range(self.experts)]
         )  # (E, S, width)

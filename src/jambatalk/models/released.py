@@ -1,8 +1,11 @@
-"""The layers of the authors' released code, bug for bug, to run their checkpoints; nothing else should use them.
+"""The layers of the authors' released code, bug for bug, to run their checkpoints; nothing else
+should use them.
 
 m  the bare Mamba mixer: no norm, residual or feed-forward part
-e  h = rms(x); h = mamba(h) + h; h = rms(h); moe(h) + x, with the parameter-free rms(x) = x / |x| / sqrt(d)
-t  post-norm Transformer layer: LRL-RoPE over the full width before the heads are split, as many key/value heads as query
+e  h = rms(x); h = mamba(h) + h; h = rms(h); moe(h) + x, with the parameter-free rms(x) = x / |x| /
+sqrt(d)
+t  post-norm Transformer layer: LRL-RoPE over the full width before the heads are split, as many
+key/value heads as query
    heads, no mask, ReLU feed-forward
 
 The authors use one module of each kind at all of its places: ``tied: true``.
@@ -24,7 +27,9 @@ from jambatalk.models.moe import MixtureOfExperts, RouterStats
 
 
 def shrinking_rms(x: Tensor) -> Tensor:
-    """x / |x| * d^(-1/2) over the last axis: the published norm divides by the root where it should multiply."""
+    """x / |x| * d^(-1/2) over the last axis: the published norm divides by the root where it should
+    multiply.
+    """
     return x / x.norm(dim=-1, keepdim=True).clamp_min(1e-12) * x.shape[-1] ** -0.5
 
 
@@ -44,7 +49,9 @@ class ReleasedMamba(Layer):
 
 
 class ReleasedMoEMamba(Layer):
-    """e: Mamba with a residual of the normed input, then experts with a residual of the input itself."""
+    """e: Mamba with a residual of the normed input, then experts with a residual of the input
+    itself.
+    """
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -130,7 +137,9 @@ _EXPERTS = {"gate.w_gating": "router.weight", "experts.w1": "up", "experts.w2": 
 
 
 def decoder_names(pattern: str) -> dict[str, str]:
-    """The authors' name -> our state-dict name, for every tensor of the decoder's layers; ``pattern`` holds m, e and t."""
+    """The authors' name -> our state-dict name, for every tensor of the decoder's layers;
+    ``pattern`` holds m, e and t.
+    """
     place = {
         letter: f"decoder.layers.{i}" for i, letter in enumerate(dict.fromkeys(pattern.split()))
     }
@@ -149,7 +158,9 @@ def decoder_names(pattern: str) -> dict[str, str]:
 
 
 def converted(name: str, tensor: Tensor) -> Tensor:
-    """One of the authors' decoder tensors in our layout: filters are (kernel, D) here, the router's weight (experts, width)."""
+    """One of the authors' decoder tensors in our layout: filters are (kernel, D) here, the router's
+    weight (experts, width).
+    """
     if name.endswith("conv1d.weight"):
         return tensor.squeeze(1).T
     return tensor.T if name.endswith("w_gating") else tensor

@@ -1,7 +1,9 @@
-"""One hop of sound through the network as a function of plain tensors: what exports and other runtimes can take.
+"""One hop of sound through the network as a function of plain tensors: what exports and other
+runtimes can take.
 
-The network's memory is a tree of dataclasses and lists (``ModelState``). Here it is a flat list of named tensors, each with
-the batch in its first axis: ``samples``, ``norm.mean``, ``encoder.0``, ``decoder.0.ssm``, ...
+The network's memory is a tree of dataclasses and lists (``ModelState``). Here it is a flat list of
+named tensors, each with the batch in its first axis: ``samples``, ``norm.mean``, ``encoder.0``,
+``decoder.0.ssm``, ...
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def named_state(state: Any) -> dict[str, Tensor]:
-    """Every tensor of a state (any tree of dataclasses, lists and tensors) by its dotted name, in a fixed order."""
+    """Every tensor of a state (any tree of dataclasses, lists and tensors) by its dotted name, in a
+    fixed order.
+    """
     return dict(_walk(state, ""))
 
 
@@ -50,8 +54,9 @@ class StreamingStep(nn.Module):
     """One hop of the network, all memory explicit: ``step(samples, *state) -> (y, *new state)``.
 
     samples: (B, hop) float32 at 16 kHz. y: (B, outputs), the motion frame ``delay`` hops back.
-    state: the tensors of ``named_state(model.init_state(B))`` in that order; ``names`` holds their names.
-    ValueError for a network that hears the whole clip first, or whose state grows with what it has heard.
+    state: the tensors of ``named_state(model.init_state(B))`` in that order; ``names`` holds their
+    names. ValueError for a network that hears the whole clip first, or whose state grows with what
+    it has heard.
     """
 
     def __init__(self, model: SpeechToMotion) -> None:
@@ -83,8 +88,8 @@ class StreamingStep(nn.Module):
 def pretranspose_linear_weights(model: Model) -> Model:
     """Turn the storage of every linear layer's weight, in place; shapes and values stay.
 
-    torch multiplies one frame (a product of height 1) by a weight that lies row by row as (in, out) up to twice as fast as
-    by one that lies as (out, in); taller products cost the same either way.
+    torch multiplies one frame (a product of height 1) by a weight that lies row by row as (in, out)
+    up to twice as fast as by one that lies as (out, in); taller products cost the same either way.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):

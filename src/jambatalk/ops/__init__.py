@@ -1,1 +1,3 @@
-"""Operations with several implementations: the selective scan, the causal convolution, the RMS norm."""
+"""Operations with several implementations: the selective scan, the causal convolution, the RMS
+norm.
+"""

@@ -1,7 +1,9 @@
-"""Which implementation of the selective scan and the causal convolution runs: the one place that decides.
+"""Which implementation of the selective scan and the causal convolution runs: the one place that
+decides.
 
-``numba`` (scan_numba, conv_numba) on the CPU, ``triton`` (scan_triton, conv_triton) on a CUDA device, ``reference`` (plain
-torch, in scan and conv) anywhere. ``use_backend`` or the environment variable JAMBATALK_KERNELS overrides the choice.
+``numba`` (scan_numba, conv_numba) on the CPU, ``triton`` (scan_triton, conv_triton) on a CUDA
+device, ``reference`` (plain torch, in scan and conv) anywhere. ``use_backend`` or the environment
+variable JAMBATALK_KERNELS overrides the choice.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from importlib.util import find_spec
 import torch
 
 NAMES = ("numba", "triton", "reference")
-# The operations and the kernels that each has besides its reference. The norm's counts in streaming steps on a CPU only, where
-# a handful of torch calls cost more than the arithmetic.
+# The operations and the kernels that each has besides its reference. The norm's counts in streaming
+# steps on a CPU only, where a handful of torch calls cost more than the arithmetic.
 KERNELS = {
     "selective_scan": ("numba", "triton"),
     "causal_conv": ("numba", "triton"),
@@ -34,7 +36,10 @@ _is_exporting = getattr(torch.compiler, "is_exporting", lambda: False)
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Run what is inside with this implementation; other threads keep theirs. ValueError for an unknown name."""
+    """Run what is inside with this implementation; other threads keep theirs.
+
+    ValueError for an unknown name.
+    """
     token = _forced.set(_known(name, "use_backend"))
     try:
         yield
@@ -72,8 +77,8 @@ def chosen_backend(
 ) -> tuple[str, str]:
     """(name, reason) of the implementation that ``op`` takes for tensors of this device and dtype.
 
-    InputError (a ValueError) where JAMBATALK_KERNELS or ``use_backend`` asks for one that does not exist or cannot take
-    such tensors.
+    InputError (a ValueError) where JAMBATALK_KERNELS or ``use_backend`` asks for one that does not
+    exist or cannot take such tensors.
     """
     if op not in KERNELS:
         raise ValueError(f"no such operation: {op!r}, expected one of {', '.join(OPS)}")
@@ -129,5 +134,6 @@ def _refuse_unfit(name: str, source: str, kind: str, dtype: torch.dtype) -> None
         raise InputError(f"{source} asks for triton, which is not installed")
     if name == "triton" and kind == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
         raise InputError(
-            f"{source} asks for triton, which needs a CUDA device (or TRITON_INTERPRET=1); the tensors are on cpu"
+            f"{source} asks for triton, which needs a CUDA device (or TRITON_INTERPRET=1); the "
+            "tensors are on cpu"
         )

@@ -1,4 +1,5 @@
-"""The selective scan of Mamba (arXiv 2312.00752, algorithm 2), with its state going in and coming out.
+"""The selective scan of Mamba (arXiv 2312.00752, algorithm 2), with its state going in and coming
+out.
 
 Symbols, as in the paper: B batch, L length, D channels, N state size.
 
@@ -6,8 +7,9 @@ Symbols, as in the paper: B batch, L length, D channels, N state size.
     h_t = exp(delta_t A) * h_{t-1} + delta_t B_t u_t
     y_t = (C_t h_t + D u_t) * silu(z_t)     (the gate is optional)
 
-``selective_scan_reference`` (plain torch, readable), the numba kernels of ``scan_numba`` and the Triton kernels of
-``scan_triton`` give the same values and gradients; ``selective_scan`` takes the one that ``backend`` chooses.
+``selective_scan_reference`` (plain torch, readable), the numba kernels of ``scan_numba`` and the
+Triton kernels of ``scan_triton`` give the same values and gradients; ``selective_scan`` takes the
+one that ``backend`` chooses.
 """
 
 from __future__ import annotations
@@ -37,10 +39,11 @@ def selective_scan_reference(
 ) -> tuple[Tensor, Tensor]:
     """One step after the other, for any dtype and device.
 
-    u, delta, z: (B, L, D). A: (D, N), negative. B, C: (B, L, N). D, delta_bias: (D,). state: (B, D, N).
-    delta must be positive once ``delta_bias`` is added and softplus taken (where asked for).
-    Returns y (B, L, D) in u's dtype and the state after the last step (B, D, N). Inputs of less than float32 are computed,
-    and their state returned, in float32: the recurrence adds up over thousands of steps.
+    u, delta, z: (B, L, D). A: (D, N), negative. B, C: (B, L, N). D, delta_bias: (D,). state: (B, D,
+    N). delta must be positive once ``delta_bias`` is added and softplus taken (where asked for).
+    Returns y (B, L, D) in u's dtype and the state after the last step (B, D, N). Inputs of less
+    than float32 are computed, and their state returned, in float32: the recurrence adds up over
+    thousands of steps.
     """
     kind = u.dtype
     exact = torch.promote_types(kind, torch.float32)
@@ -62,12 +65,16 @@ def selective_scan_reference(
 
 @cache
 def _kernels(name: str) -> Any:
-    """The kernels' module, loaded at first use: numba and Triton are slow to import, and Triton may be missing."""
+    """The kernels' module, loaded at first use: numba and Triton are slow to import, and Triton may
+    be missing.
+    """
     return import_module(f"jambatalk.ops.{FOLDERS[name]}.scan")
 
 
 class _KernelScan(torch.autograd.Function):
-    """One backend's kernels as a differentiable operation; they keep a state every few steps for the backward."""
+    """One backend's kernels as a differentiable operation; they keep a state every few steps for
+    the backward.
+    """
 
     @staticmethod
     def forward(ctx: Any, name: str, *inputs: Any) -> tuple[Tensor, Tensor]:
@@ -106,9 +113,11 @@ def selective_scan(
     delta_bias: Tensor | None = None,
     delta_softplus: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """The selective scan by the fastest implementation there is; contract as ``selective_scan_reference``.
+    """The selective scan by the fastest implementation there is; contract as
+    ``selective_scan_reference``.
 
-    Differentiable in every tensor, also through the returned state; u, delta, z, B and C may be slices of wider tensors.
+    Differentiable in every tensor, also through the returned state; u, delta, z, B and C may be
+    slices of wider tensors.
     """
     name, _ = chosen_backend("selective_scan", u.device, u.dtype)
     if name == "reference":

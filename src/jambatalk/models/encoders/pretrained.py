@@ -1,6 +1,8 @@
-"""Pretrained speech encoders of the wav2vec 2.0 family and Whisper, at the frame rate of the motion.
+"""Pretrained speech encoders of the wav2vec 2.0 family and Whisper, at the frame rate of the
+motion.
 
-They hear the whole clip, sound to come included, so they are for recordings; the streaming encoder is in ``encoder.py``.
+They hear the whole clip, sound to come included, so they are for recordings; the streaming encoder
+is in ``encoder.py``.
 """
 
 from __future__ import annotations
@@ -76,9 +78,11 @@ _unfilled = ContextVar("_unfilled", default=False)
 
 @contextmanager
 def unfilled_networks() -> Iterator[None]:
-    """Networks made of their architecture inside this have names and shapes, but no numbers: for weights that follow.
+    """Networks made of their architecture inside this have names and shapes, but no numbers: for
+    weights that follow.
 
-    A random start of 315 million numbers takes seconds and 1.3 GB; ``load_state_dict(..., assign=True)`` brings the numbers.
+    A random start of 315 million numbers takes seconds and 1.3 GB; ``load_state_dict(...,
+    assign=True)`` brings the numbers.
     """
     token = _unfilled.set(True)
     try:
@@ -90,8 +94,9 @@ def unfilled_networks() -> Iterator[None]:
 def build_network(config: PretrainedConfig) -> tuple[nn.Module, dict[str, Any]]:
     """(the transformers module, its whole architecture as plain values).
 
-    Layers above the chosen one are left out, and with them the final normalisation. Raises MissingExtraError without
-    transformers, InputError when ``name`` cannot be loaded or the architecture is not one of ``FAMILIES``.
+    Layers above the chosen one are left out, and with them the final normalisation. Raises
+    MissingExtraError without transformers, InputError when ``name`` cannot be loaded or the
+    architecture is not one of ``FAMILIES``.
     """
     from jambatalk.errors import InputError
 
@@ -109,7 +114,8 @@ def build_network(config: PretrainedConfig) -> tuple[nn.Module, dict[str, Any]]:
     settings = settings_of(transformers, architecture)
     if getattr(settings, "add_adapter", False):
         raise InputError(
-            "speech encoders with an adapter (add_adapter) are not supported: it changes the frame rate"
+            "speech encoders with an adapter (add_adapter) are not supported: it changes the "
+            "frame rate"
         )
     filled = plain_architecture(settings)
     depth = "encoder_layers" if family == "whisper" else "num_hidden_layers"
@@ -143,7 +149,10 @@ def transformers_library() -> Any:
 
 
 def read_architecture(transformers: Any, name: str) -> dict[str, Any]:
-    """The configuration of a hub id or folder as plain values, with do_normalize. InputError when there is none."""
+    """The configuration of a hub id or folder as plain values, with do_normalize.
+
+    InputError when there is none.
+    """
     from jambatalk.errors import InputError
 
     try:
@@ -151,25 +160,31 @@ def read_architecture(transformers: Any, name: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())
         raise InputError(
-            f"no speech encoder at {name!r}, expected a hub id or a folder of transformers ({why[:200]})"
+            f"no speech encoder at {name!r}, expected a hub id or a folder of transformers "
+            f"({why[:200]})"
         ) from error
     try:
         extractor = transformers.AutoFeatureExtractor.from_pretrained(name)
     except (OSError, ValueError, KeyError):
         extractor = None  # the folder holds the network alone
-    # Whether the network was trained on sound of zero mean and unit variance stands only in its feature extractor.
+    # Whether the network was trained on sound of zero mean and unit variance stands only in its
+    # feature extractor.
     architecture["do_normalize"] = bool(getattr(extractor, "do_normalize", True))
     return architecture
 
 
 def settings_of(transformers: Any, architecture: dict[str, Any]) -> Any:
-    """The configuration object of transformers for a mapping. InputError when it does not make sense."""
+    """The configuration object of transformers for a mapping.
+
+    InputError when it does not make sense.
+    """
     from jambatalk.errors import InputError
 
     values = {key: value for key, value in architecture.items() if key != "model_type"}
     try:
         return transformers.AutoConfig.for_model(architecture["model_type"], **values)
-    except Exception as error:  # the validation of transformers has error classes of its own, other ones in each version
+    # The validation of transformers has error classes of its own, other ones in each version
+    except Exception as error:
         raise InputError(
             f"architecture of the speech encoder: {' '.join(str(error).split())[:300]}"
         ) from error
@@ -218,11 +233,13 @@ def _without_final_norm(network: nn.Module, family: str, settings: Any) -> None:
         network.encoder.layer_norm = nn.Identity()  # type: ignore[union-attr, assignment]
 
 
-# Networks that read the wave itself (wav2vec 2.0, HuBERT, WavLM, data2vec-audio), any stretch of a clip at a time.
+# Networks that read the wave itself (wav2vec 2.0, HuBERT, WavLM, data2vec-audio), any stretch of a
+# clip at a time.
 #
-# The convolutions see 400 samples a frame, so a stretch's features are those of the whole clip, if what they take from the
-# whole clip is known: the sound's mean and variance, and, where the first convolution is followed by a group norm, mean and
-# variance of each of its channels. Both follow from sums over the clip, gathered once; nothing is as long as the clip.
+# The convolutions see 400 samples a frame, so a stretch's features are those of the whole clip, if
+# what they take from the whole clip is known: the sound's mean and variance, and, where the first
+# convolution is followed by a group norm, mean and variance of each of its channels. Both follow
+# from sums over the clip, gathered once; nothing is as long as the clip.
 
 
 BLOCK = 1 << 20
@@ -230,15 +247,18 @@ BLOCK = 1 << 20
 
 
 PIECE = 250
-"""Frames that the convolutions make at a time outside training: their inner values take some 0.4 MB a frame at full size."""
+"""Frames that the convolutions make at a time outside training: their inner values take some 0.4 MB
+a frame at full size.
+"""
 
 
 @dataclass(frozen=True)
 class ClipStats:
     """What normalisation takes from the whole clip.
 
-    mean, scale: (B, 1) sound becomes (sound - mean) * scale. channels: (B, C, 1) mean and 1 / deviation of the first
-    convolution's outputs, when a group norm follows it and the clip is read in parts.
+    mean, scale: (B, 1) sound becomes (sound - mean) * scale. channels: (B, C, 1) mean and 1 /
+    deviation of the first convolution's outputs, when a group norm follows it and the clip is read
+    in parts.
     """
 
     mean: Tensor
@@ -267,7 +287,9 @@ class WaveReader:
 
     @torch.no_grad()
     def stats(self, samples: Tensor, whole: bool) -> ClipStats:
-        """What (B, n) sound must be normalised with; ``whole``: its convolutions will be computed in one piece."""
+        """What (B, n) sound must be normalised with; ``whole``: its convolutions will be computed
+        in one piece.
+        """
         mean = samples.new_zeros(len(samples), 1, dtype=torch.float64)
         scale = torch.ones_like(mean)
         if self.normalize:
@@ -288,8 +310,8 @@ class WaveReader:
     def _channels(self, samples: Tensor, stats: ClipStats) -> tuple[Tensor, Tensor]:
         """Mean and 1 / deviation of the first convolution's channels over the clip.
 
-        A channel is a weighted sum of the kernel's taps, so its moments follow from those of the taps: cheaper than the
-        convolution, and exact.
+        A channel is a weighted sum of the kernel's taps, so its moments follow from those of the
+        taps: cheaper than the convolution, and exact.
         """
         layer = self.network.feature_extractor.conv_layers[0]
         kernel, stride = self.kernels[0], self.strides[0]
@@ -374,8 +396,9 @@ def mel_filters(bins: int) -> Tensor:
 class WhisperReader:
     """Reads frames out of clips with a Whisper encoder that it does not own.
 
-    The network hears exactly ``positions`` frames (30 s in every published model) at a time, silence after the clip's end
-    included. Values are clipped at 80 dB below the loudest of the whole clip.
+    The network hears exactly ``positions`` frames (30 s in every published model) at a time,
+    silence after the clip's end included. Values are clipped at 80 dB below the loudest of the
+    whole clip.
     """
 
     stride = 2 * HOP
@@ -413,7 +436,9 @@ class WhisperReader:
         return (mel_filters(self.bins).T.to(power.device) @ power).clamp(min=1e-10).log10()
 
     def read(self, samples: Tensor, stats: Tensor, first: int, last: int) -> Tensor:
-        """(B, last - first, hidden): outputs first ... last - 1, at most ``positions`` of them, heard on their own."""
+        """(B, last - first, hidden): outputs first ... last - 1, at most ``positions`` of them,
+        heard on their own.
+        """
         mel = self._log_mel(samples, 2 * first, 2 * (first + self.positions))
         mel = (torch.maximum(mel, stats - 8.0) + 4.0) / 4.0
         return self.network(mel.to(next(self.network.parameters()).dtype))[0][:, : last - first]
@@ -422,26 +447,34 @@ class WhisperReader:
 class PretrainedEncoder(nn.Module):
     """Sound -> one vector per motion frame.
 
-    ``network`` is the transformers module under its own names, so that published weights map one to one; ``project`` leads
-    from its features (of two frames, folded, with align "pairs") to the decoder's width.
+    ``network`` is the transformers module under its own names, so that published weights map one to
+    one; ``project`` leads from its features (of two frames, folded, with align "pairs") to the
+    decoder's width.
 
-    Sound longer than ``config.window`` goes through in windows that overlap by twice ``config.context``, in evaluation
-    only (training hears every clip whole, but for Whisper, which cannot). What is heard at a time is bounded, and so is
-    memory beyond sound and result. Windows see the convolutions' features of the whole clip exactly, group norms included;
-    what differs is what attention would have heard beyond the context, and the positional convolution, which reaches 64
-    frames to each side (2.6 s at 25 fps, with align "features"): the context should not be shorter than that.
+    Sound longer than ``config.window`` goes through in windows that overlap by twice
+    ``config.context``, in evaluation only (training hears every clip whole, but for Whisper, which
+    cannot). What is heard at a time is bounded, and so is memory beyond sound and result. Windows
+    see the convolutions' features of the whole clip exactly, group norms included; what differs is
+    what attention would have heard beyond the context, and the positional convolution, which
+    reaches 64 frames to each side (2.6 s at 25 fps, with align "features"): the context should not
+    be shorter than that.
 
-    Measured (``benchmarks/quality/encoder_seams.py``; wav2vec2-base's size with random weights, whose attention is even; 90 s of
-    speech, windows of 30 s): rms error within 0.2 s of a seam, relative to how much features vary over time, 24 % without
-    context, 29 % with 1 s, 4.6 % with 2 s, 2.3 % with 3 s (the default). The rest of the clip differs by 2.5 % there and
-    by no less with 5 s: that is what even attention takes from the sound outside the window, and no seam. Where attention
-    is sharp at random places (queries times 8), both are 13 %. Trained networks attend mostly nearby; none was at hand.
+    Measured (``benchmarks/quality/encoder_seams.py``; wav2vec2-base's size with random weights,
+    whose attention is even; 90 s of speech, windows of 30 s): rms error within 0.2 s of a seam,
+    relative to how much features vary over time, 24 % without context, 29 % with 1 s, 4.6 % with 2
+    s, 2.3 % with 3 s (the default). The rest of the clip differs by 2.5 % there and by no less with
+    5 s: that is what even attention takes from the sound outside the window, and no seam. Where
+    attention is sharp at random places (queries times 8), both are 13 %. Trained networks attend
+    mostly nearby; none was at hand.
     """
 
     def __init__(
         self, config: PretrainedConfig, fps: float, width: int, mel: MelConfig | None = None
     ) -> None:
-        """fps: motion frames per second. width: of the vectors returned. Raises MissingExtraError, InputError, ValueError."""
+        """fps: motion frames per second. width: of the vectors returned.
+
+        Raises MissingExtraError, InputError, ValueError.
+        """
         super().__init__()
         network, architecture = build_network(config)
         self.config, self.fps, self.width = config, float(fps), width
@@ -464,7 +497,8 @@ class PretrainedEncoder(nn.Module):
         )  # frames per second of the network, 50 in every published one
         if config.align == "pairs" and self.rate != 2 * self.fps:
             raise ValueError(
-                f"align 'pairs' folds {self.rate:g} Hz to {self.rate / 2:g} Hz, but the motion has {self.fps:g} fps"
+                f"align 'pairs' folds {self.rate:g} Hz to {self.rate / 2:g} Hz, but the motion "
+                f"has {self.fps:g} fps"
             )
         self.project = nn.Linear(hidden * (2 if config.align == "pairs" else 1), width)
         self._freeze()
@@ -484,14 +518,18 @@ class PretrainedEncoder(nn.Module):
             network.feature_extractor._requires_grad = False
 
     def train(self, mode: bool = True) -> PretrainedEncoder:
-        """As in torch, but a network that is frozen as a whole stays in evaluation: no dropout, no masking."""
+        """As in torch, but a network that is frozen as a whole stays in evaluation: no dropout, no
+        masking.
+        """
         super().train(mode)
         if self.config.frozen == "all":
             self.network.eval()
         return self
 
     def filled_config(self) -> PretrainedConfig:
-        """The configuration with the whole architecture in it: enough to build this encoder again without any other file."""
+        """The configuration with the whole architecture in it: enough to build this encoder again
+        without any other file.
+        """
         return replace(self.config, architecture=self._architecture)
 
     def frames(self, samples: int) -> int:
@@ -504,8 +542,9 @@ class PretrainedEncoder(nn.Module):
     def forward(self, samples: Tensor, frames: int | None = None) -> Tensor:
         """samples (B, n) at 16 kHz -> (B, T, width).
 
-        T is ``frames``, or by default ``self.frames(n)``; with align "pairs" it never exceeds the latter. A clip too short
-        for one frame gives T = 0, or a ValueError when frames are demanded of it.
+        T is ``frames``, or by default ``self.frames(n)``; with align "pairs" it never exceeds the
+        latter. A clip too short for one frame gives T = 0, or a ValueError when frames are demanded
+        of it.
         """
         length = self.reader.length(samples.shape[1])
         count = self._count(length) if frames is None else frames
@@ -513,7 +552,8 @@ class PretrainedEncoder(nn.Module):
             count = min(count, length // 2)
         elif count and not length:
             raise ValueError(
-                f"{samples.shape[1]} samples are too few for a speech encoder to make {count} frames of"
+                f"{samples.shape[1]} samples are too few for a speech encoder to make {count} "
+                "frames of"
             )
         if not count:
             return samples.new_zeros(len(samples), 0, self.width, dtype=self.project.weight.dtype)
@@ -530,7 +570,9 @@ class PretrainedEncoder(nn.Module):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _plan(self, length: int, count: int) -> tuple[bool, int, int]:
-        """(is the clip heard whole?, motion frames kept of a window, network frames heard at each side of them)."""
+        """(is the clip heard whole?, motion frames kept of a window, network frames heard at each
+        side of them).
+        """
         window = self.config.window * self.rate
         if isinstance(self.reader, WhisperReader):
             window = float(self.reader.positions)
@@ -576,7 +618,8 @@ class PretrainedEncoder(nn.Module):
 def interpolate(values: Tensor, positions: Tensor) -> Tensor:
     """values (B, n, C) at 0 ... n - 1 -> (B, T, C) at ``positions`` (T,), linear in between.
 
-    As ``F.interpolate(mode="linear", align_corners=True)`` does it, with positions exact over any length.
+    As ``F.interpolate(mode="linear", align_corners=True)`` does it, with positions exact over any
+    length.
     """
     lower = positions.floor().clamp(0, values.shape[1] - 1)
     upper = (lower + 1).clamp(max=values.shape[1] - 1)

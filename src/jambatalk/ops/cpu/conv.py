@@ -1,7 +1,9 @@
-"""CPU kernels of the causal depthwise convolution: LANES channels side by side, rows of the input read as they lie.
+"""CPU kernels of the causal depthwise convolution: LANES channels side by side, rows of the input
+read as they lie.
 
-Every output is bias + w_0 x_{t-k+1} + ... + w_{k-1} x_t in this order, wherever the chunk that holds it begins: pieces and
-the whole are equal to the bit. The backward walks over the channels in groups, so that sums over time have one fixed order.
+Every output is bias + w_0 x_{t-k+1} + ... + w_{k-1} x_t in this order, wherever the chunk that
+holds it begins: pieces and the whole are equal to the bit. The backward walks over the channels in
+groups, so that sums over time have one fixed order.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ def _forward_job(  # type: ignore[no-untyped-def]
             for j in range(kernel):
                 store(spare, ws + j * LANES, _row(weight, j * channels + c, width, spare, place))
             for i in range(steps + history):
-                # The next block's lines: far apart in memory, so the processor does not guess them by itself.
+                # The next block's lines: far apart in memory, so the processor does not guess them
+                # by itself.
                 prefetch(x, b * x_b + (start - history + i) * x_t + c + LANES)
                 v = _source(
                     b,
@@ -128,9 +131,11 @@ def _backward_job(  # type: ignore[no-untyped-def]
     g_state_,
     take_silu,
 ):
-    """One sequence's group of channel blocks, tile by tile from the end. g_weight (B, kernel, D) and g_bias (B, D) are per
-    sequence. Row r of [state, x] gets gradient from the ``kernel`` outputs at and after it, so each tile hands the gradients
-    of its first kernel - 1 outputs (taken before the silu) to the tile before it."""
+    """One sequence's group of channel blocks, tile by tile from the end. g_weight (B, kernel, D)
+    and g_bias (B, D) are per sequence. Row r of [state, x] gets gradient from the ``kernel``
+    outputs at and after it, so each tile hands the gradients of its first kernel - 1 outputs (taken
+    before the silu) to the tile before it.
+    """
     x, weight, bias, state = floats(x_), floats(weight_), floats(bias_), floats(state_)
     gy, g_last, gx = floats(gy_), floats(g_last_), floats(gx_)
     g_weight, g_bias, g_state = floats(g_weight_), floats(g_bias_), floats(g_state_)
@@ -189,7 +194,8 @@ def _backward_job(  # type: ignore[no-untyped-def]
             total_bias = load(spare, sum_bias)
             for i in range(steps):
                 to = (b * length + start + i) * channels + c
-                # The next block's lines: far apart in memory, so the processor does not guess them by itself.
+                # The next block's lines: far apart in memory, so the processor does not guess them
+                # by itself.
                 prefetch(x, b * x_b + (start + i) * x_t + c + LANES)
                 prefetch(gy, to + LANES)
                 prefetch(gx, to + LANES)

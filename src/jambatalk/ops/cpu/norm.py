@@ -1,4 +1,6 @@
-"""Root-mean-square normalisation on the CPU in one call: in a streaming step torch's six cost more than the arithmetic."""
+"""Root-mean-square normalisation on the CPU in one call: in a streaming step torch's six cost more
+than the arithmetic.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ def _rows(first, stop, jobs, rows, width, x_, weight_, y_, eps):  # type: ignore
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """x (..., width) float32 -> the same shape; no gradient. Rows do not depend on how many there are."""
+    """x (..., width) float32 -> the same shape; no gradient.
+
+    Rows do not depend on how many there are.
+    """
     x, weight = x.contiguous(), weight.contiguous()
     y = torch.empty_like(x)
     width = x.shape[-1]

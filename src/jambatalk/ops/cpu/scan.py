@@ -1,10 +1,12 @@
-"""CPU kernels of the selective scan: LANES channels side by side in one register, time in the loop around them.
+"""CPU kernels of the selective scan: LANES channels side by side in one register, time in the loop
+around them.
 
-A job is one sequence of the batch and a group of channel blocks. It walks over the time in tiles, and within a tile over its
-blocks, so that rows are read in long runs; a block's state (N, LANES) stays in the first-level cache within a tile.
-Softplus, gate and skip are computed on the way, nothing is copied or transposed but A and the state.
-The backward keeps the state at every CHUNK-th step from the forward and computes the ones between again. The sums over
-channels (gradients of B and C) and over time run in a fixed order, the same for every run with this number of groups.
+A job is one sequence of the batch and a group of channel blocks. It walks over the time in tiles,
+and within a tile over its blocks, so that rows are read in long runs; a block's state (N, LANES)
+stays in the first-level cache within a tile. Softplus, gate and skip are computed on the way,
+nothing is copied or transposed but A and the state. The backward keeps the state at every CHUNK-th
+step from the forward and computes the ones between again. The sums over channels (gradients of B
+and C) and over time run in a fixed order, the same for every run with this number of groups.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ TIME_TILE = 64
 FEW_STEPS = 4
 MAX_GROUP = 32  # blocks; their states and A must fit into the second-level cache
 LN2 = 0.6931471805599453
-# Below this many element updates, starting threads costs more than it saves (a streaming step is one frame long).
+# Below this many element updates, starting threads costs more than it saves (a streaming step is
+# one frame long).
 SERIAL_WORK = 1 << 18
 _COMPILE: dict[str, Any] = {"fastmath": True, "cache": True, "nogil": True}
 
@@ -69,7 +72,9 @@ def _put_row(base, offset, v, width, spare, place):  # type: ignore[no-untyped-d
 
 @njit(inline="always")
 def _turned(base, offset, width, n_state, factor, spare, place):  # type: ignore[no-untyped-def]
-    """(width, N) at ``base`` -> (N, LANES) in ``spare``, times ``factor``, zeros in lanes without a channel."""
+    """(width, N) at ``base`` -> (N, LANES) in ``spare``, times ``factor``, zeros in lanes without a
+    channel.
+    """
     for n in range(n_state):
         for i in range(LANES):
             put(
@@ -167,7 +172,8 @@ def _forward_job(  # type: ignore[no-untyped-def]
             # Three passes over a tile, each a short loop whose steps do not wait for one another.
             for j in range(steps):
                 t = start + j
-                # The next block's lines: far apart in memory, so the processor does not guess them by itself.
+                # The next block's lines: far apart in memory, so the processor does not guess them
+                # by itself.
                 prefetch(u, b * u_b + t * u_t + c + LANES)
                 prefetch(delta, b * d_b + t * d_t + c + LANES)
                 prefetch(y, (b * length + t) * channels + c + LANES)
@@ -245,8 +251,10 @@ def _few_steps(  # type: ignore[no-untyped-def]
     last_,
     take_softplus,
 ):
-    """The forward for a few steps, as in streaming: the lanes hold one channel's states, so that A and the state are used as
-    they lie in memory. Turning them, as above, would cost more than so few steps."""
+    """The forward for a few steps, as in streaming: the lanes hold one channel's states, so that A
+    and the state are used as they lie in memory. Turning them, as above, would cost more than so
+    few steps.
+    """
     u, delta, z, B, C, A, D, bias = (
         floats(u_),
         floats(delta_),
@@ -333,8 +341,10 @@ def _backward_job(  # type: ignore[no-untyped-def]
     g_state_,
     take_softplus,
 ):
-    """Gradients by the reverse recurrence g_{t-1} = exp(delta_t A) (g_t + C_t gy_t). gA (B, D, N), gD and g_bias (B, D) are
-    per sequence, gB and gC (B, groups, L, N) also per group; the caller sums them."""
+    """Gradients by the reverse recurrence g_{t-1} = exp(delta_t A) (g_t + C_t gy_t). gA (B, D, N),
+    gD and g_bias (B, D) are per sequence, gB and gC (B, groups, L, N) also per group; the caller
+    sums them.
+    """
     u, delta, z, B, C, A, D, bias = (
         floats(u_),
         floats(delta_),
@@ -366,7 +376,8 @@ def _backward_job(  # type: ignore[no-untyped-def]
     blocks = -(-channels // LANES)
     chunks = -(-length // CHUNK)
     first, stop = group * blocks // groups, (group + 1) * blocks // groups
-    # States are walked in pairs, two recurrences that do not wait for one another; an odd one gets a partner of zeros.
+    # States are walked in pairs, two recurrences that do not wait for one another; an odd one gets
+    # a partner of zeros.
     paired = n_state + n_state % 2
     size = paired * LANES
     tile = CHUNK * LANES
@@ -420,7 +431,8 @@ def _backward_job(  # type: ignore[no-untyped-def]
             for j in range(steps):
                 t = start + j
                 to = (b * length + t) * channels + c
-                # The next block's lines: far apart in memory, so the processor does not guess them by itself.
+                # The next block's lines: far apart in memory, so the processor does not guess them
+                # by itself.
                 prefetch(u, b * u_b + t * u_t + c + LANES)
                 prefetch(delta, b * d_b + t * d_t + c + LANES)
                 prefetch(gy, to + LANES)
@@ -560,15 +572,17 @@ def _backward_jobs(first, stop, *arguments):  # type: ignore[no-untyped-def]
 
 
 def _shares(batch: int, channels: int, work: int) -> tuple[int, int]:
-    """(groups, threads): into how many groups the channel blocks are split, enough for the threads and small enough for the
-    cache, and how many threads there are for the batch's groups."""
+    """(groups, threads): into how many groups the channel blocks are split, enough for the threads
+    and small enough for the cache, and how many threads there are for the batch's groups.
+    """
     blocks = -(-channels // LANES)
     threads = thread_count(work, SERIAL_WORK)
     return min(max(blocks, 1), max(-(-blocks // MAX_GROUP), share_count(threads, batch))), threads
 
 
 def rows(x: Tensor) -> tuple[Tensor, int, int, int]:
-    """(the tensor, address, batch stride, time stride) of (B, L, *), copied where the last axis is not dense.
+    """(the tensor, address, batch stride, time stride) of (B, L, *), copied where the last axis is
+    not dense.
 
     Whoever uses the address keeps the tensor: it may be a copy that nobody else holds.
     """
@@ -594,8 +608,10 @@ def forward(
     delta_bias: Tensor | None,
     delta_softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """float32 on the CPU, shapes as in ``scan``: y (B, L, D), last state (B, D, N), and for ``backward`` (where ``keep``)
-    the state at every CHUNK-th step and, with a gate, what came out before it."""
+    """float32 on the CPU, shapes as in ``scan``: y (B, L, D), last state (B, D, N), and for
+    ``backward`` (where ``keep``) the state at every CHUNK-th step and, with a gate, what came out
+    before it.
+    """
     batch, length, channels = u.shape
     n_state = A.shape[1]
     parts = [(None, 0, 0, 0) if x is None else rows(x) for x in (u, delta, z, B, C)]
@@ -649,7 +665,9 @@ def backward(
     z: Tensor | None,
     delta_bias: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of u, delta, A, B, C, D, state, z and delta_bias, in that order and in their shapes."""
+    """Gradients of u, delta, A, B, C, D, state, z and delta_bias, in that order and in their
+    shapes.
+    """
     batch, length, channels = u.shape
     n_state = A.shape[1]
     parts = [(None, 0, 0, 0) if x is None else rows(x) for x in (u, delta, z, B, C)]

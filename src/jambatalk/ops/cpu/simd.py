@@ -1,9 +1,11 @@
-"""A vector of LANES floats as a value inside numba kernels, so that these use the processor's widest registers for certain.
+"""A vector of LANES floats as a value inside numba kernels, so that these use the processor's
+widest registers for certain.
 
-numba alone leaves it to LLVM's loop vectoriser to find vectors, which it guards with overlap tests in the innermost loop and
-gives up on for unlucky lengths. Here ``load`` gives a vector, ``+ - * /`` and the functions below work on it, ``store``
-writes it back; LLVM turns each into one instruction or, on processors with narrower registers, into a few. Offsets count
-floats. Kernels get addresses (``Tensor.data_ptr()``) and turn them into pointers by ``floats``, which costs nothing per call.
+numba alone leaves it to LLVM's loop vectoriser to find vectors, which it guards with overlap tests
+in the innermost loop and gives up on for unlucky lengths. Here ``load`` gives a vector, ``+ - * /``
+and the functions below work on it, ``store`` writes it back; LLVM turns each into one instruction
+or, on processors with narrower registers, into a few. Offsets count floats. Kernels get addresses
+(``Tensor.data_ptr()``) and turn them into pointers by ``floats``, which costs nothing per call.
 """
 
 from __future__ import annotations
@@ -261,7 +263,9 @@ def nearest(typingctx: Any, v: Any) -> Any:
 
 @intrinsic
 def scaled(typingctx: Any, v: Any, power: Any) -> Any:
-    """v * 2**power for whole powers that keep v in the normal range: the power is added to the exponent's bits."""
+    """v * 2**power for whole powers that keep v in the normal range: the power is added to the
+    exponent's bits.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         shift = ir.Constant(_INTS, [23] * LANES)
@@ -293,9 +297,11 @@ LOG2E = 1.4426950408889634
 
 @njit(inline="always")
 def exp2(x):  # type: ignore[no-untyped-def]
-    """2**x for x <= 0 to 2e-7 of itself; x below -126 gives about 1e-38 in place of smaller numbers.
+    """2**x for x <= 0 to 2e-7 of itself; x below -126 gives about 1e-38 in place of smaller
+    numbers.
 
-    2**x = 2**whole * 2**f with f in -0.5 ... 0.5, where a polynomial of degree 5 is off by 1e-7 at most.
+    2**x = 2**whole * 2**f with f in -0.5 ... 0.5, where a polynomial of degree 5 is off by 1e-7 at
+    most.
     """
     x = larger(x, -126.0)
     whole = nearest(x)
@@ -317,7 +323,9 @@ def sigmoid(x):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def softplus(x):  # type: ignore[no-untyped-def]
-    """log(1 + exp(x)) = max(x, 0) + log(1 + e) with e = exp(-|x|) in 0 ... 1; log(1 + e) / e is a polynomial, off by 4e-8."""
+    """log(1 + exp(x)) = max(x, 0) + log(1 + e) with e = exp(-|x|) in 0 ... 1; log(1 + e) / e is a
+    polynomial, off by 4e-8.
+    """
     e = exp2(magnitude(x) * -LOG2E)
     p = e * 5.36482480e-3 + -3.00657946e-2
     p = p * e + 7.92045400e-2

@@ -1,7 +1,9 @@
-"""GPU kernels of the causal depthwise convolution, in Triton: one program makes BLOCK_T steps of BLOCK_D channels.
+"""GPU kernels of the causal depthwise convolution, in Triton: one program makes BLOCK_T steps of
+BLOCK_D channels.
 
-Inputs of any float type, sums in float32. The backward first takes the gradient through the silu and sums those of weight
-and bias per program (added up over the programs in a fixed order), then convolves back.
+Inputs of any float type, sums in float32. The backward first takes the gradient through the silu
+and sums those of weight and bias per program (added up over the programs in a fixed order), then
+convolves back.
 """
 
 from __future__ import annotations
@@ -81,7 +83,9 @@ def _through_kernel(  # type: ignore[no-untyped-def]
     BLOCK_T: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """g (B, L, D): gradient before the silu. g_weight (programs over batch and time, KERNEL, D), g_bias (the same, D)."""
+    """g (B, L, D): gradient before the silu. g_weight (programs over batch and time, KERNEL, D),
+    g_bias (the same, D).
+    """
     b = tl.program_id(0).to(tl.int64)
     t = (tl.program_id(1) * BLOCK_T + tl.arange(0, BLOCK_T)).to(tl.int64)[:, None]
     c = (tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D))[None, :]

@@ -1,9 +1,10 @@
-"""GPU kernels of the selective scan, in Triton: one program holds the states of BLOCK_D channels of one sequence in registers
-and walks over the time. Inputs of any float type, sums in float32.
+"""GPU kernels of the selective scan, in Triton: one program holds the states of BLOCK_D channels of
+one sequence in registers and walks over the time. Inputs of any float type, sums in float32.
 
-The backward needs the states in reverse. The forward keeps one every CHUNK steps; from it the backward computes the CHUNK
-states that follow again, into a small buffer that stays in the GPU's cache, and walks back over them. Gradients of B and C
-are summed per program and then over the programs in a fixed order: no atomic additions, the same bytes in every run.
+The backward needs the states in reverse. The forward keeps one every CHUNK steps; from it the
+backward computes the CHUNK states that follow again, into a small buffer that stays in the GPU's
+cache, and walks back over them. Gradients of B and C are summed per program and then over the
+programs in a fixed order: no atomic additions, the same bytes in every run.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ import triton.language as tl
 from torch import Tensor
 
 CHUNK = 64
-BLOCK_D = 8  # with 16 states four numbers a thread; small, so that one sequence alone fills the GPU with programs
+# With 16 states four numbers a thread; small, so that one sequence alone fills the GPU with
+# programs
+BLOCK_D = 8
 LOG2E = tl.constexpr(1.4426950408889634)
 
 
 @triton.jit
 def _softplus(x):  # type: ignore[no-untyped-def]
-    """log(1 + e) with e = exp(-|x|) loses what 1 + e rounds away: multiplied by e over what was left of it."""
+    """log(1 + e) with e = exp(-|x|) loses what 1 + e rounds away: multiplied by e over what was
+    left of it.
+    """
     e = tl.exp2(-tl.abs(x) * LOG2E)
     s = 1.0 + e
     small = s == 1.0
@@ -247,7 +252,7 @@ def _backward_kernel(  # type: ignore[no-untyped-def]
 
 
 def dense_rows(x: Tensor) -> Tensor:
-    """x, copied where its last axis is not dense; the kernels take any stride over batch and time."""
+    """Return x, copied if its last axis is not dense; batch and time may have any stride."""
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
@@ -274,9 +279,10 @@ def forward(
     delta_bias: Tensor | None,
     delta_softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None, None]:
-    """Shapes as in ``scan``: y (B, L, D) in u's type, last state (B, D, N) in float32, and, where ``keep``, the state at every
-    CHUNK-th step. The last None stands where ``scan_numba`` gives what came out before the gate: the backward here computes
-    it again."""
+    """Shapes as in ``scan``: y (B, L, D) in u's type, last state (B, D, N) in float32, and, where
+    ``keep``, the state at every CHUNK-th step. The last None stands where ``scan_numba`` gives what
+    came out before the gate: the backward here computes it again.
+    """
     batch, length, channels = u.shape
     n_state = A.shape[1]
     u, delta, B, C = (dense_rows(x) for x in (u, delta, B, C))
@@ -331,7 +337,9 @@ def backward(
     z: Tensor | None,
     delta_bias: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients of u, delta, A, B, C, D, state, z and delta_bias, in that order, in their shapes and types."""
+    """Gradients of u, delta, A, B, C, D, state, z and delta_bias, in that order, in their shapes
+    and types.
+    """
     batch, length, channels = u.shape
     n_state = A.shape[1]
     blocks = triton.cdiv(channels, BLOCK_D)
