@@ -22,8 +22,8 @@ from typing import Any
 import torch
 
 from jambatalk.atomic import write_json
-from jambatalk.models.layers import causal_conv
 from jambatalk.ops.backend import chosen_backend, use_backend
+from jambatalk.ops.causal_conv import causal_conv
 from jambatalk.ops.selective_scan import selective_scan
 
 WIDTH, STATES, KERNEL = 1024, 16, 4

@@ -5,6 +5,7 @@ An unknown key is an error that names it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math

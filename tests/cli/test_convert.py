@@ -78,7 +78,7 @@ def test_smaller_files():
         (
             {},
             (),
-            "say which layout it has, --preset released-vocaset (5,023 vertices) or "
+            "name its layout by --preset released-vocaset (5,023 vertices) or "
             "released-biwi6 (3,895 vertices)",
         ),
         (
@@ -96,7 +96,7 @@ def test_smaller_files():
             ("--preset", "released-vocaset"),
             "authors.pth is refused: it asks to run print",
         ),
-        ({}, ("--preset", "paper-vocaset"), "preset 'paper-vocaset' is no released layout"),
+        ({}, ("--preset", "paper-vocaset"), "preset 'paper-vocaset' is not a released layout"),
     ],
 )
 def test_refusals_are_one_line_and_leave_nothing(change, options, message):

@@ -57,7 +57,7 @@ def test_torch_program(small_weights, tmp_path):
         (["step"], "unknown extension '(none)'"),
         (
             ["step.pt2", "--int8"],
-            "cannot write step.pt2 with --int8: only .onnx files can be quantised",
+            "cannot write step.pt2 with --int8: only .onnx files can be quantized",
         ),
         (["step.onnx", "--batch", "0"], "batch is 0, expected at least 1"),
         (["step.onnx", "--model", "none.safetensors"], "no weights at none.safetensors"),
@@ -84,7 +84,7 @@ def test_networks_that_cannot_run_hop_by_hop(tmp_path):
     )
     error = run("export", "step.onnx", "--model", "whole.safetensors").error
     assert (
-        "whole.safetensors cannot be exported: it hears the whole recording before it moves"
+        "whole.safetensors cannot be exported: it needs the whole clip before it gives motion"
         in error
     )
     assert [path.name for path in tmp_path.iterdir()] == ["whole.safetensors"]

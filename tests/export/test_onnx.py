@@ -171,7 +171,7 @@ def test_states_chain_and_can_be_kept(small_onnx: Path, chunk: int) -> None:
     again, _ = model(sound[:, middle * chunk * model.config.hop :], type(state)(kept[middle]))
     assert torch.equal(again, whole[:, middle * chunk :])
     assert model(sound[:, :0], state)[0].shape == (1, 0, 52)
-    with pytest.raises(ValueError, match="641 samples is no multiple of the hop 640"):
+    with pytest.raises(ValueError, match="641 samples is not a multiple of the hop 640"):
         model(sound[:, :641], state)
 
 

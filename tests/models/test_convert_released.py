@@ -243,7 +243,7 @@ def test_tensors_that_tell_sizes_are_named_too(tmp_path, name):
     tensors = tiny_checkpoint()
     del tensors[name]
     assert refusal(tmp_path, tensors).endswith(
-        f"is no whole checkpoint of the released code: it lacks {name}"
+        f"is not a complete checkpoint of the released code: it lacks {name}"
     )
 
 
@@ -291,10 +291,10 @@ def test_values_are_checked(tmp_path):
 
 def test_the_layout_is_told_or_asked_for(tmp_path):
     tensors = tiny_checkpoint()
-    assert "moves 7 vertices: say which layout it has, --preset released-vocaset (5,023" in refusal(
+    assert "moves 7 vertices: name its layout by --preset released-vocaset (5,023" in refusal(
         tmp_path, tensors, None
     )
-    assert "preset 'base' is no released layout" in refusal(tmp_path, tensors, "base")
+    assert "preset 'base' is not a released layout" in refusal(tmp_path, tensors, "base")
     assert "audio_feature_map.weight is (16, 64), expected (16, 128)" in refusal(
         tmp_path, tensors, "released-biwi6"
     )

@@ -1,4 +1,4 @@
-"""Lips that meet where a bilabial is heard, and nowhere else."""
+"""Lips that meet where a bilabial is spoken, and nowhere else."""
 
 from __future__ import annotations
 

@@ -64,12 +64,12 @@ def test_reads_sound_as_transformers_does():
     assert torch.allclose(logits, found.logits, atol=1e-5)
     assert torch.allclose(model.text_encoder.lm_head(latent), found.logits, atol=1e-5)
     with pytest.raises(
-        ValueError, match="399 samples are too few to recognise text in, expected at least 400"
+        ValueError, match="399 samples are too few to recognize text in, expected at least 400"
     ):
         model.text(samples[:, :399])
 
 
-def test_the_recogniser_stays_frozen_and_unmasked():
+def test_the_recognizer_stays_frozen_and_unmasked():
     model, samples = reader().train(), torch.randn(1, 16000)
     assert torch.equal(model.text(samples)[0], model.eval().text(samples)[0])
     model.train()
@@ -83,7 +83,7 @@ def test_the_recogniser_stays_frozen_and_unmasked():
 
 
 def test_sizes_must_agree():
-    with pytest.raises(ValueError, match="the recogniser knows 5 letters, the lip reader 33"):
+    with pytest.raises(ValueError, match="the recognizer knows 5 letters, the lip reader 33"):
         LipReader(7, LipReaderConfig(width=16, heads=2, text=TEXT))
     with pytest.raises(ValueError, match="latent is 16 wide, the lip reader's 32"):
         LipReader(7, LipReaderConfig(width=32, heads=2, letters=5, text=TEXT))

@@ -178,9 +178,7 @@ def test_log_mel_chunked_equals_whole_and_finds_a_tone() -> None:
 
 
 def test_running_norm_cancels_level_and_microphone() -> None:
-    """The same features through another gain and equaliser end up the same, once some speech has
-    been heard.
-    """
+    """Features through another gain and equalizer end up the same after some speech."""
     norm = RunningNorm(MelConfig(bands=16))
     g = torch.Generator().manual_seed(0)
     loudness = torch.rand(1, 1500, 1, generator=g) * 6
@@ -235,7 +233,7 @@ def test_running_norm_gives_speech_the_same_features_after_any_silence(
     assert (found[:, 100:] >= norm.config.high).float().mean() < 0.02
 
 
-def test_running_norm_hears_quiet_speech_as_speech() -> None:
+def test_running_norm_takes_quiet_speech_for_speech() -> None:
     """40 dB less: after the first syllables the features are those of the ordinary level."""
     norm = RunningNorm(MelConfig(bands=16))
     speech = speech_mel(400, 0)

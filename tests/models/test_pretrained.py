@@ -132,7 +132,7 @@ def test_features_are_resampled_before_the_transformer(name):
 def test_pairs_are_folded_after_the_transformer(name):
     model, samples = encoder(ARCHITECTURES[name], align="pairs"), sound(2.0)
     x = model.network(normalized(samples)).last_hidden_state
-    assert x.shape[1] == 99  # the odd one is heard, but not kept
+    assert x.shape[1] == 99  # the odd one is computed, but not kept
     expected = torch.cat([x[:, 0:98:2], x[:, 1:98:2]], dim=-1)
     close(model(samples), model.project(expected))
     close(model(samples, frames=20), model.project(expected[:, :20]))
@@ -213,7 +213,7 @@ def test_the_seam_shrinks_with_the_context_and_is_small(name):
 
 
 @torch.no_grad()
-def test_whisper_hears_long_clips_in_windows():
+def test_whisper_reads_long_clips_in_windows():
     """Layer 0 has absolute positions: a window's frames are those of a clip that starts there."""
     model, samples = (
         encoder(WHISPER, align="outputs", fps=50, layer=0, window=20, context=0.5),
@@ -281,7 +281,7 @@ def test_masking_and_dropout_only_in_training():
     assert torch.equal(frozen(samples), frozen.eval()(samples))
 
 
-def test_training_hears_a_long_clip_whole():
+def test_training_reads_a_long_clip_whole():
     model, samples = (
         encoder(
             {**ARCHITECTURES["wav2vec2-large"], "mask_time_prob": 0.0},
@@ -514,7 +514,7 @@ def test_unfilled_networks_take_their_numbers_from_a_state():
 
 @family
 @torch.no_grad()
-def test_what_is_heard_at_a_time_is_bounded(name, monkeypatch):
+def test_what_is_read_at_a_time_is_bounded(name, monkeypatch):
     model, samples = encoder(ARCHITECTURES[name], window=6.0, context=1.0), sound(40.0)
     convolved, transformed = [], []
     conv, encode = model.network.feature_extractor.conv_layers[0].conv, model.network.encoder

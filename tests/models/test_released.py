@@ -109,7 +109,7 @@ def test_their_norm_divides_by_the_root() -> None:
     assert torch.equal(shrinking_rms(torch.zeros(1, 4)), torch.zeros(1, 4))
 
 
-def test_a_released_layer_hears_the_whole_clip() -> None:
+def test_a_released_layer_needs_the_whole_clip() -> None:
     """The last frame moves the first: no mask, as in the authors' code."""
     torch.manual_seed(0)
     decoder = JambaDecoder(_config("m e t e m e")).eval()

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from jambatalk.models.layers import CausalDepthwiseConv, causal_conv, causal_conv_reference
+from jambatalk.models.layers import CausalDepthwiseConv
 from jambatalk.ops.backend import use_backend
+from jambatalk.ops.causal_conv import causal_conv, causal_conv_reference
 from jambatalk.ops.cpu import conv as conv_numba
 
 

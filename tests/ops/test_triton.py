@@ -17,9 +17,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from jambatalk.models.layers import causal_conv
 from jambatalk.ops import backend
 from jambatalk.ops.backend import chosen_backend, use_backend
+from jambatalk.ops.causal_conv import causal_conv
 from jambatalk.ops.selective_scan import selective_scan
 
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")

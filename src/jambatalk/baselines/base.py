@@ -37,15 +37,15 @@ class ClipEncoder(EncoderOwner):
 
 @dataclass(frozen=True)
 class BaselineConfig:
-    """What all baselines are told; each one's own settings follow in its subclass."""
+    """Settings of all baselines; those of each one follow in its subclass."""
 
-    kind: str = ""  # which baseline; tells the settings apart
+    kind: str = ""  # which baseline
     fps: int = 25  # motion frames per second
     outputs: int = 1404  # values per frame: x, y, z of each vertex
     subjects: list[str] = field(
         default_factory=list
     )  # training speakers, for baselines that are conditioned on them
-    # Frames that the built-in encoder hears ahead; 0 with an encoder that hears the whole clip
+    # Look-ahead of the built-in encoder in frames; 0 with an encoder that needs the whole clip
     delay: int = 4
     mel: MelConfig = field(default_factory=MelConfig)
     encoder: SpeechEncoderConfig = field(default_factory=EncoderConfig)
@@ -67,7 +67,7 @@ class Baseline(nn.Module, ABC):
     random but by the seed that ``animate`` is given.
 
     Config: the class of the settings. stochastic: whether another seed gives another motion.
-    bidirectional: whether what comes after the encoder hears the whole clip. streams: False for all
+    bidirectional: whether what comes after the encoder needs the whole clip. streams: False for all
     baselines so far; they animate whole clips.
     """
 

@@ -19,7 +19,7 @@ from jambatalk.models.checkpoint import load_weights
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import StreamingStep, state_bytes
 
-# Whether an exported step does what the network does: both hear the same sound.
+# Whether an exported step does what the network does: both run over the same sound.
 
 
 LARGEST_ERROR = {"float32": 1e-4, "int8": 0.1}
@@ -38,7 +38,7 @@ class Parity:
 
 
 def compare(model: SpeechToMotion, stepped: ExportedModel, samples: Tensor) -> Parity:
-    """Run both over samples (n,) at 16 kHz, hop by hop; in a batch every stream hears them from
+    """Run both over samples (n,) at 16 kHz, hop by hop; in a batch every stream starts at
     another place on.
     """
     hop, batch = model.config.hop, stepped.info.batch
@@ -77,7 +77,7 @@ class Exported:
 
 
 def check_suffix(path: str | Path, int8: bool) -> str:
-    """The suffix of an output. InputError for an unknown one, or one that cannot be quantised."""
+    """The suffix of an output. InputError for an unknown one, or one that cannot be quantized."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(
@@ -85,7 +85,7 @@ def check_suffix(path: str | Path, int8: bool) -> str:
             f"{' or '.join(SUFFIXES)}"
         )
     if int8 and suffix != ".onnx":
-        raise InputError(f"cannot write {path} with --int8: only .onnx files can be quantised")
+        raise InputError(f"cannot write {path} with --int8: only .onnx files can be quantized")
     return suffix
 
 

@@ -24,7 +24,7 @@ OPSET = 20
 knows it since 1.17.
 """
 
-SMALLEST_QUANTISED = 1 << 14
+SMALLEST_QUANTIZED = 1 << 14
 """Numbers in a weight below which int8 gains nothing."""
 
 LARGEST_FOLDED = 1 << 28
@@ -36,7 +36,7 @@ INSTALL = 'pip install "jambatalk[onnx]"'
 
 
 def write_onnx(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
-    """Write the step to ``path``; ``info.precision`` "int8" quantises the weights of matrix
+    """Write the step to ``path``; ``info.precision`` "int8" quantizes the weights of matrix
     products.
 
     MissingExtraError without onnx and onnxscript; ValueError when the network cannot run hop by
@@ -71,7 +71,7 @@ def _write_float32(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
         )
     assert written is not None  # it is, for exports by dynamo
     graph = written.model
-    # Weights of the experts are slices of one tensor; apart from each other they can be quantised
+    # Weights of the experts are slices of one tensor; apart from each other they can be quantized
     # and packed.
     onnxscript.optimizer.fold_constants(
         graph, input_size_limit=LARGEST_FOLDED, output_size_limit=LARGEST_FOLDED
@@ -90,7 +90,7 @@ def _write_float32(path: Path, model: SpeechToMotion, info: StepInfo) -> None:
 
 
 def _quantise(source: Path, target: Path) -> None:
-    """Weights of the large linear layers as int8, one scale per output; their inputs are quantised
+    """Weights of the large linear layers as int8, one scale per output; their inputs are quantized
     as they come.
 
     It pays: of the shipped network the file shrinks from 16.3 to 4.6 MB, a hop takes 0.55 to 0.65
@@ -105,12 +105,12 @@ def _quantise(source: Path, target: Path) -> None:
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
     except ImportError as error:
-        raise MissingExtraError(f"quantising needs {error.name}: {INSTALL}") from error
+        raise MissingExtraError(f"quantizing needs {error.name}: {INSTALL}") from error
     graph = onnx.load(source).graph
     sizes = {
         x.name: math.prod(x.dims) for x in graph.initializer if not x.name.endswith("mel.filters")
     }
-    large = {name for name, size in sizes.items() if size >= SMALLEST_QUANTISED}
+    large = {name for name, size in sizes.items() if size >= SMALLEST_QUANTIZED}
     chosen = [node.name for node in graph.node if large.intersection(node.input)]
     chosen += [
         f"{name}_MatMul" for name in chosen

@@ -66,7 +66,8 @@ class ExportedModel(ABC):
         """samples (B, T * hop) at 16 kHz -> (B, T, outputs); step k belongs to frame k - delay."""
         if samples.shape[1] % self.config.hop:
             raise ValueError(
-                f"a chunk of {samples.shape[1]} samples is no multiple of the hop {self.config.hop}"
+                f"a chunk of {samples.shape[1]} samples is not a multiple of the hop "
+                f"{self.config.hop}"
             )
         frames = []
         for hop in samples.split(self.config.hop, dim=1):
@@ -148,7 +149,7 @@ def load_onnx(
     info = StepInfo.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
     if not _fits(info, session):
         raise InputError(
-            f"{path} has other inputs and outputs than its description says: not written by "
+            f"{path} has other inputs and outputs than its description has: not written by "
             "jambatalk export"
         )
     return OnnxModel(info, str(path), session), info.names, info.notes

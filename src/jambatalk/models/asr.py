@@ -1,4 +1,4 @@
-"""The frozen speech recogniser that the paper's lip reader is compared with: any wav2vec2-CTC
+"""The frozen speech recognizer that the paper's lip reader is compared with: any wav2vec2-CTC
 network of transformers.
 """
 
@@ -30,7 +30,7 @@ class FeatureCache:
     """Named arrays per clip, found again by the clip's sound.
 
     folder: where <identity>/<sound>.npz files are kept; None keeps everything in memory. identity:
-    tells one network and one way of using it from every other.
+    distinguishes one network and one use of it from all others.
     """
 
     def __init__(self, folder: Path | None, identity: str) -> None:
@@ -73,7 +73,7 @@ def network_identity(network: nn.Module, use: str) -> str:
 
 @dataclass(frozen=True)
 class ASRFeatures:
-    """What the recogniser reads in a clip. latent: (T50, width) float16. letters: (T50,) int32, the
+    """What the recognizer reads in a clip. latent: (T50, width) float16. letters: (T50,) int32, the
     best one per frame.
     """
 
@@ -86,7 +86,7 @@ class ASRFeatures:
         return ASRFeatures(self.latent[part], self.letters[part])
 
 
-# Letters without a recogniser: what a lip reader needs to learn to read the corpus' own texts, when
+# Letters without a recognizer: what a lip reader needs to learn to read the corpus' own texts, when
 # no network is at hand.
 
 
@@ -97,7 +97,7 @@ WIDTH = 128
 
 class CharTokenizer:
     """Stands in for ``SpeechRecognizer`` where CTC with the corpus' texts is the only term: it
-    spells, and hears nothing.
+    spells, and reads no sound.
     """
 
     width = WIDTH
@@ -115,8 +115,8 @@ class CharTokenizer:
         ]
 
     def read(self, samples: NDArray[Any], device: Any) -> ASRFeatures:
-        """InputError: there is no network that could hear."""
-        raise InputError(f"{NAME!r} hears nothing: expected a wav2vec2 network as recogniser")
+        """InputError: it has no network that reads sound."""
+        raise InputError(f"{NAME!r} reads no sound: expected a wav2vec2 network as recognizer")
 
 
 class SpeechRecognizer:
@@ -140,11 +140,11 @@ class SpeechRecognizer:
         except (OSError, ValueError, RuntimeError) as error:
             why = " ".join(str(error).split())[:300]
             raise InputError(
-                f"the recogniser {name!r} is no wav2vec2-CTC network that can be loaded ({why})"
+                f"the recognizer {name!r} is not a wav2vec2-CTC network that can be loaded ({why})"
             ) from error
         if absent := sorted(key for key in notes["missing_keys"] if key.startswith("lm_head")):
             raise InputError(
-                f"the recogniser {name!r} lacks {absent[0]}: expected a network trained to read "
+                f"the recognizer {name!r} lacks {absent[0]}: expected a network trained to read "
                 "letters (CTC)"
             )
         self.name = name
@@ -157,7 +157,7 @@ class SpeechRecognizer:
         self._cache = FeatureCache(cache, network_identity(self.network, f"letters {normalize}"))
 
     def frames(self, samples: int) -> int:
-        """Frames at 50 Hz that the recogniser makes of so many samples at 16 kHz."""
+        """Frames at 50 Hz that the recognizer makes of so many samples at 16 kHz."""
         return self._frames(samples)
 
     def read(self, samples: Array, device: str | torch.device) -> ASRFeatures:
@@ -181,7 +181,7 @@ class SpeechRecognizer:
         return ASRFeatures(**self._cache.get(samples, make))
 
     def spelled(self, text: str) -> list[int]:
-        """A text as the recogniser's letters; those that it does not know are left out, a space is
+        """A text as the recognizer's letters; those that it does not know are left out, a space is
         its word mark.
         """
         letters = self.vocabulary()
@@ -200,14 +200,12 @@ class SpeechRecognizer:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError) as error:
             raise InputError(
-                f"the recogniser {self.name!r} has no vocab.json that can be read ({error})"
+                f"the recognizer {self.name!r} has no vocab.json that can be read ({error})"
             ) from error
         if not isinstance(found, dict) or not all(
             isinstance(index, int) and 0 <= index < self.letters for index in found.values()
         ):
-            raise InputError(
-                f"vocab.json of {self.name!r} does not give {self.letters} letters their numbers"
-            )
+            raise InputError(f"vocab.json of {self.name!r} does not number {self.letters} letters")
         return found
 
 

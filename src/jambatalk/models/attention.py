@@ -75,8 +75,7 @@ BLOCK = 256
 
 @dataclass
 class AttentionState:
-    """Keys and values of earlier frames, (B, kv_heads, n, d) each; they already carry their
-    rotation.
+    """Keys and values of earlier frames, (B, kv_heads, n, d) each; already rotated.
 
     sliding: a ring of the newest n = window - 1 frames, in order. causal: all frames so far. full:
     none. position: (B,) int64, the absolute index of the next frame. filled: (B,) int64, how many
@@ -96,7 +95,7 @@ class GroupedQueryAttention(nn.Module):
     mode "sliding": each frame attends to itself and the window - 1 frames before it; time and
     memory are linear in the length, the cache is bounded. "causal": to itself and all before it;
     the cache grows. "full": to the whole clip, which must come in one call. Products run in torch's
-    scaled_dot_product_attention. ``rope`` false: nothing is rotated, and frames are told apart by
+    scaled_dot_product_attention. ``rope`` false: nothing is rotated, and frames differ by
     what they hold alone.
     """
 

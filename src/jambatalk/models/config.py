@@ -72,7 +72,7 @@ class MelConfig:
 
 @dataclass(frozen=True)
 class SpeechEncoderConfig(Variants):
-    """Base of the settings of speech encoders, which ``kind`` tells apart.
+    """Base of the settings of speech encoders, which ``kind`` distinguishes.
 
     A subclass sets ``kind`` to its name in ``models.encoders.ENCODERS``.
     """
@@ -88,7 +88,7 @@ class SpeechEncoderConfig(Variants):
         return self.kind
 
     def check(self, fps: int, mel: MelConfig) -> None:
-        """Raise ValueError where the encoder cannot give ``fps`` vectors per second."""
+        """Raise ValueError where the encoder cannot make ``fps`` vectors per second."""
         if self.streaming and SAMPLE_RATE % fps:
             raise ValueError(
                 f"fps {fps}: a motion frame must span a whole number of samples at {SAMPLE_RATE} Hz"
@@ -272,7 +272,7 @@ class LipClosureConfig:
     """Which phones close the lips, and how probable one has to be."""
 
     phones: int = 0
-    """Phones that are told apart; 0: none are read, and the motion is left as it is."""
+    """Phones that are distinguished; 0: none are read, and the motion is left as it is."""
     bilabials: list[int] = field(default_factory=list)
     """Indices of the phones for which the lips meet."""
     low: float = 0.1

@@ -71,7 +71,7 @@ def convert_released(
 ) -> Conversion:
     """Read a checkpoint of the released code, write our weights.
 
-    preset: the layout; None tells VOCASET and BIWI_6 apart by their vertices. Sizes come from the
+    preset: the layout; None distinguishes VOCASET and BIWI_6 by their vertices. Sizes come from the
     tensors, so smaller networks of the same layout convert too. lip_reader: keep its tensors, which
     only training uses. half: write float16. progress: called with (done, in all), counted in
     numbers. Raises InputError, naming the tensors that are missing, left over, of another shape or
@@ -154,13 +154,12 @@ def network_settings(
                 f"{name} ({count // 3:,} vertices)" for count, name in PRESETS.items()
             )
             raise InputError(
-                f"{where} moves {outputs / 3:,.5g} vertices: say which layout it has, --preset "
-                f"{known}"
+                f"{where} moves {outputs / 3:,.5g} vertices: name its layout by --preset {known}"
             )
         preset = PRESETS[outputs]
     elif preset not in PRESETS.values():
         raise InputError(
-            f"preset {preset!r} is no released layout, expected {' or '.join(PRESETS.values())}"
+            f"preset {preset!r} is not a released layout, expected {' or '.join(PRESETS.values())}"
         )
     config = load_preset(preset)
     encoder = config.encoder
@@ -202,7 +201,7 @@ def lip_reader_settings(tensors: Mapping[str, Tensor], where: str) -> tuple[LipR
         width=width,
         heads=default.heads
         if width % default.heads == 0
-        else 1,  # the tensors do not tell; the authors never say another
+        else 1,  # not in the tensors; the authors use no other
         layers=shape.count("transformer.encoder.layers."),
         hidden=shape["transformer.encoder.layers.0.linear1.weight"][0],
         letters=shape["lm_head.weight"][0],
@@ -237,7 +236,7 @@ def speech_architecture(shape: _Shapes, prefix: str) -> dict[str, Any]:
     hidden, grouped, reach = shape[
         f"{prefix}encoder.pos_conv_embed.conv.parametrizations.weight.original1"
     ]
-    # wav2vec 2.0 has 64 numbers to a head in all its sizes; the tensors do not tell.
+    # wav2vec 2.0 has 64 numbers to a head in all its sizes; the tensors do not show it.
     heads = max(hidden // 64, 1)
     return XLSR_53_LARGE | {
         "hidden_size": hidden,
@@ -262,7 +261,7 @@ class _Shapes:
     def __getitem__(self, name: str) -> tuple[int, ...]:
         if name not in self._tensors:
             raise InputError(
-                f"{self._where} is no whole checkpoint of the released code: it lacks {name}"
+                f"{self._where} is not a complete checkpoint of the released code: it lacks {name}"
             )
         return tuple(self._tensors[name].shape)
 
@@ -332,7 +331,8 @@ def _check(
 ) -> None:
     if missing := [name for name in names if name not in tensors]:
         raise InputError(
-            f"{where} is no whole checkpoint of the released code: it lacks {_listed(missing)}"
+            f"{where} is not a complete checkpoint of the released code: it lacks "
+            f"{_listed(missing)}"
         )
     if extra := [name for name in tensors if name not in names]:
         raise InputError(

@@ -1,8 +1,8 @@
 """The lip reader of the paper: reads text off the lips' motion, to be compared with what is read
 off the sound.
 
-It serves training alone: its latent is drawn to that of a frozen speech recogniser (L_lat), its
-letters to the recognised text (L_ctc). Names within the module are those of the authors'
+It serves training alone: its latent is drawn to that of a frozen speech recognizer (L_lat), its
+letters to the recognized text (L_ctc). Names within the module are those of the authors'
 checkpoints.
 """
 
@@ -24,7 +24,7 @@ from jambatalk.models.encoders.pretrained import (
 )
 
 TEXT_RATE = 50.0
-"""Frames per second of the recogniser, to which the lips' motion is brought."""
+"""Frames per second of the recognizer, to which the lips' motion is brought."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LipReaderConfig:
     hidden: int = 2048  # hidden width of the feed-forward parts
     letters: int = 33  # what can be read at each frame, blank included
     dropout: float = 0.1
-    # The recogniser, as transformers' configuration; empty: none within, what it reads comes from
+    # The recognizer, as transformers' configuration; empty: none within, what it reads comes from
     # elsewhere.
     text: dict[str, Any] = field(default_factory=lambda: dict(XLSR_53_LARGE))
 
@@ -57,7 +57,7 @@ class TextReader:
         """
         if not self._reader.length(samples.shape[1]):
             raise ValueError(
-                f"{samples.shape[1]} samples are too few to recognise text in, expected at least "
+                f"{samples.shape[1]} samples are too few to recognize text in, expected at least "
                 f"{self._reader.reach}"
             )
         stats = self._reader.stats(samples, whole=True)
@@ -77,12 +77,12 @@ class LipReader(nn.Module):
         c = config
         if c.text and c.text.get("vocab_size") != c.letters:
             raise ValueError(
-                f"the recogniser knows {c.text.get('vocab_size')} letters, the lip reader "
+                f"the recognizer knows {c.text.get('vocab_size')} letters, the lip reader "
                 f"{c.letters}"
             )
         if c.text and c.text.get("hidden_size") != c.width:
             raise ValueError(
-                f"the recogniser's latent is {c.text.get('hidden_size')} wide, the lip reader's "
+                f"the recognizer's latent is {c.text.get('hidden_size')} wide, the lip reader's "
                 f"{c.width}"
             )
         self.config = config
@@ -94,14 +94,14 @@ class LipReader(nn.Module):
         if not c.text:
             return
         transformers = transformers_library()
-        recogniser: Any = transformers.AutoModelForCTC.from_config(
+        recognizer: Any = transformers.AutoModelForCTC.from_config(
             settings_of(transformers, c.text)
         )
-        self.text_encoder = recogniser.float().eval().requires_grad_(False)
-        self._text = TextReader(recogniser, bool(c.text.get("do_normalize", True)))
+        self.text_encoder = recognizer.float().eval().requires_grad_(False)
+        self._text = TextReader(recognizer, bool(c.text.get("do_normalize", True)))
 
     def train(self, mode: bool = True) -> LipReader:
-        """As in torch, but the recogniser stays in evaluation: what it reads off a clip never
+        """As in torch, but the recognizer stays in evaluation: what it reads off a clip never
         changes.
         """
         super().train(mode)
@@ -123,7 +123,7 @@ class LipReader(nn.Module):
         return latent, self.lm_head(latent)
 
     def text(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """samples (B, n) at 16 kHz -> the recogniser's last hidden state (B, T50, width) and logits
+        """samples (B, n) at 16 kHz -> the recognizer's last hidden state (B, T50, width) and logits
         (B, T50, letters).
         """
         return self._text(samples)

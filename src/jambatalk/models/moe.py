@@ -76,7 +76,7 @@ class MixtureOfExperts(nn.Module):
         if gate not in ("continuous", "softmax"):
             raise ValueError(f"gate {gate!r}, expected 'continuous' or 'softmax'")
         self.experts, self.top_k, self.gate = experts, top_k, gate
-        # Of an exported graph: run all experts, which quantisers need (they take constant weights
+        # Of an exported graph: run all experts, which quantizers need (they take constant weights
         # only), rather than copy the weights of those chosen. Graphs for so many frames that all
         # are likely chosen do so anyway.
         self.trace_every_expert = False

@@ -55,8 +55,7 @@ class StreamingStep(nn.Module):
 
     samples: (B, hop) float32 at 16 kHz. y: (B, outputs), the motion frame ``delay`` hops back.
     state: the tensors of ``named_state(model.init_state(B))`` in that order; ``names`` holds their
-    names. ValueError for a network that hears the whole clip first, or whose state grows with what
-    it has heard.
+    names. ValueError for a network that needs the whole clip, or whose state grows with the sound.
     """
 
     def __init__(self, model: SpeechToMotion) -> None:

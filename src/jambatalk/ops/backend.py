@@ -94,7 +94,7 @@ def chosen_backend(
     elif name != "reference":
         _refuse_unfit(name, source, kind, dtype)
     if name != "reference" and name not in KERNELS[op]:
-        return "reference", f"there is no {name} kernel of it"
+        return "reference", f"it has no {name} kernel"
     return name, source
 
 
@@ -115,7 +115,7 @@ def _natural(kind: str, dtype: torch.dtype) -> tuple[str, str]:
             if _triton_found()
             else ("reference", "triton is not installed")
         )
-    return "reference", f"there is no kernel for {kind}"
+    return "reference", f"no kernel runs on {kind}"
 
 
 def _refuse_unfit(name: str, source: str, kind: str, dtype: torch.dtype) -> None:

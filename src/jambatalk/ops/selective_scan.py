@@ -65,9 +65,7 @@ def selective_scan_reference(
 
 @cache
 def _kernels(name: str) -> Any:
-    """The kernels' module, loaded at first use: numba and Triton are slow to import, and Triton may
-    be missing.
-    """
+    """Import the kernels at first use: slow with numba and Triton, and Triton may be missing."""
     return import_module(f"jambatalk.ops.{FOLDERS[name]}.scan")
 
 

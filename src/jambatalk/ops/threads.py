@@ -229,7 +229,7 @@ class _Usage(NamedTuple):
 
 
 def _usage() -> _Usage | None:
-    """None where the system does not tell how busy its cores are (other than Linux)."""
+    """None where the system does not show how busy its cores are (other than Linux)."""
     try:
         cores = {f"cpu{core}" for core in os.sched_getaffinity(0)}
         tick = os.sysconf("SC_CLK_TCK")

@@ -23,10 +23,10 @@ from jambatalk.models.encoders.streaming import StreamingEncoder
 class SpeechEncoder(Protocol):
     """The methods of a speech encoder, which is an ``nn.Module`` besides.
 
-    Encoders are of two kinds, which their settings' ``streaming`` tells apart:
+    Encoders are of two kinds, which their settings' ``streaming`` distinguishes:
 
     streaming: ``forward(samples, state) -> (x, state)`` with samples (B, T * hop) and x (B, T,
-        width). Chunks that pass the state on give the result of the whole; vector k depends on the
+        width). Chunks that pass the state on make the result of the whole; vector k depends on the
         samples before (k + 1) * hop only. A state is a tensor, or lists and dataclasses of tensors,
         each with the batch in its first axis; one that was passed in is not changed.
     whole-clip: ``forward(samples, frames) -> x`` with samples (B, n), x (B, T, width). T is

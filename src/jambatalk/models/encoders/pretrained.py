@@ -1,8 +1,9 @@
-"""Pretrained speech encoders of the wav2vec 2.0 family and Whisper, at the frame rate of the
-motion.
+"""Pretrained encoders of the wav2vec 2.0 family and Whisper, at the frame rate of the motion.
 
-They hear the whole clip, sound to come included, so they are for recordings; the streaming encoder
-is in ``encoder.py``.
+They need the whole clip, sound to come included, so they are for recordings; for live sound there
+is ``streaming.py``. From top to bottom: ``PretrainedEncoder``, the two readers that run a network
+over any stretch of a clip (``WaveReader``, ``WhisperReader``), and where networks come from (a hub,
+a folder, or random numbers in the shape of a given architecture).
 """
 
 from __future__ import annotations
@@ -23,9 +24,6 @@ from torch import Tensor, nn
 
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.models.config import MelConfig, PretrainedConfig
-
-# Settings of a pretrained speech encoder, and the architecture that the paper takes.
-
 
 FAMILIES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio", "whisper")
 """The ``model_type`` of each network that can be used."""
@@ -57,11 +55,7 @@ XLSR_53_LARGE: dict[str, Any] = {
 }
 """wav2vec2-large-xlsr-53 as its English fine-tuning has it: what the released checkpoints hold."""
 
-
-# Where a pretrained network comes from: a hub, a folder, or a random start from its architecture.
-
-
-UNTOLD = (
+WITHOUT_EFFECT = (
     "transformers_version",
     "_name_or_path",
     "architectures",
@@ -71,377 +65,19 @@ UNTOLD = (
     "label2id",
     "use_cache",
 )
-"""Parts of transformers' configurations that say nothing about the encoder's arithmetic."""
-
-_unfilled = ContextVar("_unfilled", default=False)
-
-
-@contextmanager
-def unfilled_networks() -> Iterator[None]:
-    """Networks made of their architecture inside this have names and shapes, but no numbers: for
-    weights that follow.
-
-    A random start of 315 million numbers takes seconds and 1.3 GB; ``load_state_dict(...,
-    assign=True)`` brings the numbers.
-    """
-    token = _unfilled.set(True)
-    try:
-        yield
-    finally:
-        _unfilled.reset(token)
-
-
-def build_network(config: PretrainedConfig) -> tuple[nn.Module, dict[str, Any]]:
-    """(the transformers module, its whole architecture as plain values).
-
-    Layers above the chosen one are left out, and with them the final normalisation. Raises
-    MissingExtraError without transformers, InputError when ``name`` cannot be loaded or the
-    architecture is not one of ``FAMILIES``.
-    """
-    from jambatalk.errors import InputError
-
-    transformers = transformers_library()
-    architecture = (
-        dict(config.architecture)
-        if config.architecture
-        else read_architecture(transformers, config.name)
-    )
-    family = architecture.get("model_type")
-    if family not in FAMILIES:
-        raise InputError(
-            f"speech encoder of type {family!r}, expected one of {', '.join(FAMILIES)}"
-        )
-    settings = settings_of(transformers, architecture)
-    if getattr(settings, "add_adapter", False):
-        raise InputError(
-            "speech encoders with an adapter (add_adapter) are not supported: it changes the "
-            "frame rate"
-        )
-    filled = plain_architecture(settings)
-    depth = "encoder_layers" if family == "whisper" else "num_hidden_layers"
-    if config.layer > getattr(settings, depth):
-        raise InputError(
-            f"layer is {config.layer}, but the speech encoder has {getattr(settings, depth)} layers"
-        )
-    if config.layer >= 0:
-        setattr(settings, depth, config.layer)
-    network = (
-        _random(transformers, settings)
-        if config.architecture
-        else _loaded(transformers, settings, config.name)
-    )
-    if config.layer >= 0:
-        _without_final_norm(network, family, settings)
-    return network.float().eval(), filled
-
-
-def transformers_library() -> Any:
-    """The module ``transformers``. MissingExtraError says how to install it."""
-    try:
-        import transformers
-    except ImportError as error:
-        from jambatalk.errors import MissingExtraError
-
-        raise MissingExtraError(
-            'pretrained speech encoders need transformers: pip install "jambatalk[encoders]"'
-        ) from error
-    return transformers
-
-
-def read_architecture(transformers: Any, name: str) -> dict[str, Any]:
-    """The configuration of a hub id or folder as plain values, with do_normalize.
-
-    InputError when there is none.
-    """
-    from jambatalk.errors import InputError
-
-    try:
-        architecture = plain_architecture(transformers.AutoConfig.from_pretrained(name))
-    except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())
-        raise InputError(
-            f"no speech encoder at {name!r}, expected a hub id or a folder of transformers "
-            f"({why[:200]})"
-        ) from error
-    try:
-        extractor = transformers.AutoFeatureExtractor.from_pretrained(name)
-    except (OSError, ValueError, KeyError):
-        extractor = None  # the folder holds the network alone
-    # Whether the network was trained on sound of zero mean and unit variance stands only in its
-    # feature extractor.
-    architecture["do_normalize"] = bool(getattr(extractor, "do_normalize", True))
-    return architecture
-
-
-def settings_of(transformers: Any, architecture: dict[str, Any]) -> Any:
-    """The configuration object of transformers for a mapping.
-
-    InputError when it does not make sense.
-    """
-    from jambatalk.errors import InputError
-
-    values = {key: value for key, value in architecture.items() if key != "model_type"}
-    try:
-        return transformers.AutoConfig.for_model(architecture["model_type"], **values)
-    # The validation of transformers has error classes of its own, other ones in each version
-    except Exception as error:
-        raise InputError(
-            f"architecture of the speech encoder: {' '.join(str(error).split())[:300]}"
-        ) from error
-
-
-def plain_architecture(settings: Any) -> dict[str, Any]:
-    """A configuration object as plain values that JSON can hold."""
-    values = json.loads(settings.to_json_string(use_diff=False))
-    return {key: value for key, value in values.items() if key not in UNTOLD and value is not None}
-
-
-def _random(transformers: Any, settings: Any) -> nn.Module:
-    from jambatalk.errors import InputError
-
-    try:
-        with torch.device("meta") if _unfilled.get() else nullcontext():
-            return _made(transformers, settings)
-    except (ValueError, ArithmeticError) as error:
-        raise InputError(
-            f"architecture of the speech encoder: {' '.join(str(error).split())[:300]}"
-        ) from error
-
-
-def _made(transformers: Any, settings: Any) -> nn.Module:
-    if settings.model_type == "whisper":
-        return transformers.models.whisper.modeling_whisper.WhisperEncoder(settings)
-    return transformers.AutoModel.from_config(settings)
-
-
-def _loaded(transformers: Any, settings: Any, name: str) -> nn.Module:
-    from jambatalk.errors import InputError
-
-    try:
-        network = transformers.AutoModel.from_pretrained(name, config=settings)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"the speech encoder {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}"
-        ) from error
-    return network.encoder if settings.model_type == "whisper" else network
-
-
-def _without_final_norm(network: nn.Module, family: str, settings: Any) -> None:
-    if family == "whisper":
-        network.layer_norm = nn.Identity()
-    elif getattr(settings, "do_stable_layer_norm", False):
-        network.encoder.layer_norm = nn.Identity()  # type: ignore[union-attr, assignment]
-
-
-# Networks that read the wave itself (wav2vec 2.0, HuBERT, WavLM, data2vec-audio), any stretch of a
-# clip at a time.
-#
-# The convolutions see 400 samples a frame, so a stretch's features are those of the whole clip, if
-# what they take from the whole clip is known: the sound's mean and variance, and, where the first
-# convolution is followed by a group norm, mean and variance of each of its channels. Both follow
-# from sums over the clip, gathered once; nothing is as long as the clip.
-
+"""Parts of transformers' configurations that do not change the encoder's arithmetic."""
 
 BLOCK = 1 << 20
-"""Samples that sums are gathered over at a time."""
-
+"""Samples that statistics are summed over at a time."""
 
 PIECE = 250
 """Frames that the convolutions make at a time outside training: their inner values take some 0.4 MB
 a frame at full size.
 """
 
-
-@dataclass(frozen=True)
-class ClipStats:
-    """What normalisation takes from the whole clip.
-
-    mean, scale: (B, 1) sound becomes (sound - mean) * scale. channels: (B, C, 1) mean and 1 /
-    deviation of the first convolution's outputs, when a group norm follows it and the clip is read
-    in parts.
-    """
-
-    mean: Tensor
-    scale: Tensor
-    channels: tuple[Tensor, Tensor] | None = None
-
-
-class WaveReader:
-    """Reads frames out of clips with a network that it does not own."""
-
-    def __init__(self, network: nn.Module, normalize: bool) -> None:
-        self.network: Any = network
-        self.normalize = normalize
-        settings: Any = network.config
-        self.kernels, self.strides = list(settings.conv_kernel), list(settings.conv_stride)
-        self.stride = math.prod(self.strides)
-        self.reach = 1  # samples under one frame
-        for kernel, stride in zip(reversed(self.kernels), reversed(self.strides)):
-            self.reach = (self.reach - 1) * stride + kernel
-
-    def length(self, samples: int) -> int:
-        """Frames that the convolutions make of so many samples."""
-        for kernel, stride in zip(self.kernels, self.strides):
-            samples = (samples - kernel) // stride + 1
-        return max(samples, 0)
-
-    @torch.no_grad()
-    def stats(self, samples: Tensor, whole: bool) -> ClipStats:
-        """What (B, n) sound must be normalised with; ``whole``: its convolutions will be computed
-        in one piece.
-        """
-        mean = samples.new_zeros(len(samples), 1, dtype=torch.float64)
-        scale = torch.ones_like(mean)
-        if self.normalize:
-            total, squares = torch.zeros_like(mean), torch.zeros_like(mean)
-            for block in samples.split(BLOCK, dim=1):
-                wide = block.double()
-                total += wide.sum(1, keepdim=True)
-                squares += wide.square().sum(1, keepdim=True)
-            mean = total / samples.shape[1]
-            # 1e-7 is that of transformers' feature extractor.
-            scale = ((squares / samples.shape[1] - mean.square()).clamp(min=0) + 1e-7).rsqrt()
-        plain = ClipStats(mean.to(samples.dtype), scale.to(samples.dtype))
-        norm = getattr(self.network.feature_extractor.conv_layers[0], "layer_norm", None)
-        if whole or not isinstance(norm, nn.GroupNorm):
-            return plain
-        return ClipStats(plain.mean, plain.scale, self._channels(samples, plain))
-
-    def _channels(self, samples: Tensor, stats: ClipStats) -> tuple[Tensor, Tensor]:
-        """Mean and 1 / deviation of the first convolution's channels over the clip.
-
-        A channel is a weighted sum of the kernel's taps, so its moments follow from those of the
-        taps: cheaper than the convolution, and exact.
-        """
-        layer = self.network.feature_extractor.conv_layers[0]
-        kernel, stride = self.kernels[0], self.strides[0]
-        count = (samples.shape[1] - kernel) // stride + 1
-        total = samples.new_zeros(len(samples), kernel, dtype=torch.float64)
-        products = samples.new_zeros(len(samples), kernel, kernel, dtype=torch.float64)
-        for first in range(0, count, BLOCK // stride):
-            last = min(first + BLOCK // stride, count)
-            part = samples[:, first * stride : (last - 1) * stride + kernel].double()
-            taps = ((part - stats.mean) * stats.scale).unfold(
-                1, kernel, stride
-            )  # (B, last - first, kernel)
-            total += taps.sum(1)
-            products += taps.transpose(1, 2) @ taps
-        weight = layer.conv.weight.double().squeeze(1)  # (C, kernel)
-        mean = total @ weight.T / count  # (B, C)
-        square = torch.einsum("ck,bkl,cl->bc", weight, products, weight) / count
-        deviation = ((square - mean.square()).clamp(min=0) + layer.layer_norm.eps).sqrt()
-        if layer.conv.bias is not None:
-            mean = mean + layer.conv.bias.double()
-        return mean[..., None].to(samples.dtype), deviation.reciprocal()[..., None].to(
-            samples.dtype
-        )
-
-    def features(self, samples: Tensor, stats: ClipStats, first: int, last: int) -> Tensor:
-        """Convolution features (B, last - first, C) of the frames first ... last - 1."""
-        if torch.is_grad_enabled() or last - first <= PIECE:
-            return self._convolved(samples, stats, first, last)
-        cuts = [*range(first, last, PIECE), last]
-        return torch.cat([self._convolved(samples, stats, a, b) for a, b in pairwise(cuts)], dim=1)
-
-    def _convolved(self, samples: Tensor, stats: ClipStats, first: int, last: int) -> Tensor:
-        extractor = self.network.feature_extractor
-        kind = next(self.network.parameters()).dtype
-        if (first, last) == (0, self.length(samples.shape[1])) and stats.channels is None:
-            part = samples
-        else:
-            part = samples[:, first * self.stride : (last - 1) * self.stride + self.reach]
-        part = ((part - stats.mean) * stats.scale).to(kind)
-        if stats.channels is None:
-            return extractor(part).transpose(1, 2)
-        layer = extractor.conv_layers[0]
-        mean, scale = (value.to(kind) for value in stats.channels)
-        x = (layer.conv(part[:, None]) - mean) * scale
-        x = layer.activation(x * layer.layer_norm.weight[:, None] + layer.layer_norm.bias[:, None])
-        for layer in extractor.conv_layers[1:]:
-            x = layer(x)
-        return x.transpose(1, 2)
-
-    def transform(self, features: Tensor) -> Tensor:
-        """(B, T, C) convolution features -> (B, T, hidden) through projection and transformer."""
-        x = self.network.feature_projection(features)
-        x = x[0] if isinstance(x, tuple) else x
-        # transformers refuses sequences shorter than one masked span.
-        if self.network.training and x.shape[1] > self.network.config.mask_time_length:
-            x = self.network._mask_hidden_states(x)
-        return self.network.encoder(x)[0]
-
-    def read(self, samples: Tensor, stats: ClipStats, first: int, last: int) -> Tensor:
-        """(B, last - first, hidden): frames first ... last - 1, heard on their own."""
-        return self.transform(self.features(samples, stats, first, last))
-
-
-# Whisper's encoder: log-mel frames of up to 30 s at a time, one output per 320 samples.
-
-
 FRAME, HOP = 400, 160
 WHISPER_BLOCK = 3000
 """Mel frames that the clip's loudest value is sought in at a time."""
-
-
-@functools.cache
-def mel_filters(bins: int) -> Tensor:
-    """(201, bins) triangular filters, as transformers' feature extractor has them."""
-    from transformers import WhisperFeatureExtractor
-
-    return torch.as_tensor(
-        WhisperFeatureExtractor(feature_size=bins).mel_filters, dtype=torch.float32
-    )
-
-
-class WhisperReader:
-    """Reads frames out of clips with a Whisper encoder that it does not own.
-
-    The network hears exactly ``positions`` frames (30 s in every published model) at a time,
-    silence after the clip's end included. Values are clipped at 80 dB below the loudest of the
-    whole clip.
-    """
-
-    stride = 2 * HOP
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network: Any = network
-        settings: Any = network.config
-        self.positions: int = settings.max_source_positions
-        self.bins: int = settings.num_mel_bins
-
-    def length(self, samples: int) -> int:
-        """Outputs that belong to so many samples."""
-        return (samples // HOP + 1) // 2
-
-    @torch.no_grad()
-    def stats(self, samples: Tensor, whole: bool) -> Tensor:
-        """(B, 1, 1): the loudest log-mel value of each clip."""
-        frames = (samples.shape[1] + FRAME) // HOP + 1
-        blocks = [
-            self._log_mel(samples, first, min(first + WHISPER_BLOCK, frames))
-            for first in range(0, frames, WHISPER_BLOCK)
-        ]
-        return torch.stack([block.amax((1, 2), keepdim=True) for block in blocks]).amax(0)
-
-    def _log_mel(self, samples: Tensor, first: int, last: int) -> Tensor:
-        """(B, bins, last - first) base-10 logarithms; frame i lies around sample i * 160."""
-        begin, end = first * HOP - FRAME // 2, (last - 1) * HOP + FRAME // 2
-        part = samples[:, max(begin, 0) : max(end, 1)].float()
-        part = F.pad(part, (0, end - max(begin, 0) - part.shape[1]))
-        if begin < 0:
-            part = torch.cat([part[:, 1 : 1 - begin].flip(1), part], dim=1)
-        window = torch.hann_window(FRAME, device=samples.device)
-        spectrum = torch.stft(part, FRAME, HOP, window=window, center=False, return_complex=True)
-        power = spectrum.abs().square()  # (B, 201, last - first)
-        return (mel_filters(self.bins).T.to(power.device) @ power).clamp(min=1e-10).log10()
-
-    def read(self, samples: Tensor, stats: Tensor, first: int, last: int) -> Tensor:
-        """(B, last - first, hidden): outputs first ... last - 1, at most ``positions`` of them,
-        heard on their own.
-        """
-        mel = self._log_mel(samples, 2 * first, 2 * (first + self.positions))
-        mel = (torch.maximum(mel, stats - 8.0) + 4.0) / 4.0
-        return self.network(mel.to(next(self.network.parameters()).dtype))[0][:, : last - first]
 
 
 class PretrainedEncoder(nn.Module):
@@ -452,12 +88,12 @@ class PretrainedEncoder(nn.Module):
     decoder's width.
 
     Sound longer than ``config.window`` goes through in windows that overlap by twice
-    ``config.context``, in evaluation only (training hears every clip whole, but for Whisper, which
-    cannot). What is heard at a time is bounded, and so is memory beyond sound and result. Windows
-    see the convolutions' features of the whole clip exactly, group norms included; what differs is
-    what attention would have heard beyond the context, and the positional convolution, which
-    reaches 64 frames to each side (2.6 s at 25 fps, with align "features"): the context should not
-    be shorter than that.
+    ``config.context``, in evaluation only (in training every clip is read whole, but for Whisper,
+    which cannot). What is read at a time is bounded, and so is memory beyond sound and result.
+    Windows see the convolutions' features of the whole clip exactly, group norms included; what
+    differs is context outside the window, and the positional convolution, which reaches 64 frames
+    to each side (2.6 s at 25 fps, with align "features"): the context should not be shorter than
+    that.
 
     Measured (``benchmarks/quality/encoder_seams.py``; wav2vec2-base's size with random weights,
     whose attention is even; 90 s of speech, windows of 30 s): rms error within 0.2 s of a seam,
@@ -563,14 +199,14 @@ class PretrainedEncoder(nn.Module):
         )
         parts = []
         for first in range(0, count, keep):
-            part = self._hear(
+            part = self._encode(
                 samples, stats, length, count, first, min(first + keep, count), context
             )
             parts.append(self.project(part.to(self.project.weight.dtype)))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def _plan(self, length: int, count: int) -> tuple[bool, int, int]:
-        """(is the clip heard whole?, motion frames kept of a window, network frames heard at each
+        """(is the clip read whole?, motion frames kept of a window, network frames read at each
         side of them).
         """
         window = self.config.window * self.rate
@@ -588,7 +224,7 @@ class PretrainedEncoder(nn.Module):
         keep = int(seconds * self.rate * count / length) - 4  # room for rounding
         return False, max(keep, 1), context
 
-    def _hear(
+    def _encode(
         self, samples: Tensor, stats: Any, length: int, count: int, a: int, b: int, context: int
     ) -> Tensor:
         """Network outputs (B, b - a, features) of the motion frames a ... b - 1."""
@@ -626,3 +262,359 @@ def interpolate(values: Tensor, positions: Tensor) -> Tensor:
     share = (positions - lower).to(values)[:, None]
     low, high = (values[:, index.long().to(values.device)] for index in (lower, upper))
     return torch.lerp(low, high, share.expand_as(low))
+
+
+@dataclass(frozen=True)
+class ClipStats:
+    """Statistics of a whole clip for its normalization.
+
+    mean, scale: (B, 1) sound becomes (sound - mean) * scale. channels: (B, C, 1) mean and 1 /
+    deviation of the first convolution's outputs, when a group norm follows it and the clip is read
+    in parts.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    channels: tuple[Tensor, Tensor] | None = None
+
+
+class WaveReader:
+    """Runs a network of the wav2vec 2.0 family over stretches of a clip; it does not own it.
+
+    The convolutions span 400 samples a frame, so the features of a stretch are those of the whole
+    clip if the statistics that they need of the whole clip are known: mean and variance of the
+    sound and, where a group norm follows the first convolution, of each of its channels. All follow
+    from sums over the clip, taken once block by block; nothing is as long as the clip.
+    """
+
+    def __init__(self, network: nn.Module, normalize: bool) -> None:
+        self.network: Any = network
+        self.normalize = normalize
+        settings: Any = network.config
+        self.kernels, self.strides = list(settings.conv_kernel), list(settings.conv_stride)
+        self.stride = math.prod(self.strides)
+        self.reach = 1  # samples under one frame
+        for kernel, stride in zip(reversed(self.kernels), reversed(self.strides)):
+            self.reach = (self.reach - 1) * stride + kernel
+
+    def length(self, samples: int) -> int:
+        """Frames that the convolutions make of so many samples."""
+        for kernel, stride in zip(self.kernels, self.strides):
+            samples = (samples - kernel) // stride + 1
+        return max(samples, 0)
+
+    @torch.no_grad()
+    def stats(self, samples: Tensor, whole: bool) -> ClipStats:
+        """What (B, n) sound must be normalized with; ``whole``: its convolutions will be computed
+        in one piece.
+        """
+        mean = samples.new_zeros(len(samples), 1, dtype=torch.float64)
+        scale = torch.ones_like(mean)
+        if self.normalize:
+            total, squares = torch.zeros_like(mean), torch.zeros_like(mean)
+            for block in samples.split(BLOCK, dim=1):
+                wide = block.double()
+                total += wide.sum(1, keepdim=True)
+                squares += wide.square().sum(1, keepdim=True)
+            mean = total / samples.shape[1]
+            # 1e-7 is that of transformers' feature extractor.
+            scale = ((squares / samples.shape[1] - mean.square()).clamp(min=0) + 1e-7).rsqrt()
+        plain = ClipStats(mean.to(samples.dtype), scale.to(samples.dtype))
+        norm = getattr(self.network.feature_extractor.conv_layers[0], "layer_norm", None)
+        if whole or not isinstance(norm, nn.GroupNorm):
+            return plain
+        return ClipStats(plain.mean, plain.scale, self._channels(samples, plain))
+
+    def _channels(self, samples: Tensor, stats: ClipStats) -> tuple[Tensor, Tensor]:
+        """Mean and 1 / deviation of the first convolution's channels over the clip.
+
+        A channel is a weighted sum of the kernel's taps, so its moments follow from those of the
+        taps: cheaper than the convolution, and exact.
+        """
+        layer = self.network.feature_extractor.conv_layers[0]
+        kernel, stride = self.kernels[0], self.strides[0]
+        count = (samples.shape[1] - kernel) // stride + 1
+        total = samples.new_zeros(len(samples), kernel, dtype=torch.float64)
+        products = samples.new_zeros(len(samples), kernel, kernel, dtype=torch.float64)
+        for first in range(0, count, BLOCK // stride):
+            last = min(first + BLOCK // stride, count)
+            part = samples[:, first * stride : (last - 1) * stride + kernel].double()
+            taps = ((part - stats.mean) * stats.scale).unfold(
+                1, kernel, stride
+            )  # (B, last - first, kernel)
+            total += taps.sum(1)
+            products += taps.transpose(1, 2) @ taps
+        weight = layer.conv.weight.double().squeeze(1)  # (C, kernel)
+        mean = total @ weight.T / count  # (B, C)
+        square = torch.einsum("ck,bkl,cl->bc", weight, products, weight) / count
+        deviation = ((square - mean.square()).clamp(min=0) + layer.layer_norm.eps).sqrt()
+        if layer.conv.bias is not None:
+            mean = mean + layer.conv.bias.double()
+        return mean[..., None].to(samples.dtype), deviation.reciprocal()[..., None].to(
+            samples.dtype
+        )
+
+    def features(self, samples: Tensor, stats: ClipStats, first: int, last: int) -> Tensor:
+        """Convolution features (B, last - first, C) of the frames first ... last - 1."""
+        if torch.is_grad_enabled() or last - first <= PIECE:
+            return self._convolved(samples, stats, first, last)
+        cuts = [*range(first, last, PIECE), last]
+        return torch.cat([self._convolved(samples, stats, a, b) for a, b in pairwise(cuts)], dim=1)
+
+    def _convolved(self, samples: Tensor, stats: ClipStats, first: int, last: int) -> Tensor:
+        extractor = self.network.feature_extractor
+        kind = next(self.network.parameters()).dtype
+        if (first, last) == (0, self.length(samples.shape[1])) and stats.channels is None:
+            part = samples
+        else:
+            part = samples[:, first * self.stride : (last - 1) * self.stride + self.reach]
+        part = ((part - stats.mean) * stats.scale).to(kind)
+        if stats.channels is None:
+            return extractor(part).transpose(1, 2)
+        layer = extractor.conv_layers[0]
+        mean, scale = (value.to(kind) for value in stats.channels)
+        x = (layer.conv(part[:, None]) - mean) * scale
+        x = layer.activation(x * layer.layer_norm.weight[:, None] + layer.layer_norm.bias[:, None])
+        for layer in extractor.conv_layers[1:]:
+            x = layer(x)
+        return x.transpose(1, 2)
+
+    def transform(self, features: Tensor) -> Tensor:
+        """(B, T, C) convolution features -> (B, T, hidden) through projection and transformer."""
+        x = self.network.feature_projection(features)
+        x = x[0] if isinstance(x, tuple) else x
+        # transformers refuses sequences shorter than one masked span.
+        if self.network.training and x.shape[1] > self.network.config.mask_time_length:
+            x = self.network._mask_hidden_states(x)
+        return self.network.encoder(x)[0]
+
+    def read(self, samples: Tensor, stats: ClipStats, first: int, last: int) -> Tensor:
+        """(B, last - first, hidden): frames first ... last - 1, computed on their own."""
+        return self.transform(self.features(samples, stats, first, last))
+
+
+@functools.cache
+def mel_filters(bins: int) -> Tensor:
+    """(201, bins) triangular filters, as transformers' feature extractor has them."""
+    from transformers import WhisperFeatureExtractor
+
+    return torch.as_tensor(
+        WhisperFeatureExtractor(feature_size=bins).mel_filters, dtype=torch.float32
+    )
+
+
+class WhisperReader:
+    """Runs Whisper's encoder over stretches of a clip; it does not own the network.
+
+    Log-mel frames of up to 30 s go in at a time, and one output per 320 samples comes out.
+
+    The network reads exactly ``positions`` frames (30 s in every published model) at a time,
+    silence after the clip's end included. Values are clipped at 80 dB below the loudest of the
+    whole clip.
+    """
+
+    stride = 2 * HOP
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network: Any = network
+        settings: Any = network.config
+        self.positions: int = settings.max_source_positions
+        self.bins: int = settings.num_mel_bins
+
+    def length(self, samples: int) -> int:
+        """Outputs that belong to so many samples."""
+        return (samples // HOP + 1) // 2
+
+    @torch.no_grad()
+    def stats(self, samples: Tensor, whole: bool) -> Tensor:
+        """(B, 1, 1): the loudest log-mel value of each clip."""
+        frames = (samples.shape[1] + FRAME) // HOP + 1
+        blocks = [
+            self._log_mel(samples, first, min(first + WHISPER_BLOCK, frames))
+            for first in range(0, frames, WHISPER_BLOCK)
+        ]
+        return torch.stack([block.amax((1, 2), keepdim=True) for block in blocks]).amax(0)
+
+    def _log_mel(self, samples: Tensor, first: int, last: int) -> Tensor:
+        """(B, bins, last - first) base-10 logarithms; frame i lies around sample i * 160."""
+        begin, end = first * HOP - FRAME // 2, (last - 1) * HOP + FRAME // 2
+        part = samples[:, max(begin, 0) : max(end, 1)].float()
+        part = F.pad(part, (0, end - max(begin, 0) - part.shape[1]))
+        if begin < 0:
+            part = torch.cat([part[:, 1 : 1 - begin].flip(1), part], dim=1)
+        window = torch.hann_window(FRAME, device=samples.device)
+        spectrum = torch.stft(part, FRAME, HOP, window=window, center=False, return_complex=True)
+        power = spectrum.abs().square()  # (B, 201, last - first)
+        return (mel_filters(self.bins).T.to(power.device) @ power).clamp(min=1e-10).log10()
+
+    def read(self, samples: Tensor, stats: Tensor, first: int, last: int) -> Tensor:
+        """(B, last - first, hidden): outputs first ... last - 1, at most ``positions`` of them,
+        computed on their own.
+        """
+        mel = self._log_mel(samples, 2 * first, 2 * (first + self.positions))
+        mel = (torch.maximum(mel, stats - 8.0) + 4.0) / 4.0
+        return self.network(mel.to(next(self.network.parameters()).dtype))[0][:, : last - first]
+
+
+_unfilled = ContextVar("_unfilled", default=False)
+
+
+@contextmanager
+def unfilled_networks() -> Iterator[None]:
+    """Networks made of their architecture inside this have names and shapes, but no numbers: for
+    weights that follow.
+
+    A random start of 315 million numbers takes seconds and 1.3 GB; ``load_state_dict(...,
+    assign=True)`` brings the numbers.
+    """
+    token = _unfilled.set(True)
+    try:
+        yield
+    finally:
+        _unfilled.reset(token)
+
+
+def build_network(config: PretrainedConfig) -> tuple[nn.Module, dict[str, Any]]:
+    """(the transformers module, its whole architecture as plain values).
+
+    Layers above the chosen one are left out, and with them the final norm. Raises
+    MissingExtraError without transformers, InputError when ``name`` cannot be loaded or the
+    architecture is not one of ``FAMILIES``.
+    """
+    from jambatalk.errors import InputError
+
+    transformers = transformers_library()
+    architecture = (
+        dict(config.architecture)
+        if config.architecture
+        else read_architecture(transformers, config.name)
+    )
+    family = architecture.get("model_type")
+    if family not in FAMILIES:
+        raise InputError(
+            f"speech encoder of type {family!r}, expected one of {', '.join(FAMILIES)}"
+        )
+    settings = settings_of(transformers, architecture)
+    if getattr(settings, "add_adapter", False):
+        raise InputError(
+            "speech encoders with an adapter (add_adapter) are not supported: it changes the "
+            "frame rate"
+        )
+    filled = plain_architecture(settings)
+    depth = "encoder_layers" if family == "whisper" else "num_hidden_layers"
+    if config.layer > getattr(settings, depth):
+        raise InputError(
+            f"layer is {config.layer}, but the speech encoder has {getattr(settings, depth)} layers"
+        )
+    if config.layer >= 0:
+        setattr(settings, depth, config.layer)
+    network = (
+        _random(transformers, settings)
+        if config.architecture
+        else _loaded(transformers, settings, config.name)
+    )
+    if config.layer >= 0:
+        _without_final_norm(network, family, settings)
+    return network.float().eval(), filled
+
+
+def transformers_library() -> Any:
+    """The module ``transformers``. MissingExtraError has the command that installs it."""
+    try:
+        import transformers
+    except ImportError as error:
+        from jambatalk.errors import MissingExtraError
+
+        raise MissingExtraError(
+            'pretrained speech encoders need transformers: pip install "jambatalk[encoders]"'
+        ) from error
+    return transformers
+
+
+def read_architecture(transformers: Any, name: str) -> dict[str, Any]:
+    """The configuration of a hub id or folder as plain values, with do_normalize.
+
+    InputError when there is none.
+    """
+    from jambatalk.errors import InputError
+
+    try:
+        architecture = plain_architecture(transformers.AutoConfig.from_pretrained(name))
+    except (OSError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(
+            f"no speech encoder at {name!r}, expected a hub id or a folder of transformers "
+            f"({why[:200]})"
+        ) from error
+    try:
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(name)
+    except (OSError, ValueError, KeyError):
+        extractor = None  # the folder holds the network alone
+    # Whether the network was trained on sound of zero mean and unit variance stands only in its
+    # feature extractor.
+    architecture["do_normalize"] = bool(getattr(extractor, "do_normalize", True))
+    return architecture
+
+
+def settings_of(transformers: Any, architecture: dict[str, Any]) -> Any:
+    """The configuration object of transformers for a mapping.
+
+    InputError when it does not make sense.
+    """
+    from jambatalk.errors import InputError
+
+    values = {key: value for key, value in architecture.items() if key != "model_type"}
+    try:
+        return transformers.AutoConfig.for_model(architecture["model_type"], **values)
+    # The validation of transformers has error classes of its own, other ones in each version
+    except Exception as error:
+        raise InputError(
+            f"architecture of the speech encoder: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def plain_architecture(settings: Any) -> dict[str, Any]:
+    """A configuration object as plain values that JSON can hold."""
+    values = json.loads(settings.to_json_string(use_diff=False))
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in WITHOUT_EFFECT and value is not None
+    }
+
+
+def _random(transformers: Any, settings: Any) -> nn.Module:
+    from jambatalk.errors import InputError
+
+    try:
+        with torch.device("meta") if _unfilled.get() else nullcontext():
+            return _made(transformers, settings)
+    except (ValueError, ArithmeticError) as error:
+        raise InputError(
+            f"architecture of the speech encoder: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def _made(transformers: Any, settings: Any) -> nn.Module:
+    if settings.model_type == "whisper":
+        return transformers.models.whisper.modeling_whisper.WhisperEncoder(settings)
+    return transformers.AutoModel.from_config(settings)
+
+
+def _loaded(transformers: Any, settings: Any, name: str) -> nn.Module:
+    from jambatalk.errors import InputError
+
+    try:
+        network = transformers.AutoModel.from_pretrained(name, config=settings)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"the speech encoder {name!r} cannot be loaded: {' '.join(str(error).split())[:300]}"
+        ) from error
+    return network.encoder if settings.model_type == "whisper" else network
+
+
+def _without_final_norm(network: nn.Module, family: str, settings: Any) -> None:
+    if family == "whisper":
+        network.layer_norm = nn.Identity()
+    elif getattr(settings, "do_stable_layer_norm", False):
+        network.encoder.layer_norm = nn.Identity()  # type: ignore[union-attr, assignment]

@@ -1,4 +1,4 @@
-"""Root-mean-square normalisation on the CPU in one call: in a streaming step torch's six cost more
+"""Root-mean-square norm on the CPU in one call: in a streaming step torch's six cost more
 than the arithmetic.
 """
 
