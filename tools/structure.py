@@ -54,7 +54,7 @@ GOAL = {
 
 LEVELS = (
     {"errors", "version", "typing"},
-    {"atomic", "config", "file_lock", "ops"},
+    {"atomic", "config", "file_lock", "ops", "supervised_process"},
     {"audio"},
     {"streaming"},
     {"motion"},

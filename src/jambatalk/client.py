@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.errors import InputError, MissingExtraError
-from jambatalk.server.protocol import INDEX, read_frame
+from jambatalk.server.protocol import read_frame
+from jambatalk.server.sound import INDEX
 from jambatalk.session import Frame
 
 

@@ -1,4 +1,4 @@
-"""A lock on a folder that the system lets go when its holder ends, however it ends."""
+"""A lock that the system releases when its holder ends, however it ends."""
 
 from __future__ import annotations
 
@@ -8,114 +8,116 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from jambatalk.errors import InputError
 
-
-@contextmanager
-def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
-    """Hold the file ``path`` (made when absent) while the block runs; ``wait``: seconds to wait for another holder.
-
-    InputError, which names ``what`` and the process, when another one keeps it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + wait
-    with open(path, "a+", encoding="utf-8") as file:
-        while not _taken(file):
-            if time.monotonic() >= until:
-                raise InputError(
-                    f"another process{_holder(path)} is at work on {what}: wait until it ends, or "
-                    "choose another folder"
-                )
-            time.sleep(0.1)
-        # The first character is the one that Windows locks.
-        file.truncate(0)
-        file.write(f" process {os.getpid()} on {platform.node() or 'this machine'}")
-        file.flush()
-        yield
+HELD = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
+LOCK_BYTE = 1 << 20
+"""What is locked on Windows, where a locked byte cannot be read: far behind the holder's name."""
 
 
-def _holder(path: Path) -> str:
-    """Return `` (process 123 on host)``, or nothing where that cannot be read."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            file.seek(1)
-            name = file.read(120).strip()
-    except OSError:
-        return ""
-    return f" ({name})" if name else ""
+class LockHeldError(OSError):
+    """Another process holds the lock; ``holder`` describes it."""
 
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds it now."""
-    if not path.exists():
-        return False
-    with open(path, "a+", encoding="utf-8") as file:
-        return not _taken(file)
-
-
-def _taken(file: IO[str]) -> bool:
-    """Whether the lock was free; it is let go when the file is closed."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-# A file that one process at a time may hold; the system lets go of it when the process dies.
-
-
-class Held(OSError):
-    """Somebody else holds it."""
-
-
-TAKEN = (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK)
+    def __init__(self, path: Path, holder: str) -> None:
+        super().__init__(f"{path} is held by {holder}")
+        self.holder = holder
 
 
 class FileLock:
-    """Held from the start until ``close``. Held (after ``patience`` seconds) when another process has it, OSError where the
-    file cannot be written or the file system has no locks."""
+    """Holds a file, made when absent, until ``close``; a context manager.
 
-    def __init__(self, path: Path, patience: float = 0.0) -> None:
+    Args:
+        path: the file. It holds the name of its holder, and stays behind unlocked.
+        wait: seconds to wait for another holder.
+
+    Raises:
+        LockHeldError: another process holds it.
+        OSError: the file cannot be written, or the file system has no locks.
+    """
+
+    def __init__(self, path: Path, wait: float = 0.0) -> None:
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        until = time.monotonic() + patience
+        until = time.monotonic() + wait
         try:
-            while not self._take():
+            while not self._try_lock():
                 if time.monotonic() >= until:
-                    raise Held(f"{path} is held by another process")
+                    raise LockHeldError(path, self._holder())
                 time.sleep(0.05)
         except BaseException:
             os.close(self._handle)
             raise
+        with suppress(OSError):  # a full disk: the lock holds without a name
+            os.ftruncate(self._handle, 0)
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            name = f"process {os.getpid()} on {platform.node() or 'this machine'} since {since}"
+            os.write(self._handle, name.encode())
 
-    def _take(self) -> bool:
+    def __enter__(self) -> FileLock:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the lock."""
+        os.close(self._handle)
+
+    def _holder(self) -> str:
+        os.lseek(self._handle, 0, os.SEEK_SET)
+        name = os.read(self._handle, 100).decode("utf-8", "replace").strip()
+        return f"another process ({name})" if name.startswith("process ") else "another process"
+
+    def _try_lock(self) -> bool:
         try:
             if sys.platform == "win32":
                 import msvcrt
 
+                os.lseek(self._handle, LOCK_BYTE, os.SEEK_SET)
                 msvcrt.locking(self._handle, msvcrt.LK_NBLCK, 1)
+                os.lseek(self._handle, 0, os.SEEK_SET)
             else:
                 import fcntl
 
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno in TAKEN:
+            if error.errno in HELD:
                 return False
             raise
         return True
 
-    def close(self) -> None:
-        """Let go."""
-        os.close(self._handle)
+
+@contextmanager
+def locked(path: Path, what: str, wait: float = 0.0) -> Iterator[None]:
+    """Hold a lock while the block runs.
+
+    Args:
+        path: the lock's file; its folder is made when absent.
+        what: names the folder or file that is worked on, for the message.
+        wait: seconds to wait for another holder.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(path, wait)
+    except LockHeldError as error:
+        raise InputError(
+            f"{error.holder} is at work on {what}: wait until it ends, or choose another folder"
+        ) from None
+    with lock:
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock now."""
+    if not path.exists():
+        return False
+    try:
+        FileLock(path).close()
+    except LockHeldError:
+        return True
+    return False

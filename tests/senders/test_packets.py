@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from jambatalk.face.deform import pose_matrix
 from jambatalk.face.head import ARKIT_NAMES
 from jambatalk.formats.live_link_csv import head_and_eyes
 from jambatalk.motion import Motion
-from jambatalk.senders import open_link
+from jambatalk.senders import open_sender, senders_table
 from jambatalk.senders.live_link import PACKET_SHAPES, encode, frame_rate
 from jambatalk.senders.osc import IMMEDIATELY, bundle, bundles, message, time_tag
 from jambatalk.senders.vmc import NECK_SHARE, presets, unity_quaternion
@@ -37,7 +38,7 @@ def frame(time=0.0, pose=None, names=ARKIT_NAMES, **weights):
 
 
 def opened(receiver, scheme, rest="", fps=25.0, names=ARKIT_NAMES):
-    return open_link(f"{scheme}://127.0.0.1:{receiver.getsockname()[1]}{rest}", names, fps)
+    return open_sender(f"{scheme}://127.0.0.1:{receiver.getsockname()[1]}{rest}", names, fps)
 
 
 def test_live_link_by_hand(receiver):
@@ -284,15 +285,15 @@ def test_plain_osc_one_by_one_and_packed(receiver):
 )
 def test_addresses_that_cannot_be(url):
     with pytest.raises(InputError) as error:
-        open_link(url, ARKIT_NAMES, 25)
+        open_sender(url, ARKIT_NAMES, 25)
     assert "\n" not in str(error.value)
 
 
 def test_shapes_that_a_link_cannot_carry():
     with pytest.raises(InputError, match="jawOpeen"):
-        open_link("livelink://127.0.0.1", ["jawOpeen"], 25)
+        open_sender("livelink://127.0.0.1", ["jawOpeen"], 25)
     with pytest.raises(InputError, match="vertices"):
-        open_link("vmc://127.0.0.1", [], 25)
+        open_sender("vmc://127.0.0.1", [], 25)
 
 
 def test_a_receiver_that_is_not_there_is_counted_and_said_once(receiver, caplog):
@@ -323,7 +324,7 @@ def test_web_socket():
     with server.serve(handle, "127.0.0.1", 0) as listening:
         thread = threading.Thread(target=listening.serve_forever)
         thread.start()
-        link = open_link(
+        link = open_sender(
             f"ws://127.0.0.1:{listening.socket.getsockname()[1]}/face", ARKIT_NAMES, 25
         )
         for i in range(3):
@@ -334,3 +335,8 @@ def test_web_socket():
         thread.join()
     assert got[0]["names"] == list(ARKIT_NAMES)
     assert [m["weights"][ARKIT_NAMES.index("jawOpen")] for m in got[1:]] == [0, 0.25, 0.5]
+
+
+def test_the_documented_table_is_the_registry() -> None:
+    docs = Path(__file__).parents[2] / "docs" / "" / "links.md"
+    assert senders_table() in docs.read_text("utf-8")

@@ -22,9 +22,13 @@ from fastapi import FastAPI, HTTPException
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from jambatalk.server import app as speak
-from jambatalk.server import connections
-from jambatalk.server.connections import ConnectionLimits, allow_connections, cuttable, guarded
+from jambatalk.server import connections, text_to_motion
+from jambatalk.server.connections import (
+    ConnectionLimits,
+    abortable_ws_protocol,
+    limited_http_protocol,
+    raise_file_limit,
+)
 from jambatalk.server.jobs import routes
 from jambatalk.server.settings import ServerSettings
 
@@ -60,8 +64,8 @@ def serving(
         application,
         log_level="critical",
         lifespan="off",
-        http=guarded(limits),
-        ws=cuttable(),
+        http=limited_http_protocol(limits),
+        ws=abortable_ws_protocol(),
         limit_concurrency=limits.total,
         ws_ping_interval=None,
         timeout_graceful_shutdown=1,
@@ -194,9 +198,10 @@ def test_no_more_requests_than_the_limit() -> None:
 
 
 def test_a_text_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speak, "BODY_TIMEOUT", 0.5)
+    monkeypatch.setattr(text_to_motion, "BODY_TIMEOUT", 0.5)
     application = FastAPI()
-    speak.add_speak(application, lambda authorization: None, {})
+    application.state.settings = ServerSettings()
+    application.include_router(text_to_motion.router)
     with serving(application, ConnectionLimits()) as (port, _):
         head = b"POST /v1/speak HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
         with opened(port, head + b'{"text"') as one:
@@ -228,13 +233,14 @@ def test_uploads_that_do_not_get_on(
 ) -> None:
     limits = ServerSettings(upload_timeout=0.4, longest_upload=longest)
     with pytest.raises(HTTPException, match=says) as refused:
-        asyncio.run(routes._receive(trickle, tmp_path / "upload", limits))  # type: ignore[arg-type]
+        asyncio.run(routes._write(routes._pieces(trickle, limits), tmp_path / "upload"))  # type: ignore[arg-type]
     assert refused.value.status_code == 408
 
 
 def test_a_slow_upload_that_gets_on_arrives(tmp_path: Path) -> None:
     limits = ServerSettings(upload_timeout=0.4)
-    asyncio.run(routes._receive(Trickle(bytes(1000), 20, 0.05), tmp_path / "upload", limits))  # type: ignore[arg-type]
+    slow: Any = Trickle(bytes(1000), 20, 0.05)
+    asyncio.run(routes._write(routes._pieces(slow, limits), tmp_path / "upload"))
     assert (tmp_path / "upload").stat().st_size == 20_000
 
 
@@ -249,9 +255,9 @@ def test_room_is_asked_for_and_never_given_back(monkeypatch: pytest.MonkeyPatch)
     ):
         asked.clear()
         monkeypatch.setattr(resource, "getrlimit", lambda kind, found=found: found)
-        allow_connections(1000)
+        raise_file_limit(1000)
         assert asked == ([] if wanted is None else [wanted])
     monkeypatch.setattr(connections.sys, "platform", "win32")
     asked.clear()
-    allow_connections(10**6)
+    raise_file_limit(10**6)
     assert not asked

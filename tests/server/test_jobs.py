@@ -235,9 +235,11 @@ def stored(store: JobStore, **options: Any) -> str:
 
 def test_what_a_dead_server_left_is_put_in_order(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "jobs")
-    queued, running, twice, done = (stored(store) for _ in range(4))
+    queued, running, often, looping, done = (stored(store) for _ in range(5))
+    now = time.time()
     store.update(running, status="running", attempts=1)
-    store.update(twice, status="running", attempts=2)
+    store.update(often, status="running", attempts=9, crashes=[now - 3700 * k for k in range(1, 9)])
+    store.update(looping, status="running", attempts=5, crashes=[now - 700 * k for k in range(4)])
     store.update(done, status="done", finished=time.time(), bytes=3)
     (store.folder / done / "result.mp4").write_bytes(b"abc")
     (store.folder / running / ".result.abc.mp4").write_bytes(b"half")
@@ -248,17 +250,15 @@ def test_what_a_dead_server_left_is_put_in_order(tmp_path: Path) -> None:
     store.close()
     again = JobStore(tmp_path / "jobs")
     found = {job.id: job for job in again.all()}
-    assert [found[one].status for one in (queued, running, twice, done)] == [
-        "queued",
-        "queued",
-        "failed",
-        "done",
-    ]
-    assert "2 times" in str(found[twice].error)
+    statuses = [found[one].status for one in (queued, running, often, looping, done)]
+    assert statuses == ["queued", "queued", "queued", "failed", "done"]
+    assert "5 times in 60 minutes" in str(found[looping].error)
+    # A crash loop shows in how often the server dies in an hour, not in how often it was started.
+    assert (len(found[running].crashes), len(found[often].crashes)) == (1, 1)
     assert (again.folder / done / "result.mp4").read_bytes() == b"abc"
     assert not list((again.folder / running).glob(".*"))
     assert sorted(p.name for p in again.folder.iterdir()) == sorted(
-        [queued, running, twice, done, "foreign", "lock"]
+        [queued, running, often, looping, done, "foreign", "lock"]
     )
     again.close()
 
@@ -354,7 +354,7 @@ def fake_worker(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     def popen(command: list[str], **options: Any) -> Any:
         return real([sys.executable, "-c", script, *command[3:]], **options)
 
-    monkeypatch.setattr("jambatalk.server.jobs.runner.subprocess.Popen", popen)
+    monkeypatch.setattr("jambatalk.supervised_process.subprocess.Popen", popen)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ def fake_worker(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
         ("print('nonsense', flush=True); import time; time.sleep(600)", "could not be run"),
         (
             "import sys; print('oh no', file=sys.stderr); sys.exit(3)",
-            r"without a word \(exit status 3\)",
+            r"without a result \(exit status 3\)",
         ),
     ],
     ids=["stuck", "babbling", "dying"],
@@ -421,11 +421,40 @@ def test_labels(name: str, wanted: str) -> None:
     assert label(name) == wanted
 
 
-def test_damaged_jobs_are_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "jobs" / ("0" * 32)).mkdir(parents=True)
-    (tmp_path / "jobs" / ("0" * 32) / "job.json").write_text(json.dumps({"id": "1", "options": {}}))
+WHOLE = {"id": "0" * 32, "name": "a", "options": {}, "created": 1.0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(WHOLE | {"id": "1"}),
+        json.dumps(WHOLE | {"options": []}),
+        json.dumps(WHOLE | {"options": {"fps": "x"}}),
+        json.dumps(WHOLE | {"options": {"life": 5}}),
+        json.dumps(WHOLE | {"options": {"format": "exe"}}),
+        json.dumps(WHOLE | {"created": "yesterday"}),
+        json.dumps(WHOLE | {"created": float("nan")}),
+        json.dumps(WHOLE | {"finished": [], "status": "done"}),
+        json.dumps(WHOLE | {"status": "asleep"}),
+        json.dumps(WHOLE | {"name": "\ud800"}),
+        json.dumps(WHOLE | {"crashes": 5}),
+        json.dumps(WHOLE)[:-5],
+        "[1]",
+        "null",
+        "[" * 100_000,
+        "\x00\xff",
+        "",
+    ],
+)
+def test_a_damaged_job_does_not_keep_the_server_from_starting(tmp_path: Path, content: str) -> None:
+    folder = tmp_path / "jobs" / ("0" * 32)
+    folder.mkdir(parents=True)
+    (folder / "job.json").write_bytes(content.encode("latin-1"))
     store = JobStore(tmp_path / "jobs")
-    assert store.all() == []
+    good = stored(store)
+    store.sweep()
+    assert [job.id for job in store.all()] == [good]
+    assert (folder / "job.json").read_bytes() == content.encode("latin-1")
     store.close()
 
 
@@ -434,7 +463,7 @@ def test_damaged_jobs_are_left_alone(tmp_path: Path) -> None:
 )
 def test_workers_give_way_to_sessions() -> None:
     program = (
-        "import os; from jambatalk.server.jobs.runner import _give_way; _give_way();"
+        "import os; from jambatalk.supervised_process import lower_priority; lower_priority();"
         "group = open('/proc/self/autogroup').read().split()[-1] if os.path.exists('/proc/self/autogroup') else '19';"
         "print(os.sched_getscheduler(0) == os.SCHED_IDLE, os.nice(0) >= 10, group)"
     )

@@ -23,20 +23,14 @@ from small_network import speechlike
 pytest.importorskip("fastapi")
 
 
+def serve_command(folder: Path, weights: Path) -> list[str]:
+    options = ["--port", "0", "--jobs", str(folder), "--model", str(weights)]
+    return [sys.executable, "-m", "jambatalk", "serve", *options]
+
+
 def start(folder: Path, weights: Path) -> tuple[subprocess.Popen[str], str]:
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "jambatalk",
-            "serve",
-            "--port",
-            "0",
-            "--jobs",
-            str(folder),
-            "--model",
-            str(weights),
-        ],
+        serve_command(folder, weights),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -85,21 +79,38 @@ def workers(folder: Path) -> list[int]:
             command = path.read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        if "jambatalk.server.jobs.runner" in command and any(
+        if "jambatalk.server.jobs.worker" in command and any(
             part.startswith(str(folder)) for part in command
         ):
             found.append(int(path.parent.name))
     return found
 
 
+def upload(url: str, seconds: float, query: str) -> str:
+    file = io.BytesIO()
+    soundfile.write(file, speechlike(seconds), 16000, format="WAV")
+    return str(ask(f"{url}/v1/jobs?{query}", file.getvalue())["id"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_signals_give_running_jobs_back(tmp_path: Path, small_weights: Path, number: str) -> None:
+    folder = tmp_path / "jobs"
+    server, url = start(folder, small_weights)
+    try:
+        running = upload(url, 30.0, "format=mp4&size=128")
+        until(url, running, lambda job: job["status"] == "running")
+    finally:
+        server.send_signal(getattr(signal, number))
+        assert server.wait(60) == 0
+    stored = json.loads((folder / running / "job.json").read_text())
+    assert (stored["status"], stored["attempts"], stored["crashes"]) == ("queued", 0, [])
+    assert (folder / running / "upload").exists()
+
+
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
 def test_kill_9_loses_nothing(tmp_path: Path, small_weights: Path) -> None:
     folder = tmp_path / "jobs"
-
-    def upload(url: str, seconds: float, query: str) -> str:
-        file = io.BytesIO()
-        soundfile.write(file, speechlike(seconds), 16000, format="WAV")
-        return str(ask(f"{url}/v1/jobs?{query}", file.getvalue())["id"])
 
     server, url = start(folder, small_weights)
     try:
@@ -128,32 +139,12 @@ def test_kill_9_loses_nothing(tmp_path: Path, small_weights: Path) -> None:
         assert until(url, running, lambda job: job["status"] == "done")["attempts"] == 2
         assert until(url, queued, lambda job: job["status"] == "done")["attempts"] == 1
         assert ask(f"{url}/v1/jobs/{running}/result")[4:8] == b"ftyp"
-        second = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "jambatalk",
-                "serve",
-                "--port",
-                "0",
-                "--jobs",
-                str(folder),
-                "--model",
-                str(small_weights),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        command = serve_command(folder, small_weights)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert second.returncode == 2
         assert "another server uses the jobs" in second.stderr
-        # A server that ends in order gives a running job back.
-        again = upload(url, 30.0, "format=mp4&size=128")
-        until(url, again, lambda job: job["status"] == "running")
     finally:
         server.send_signal(signal.SIGINT)
         assert server.wait(60) == 0
-    stored = json.loads((folder / again / "job.json").read_text())
-    assert (stored["status"], stored["attempts"]) == ("queued", 0)
     assert workers(folder) == []
     assert not [path for path in folder.rglob(".*") if path.is_file()]

@@ -16,13 +16,14 @@ import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from jambatalk.face.head import default_head
 from jambatalk.render.materials import MATERIALS
-from jambatalk.server import app as page_files
-from jambatalk.server.app import PAGE, add_page, baked_shade
+from jambatalk.server import page_files
+from jambatalk.server.page_files import PAGE, baked_shade
+from jambatalk.server.settings import ServerSettings
 
 WEB = Path(__file__).parents[2] / "web"
 
@@ -30,12 +31,8 @@ WEB = Path(__file__).parents[2] / "web"
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
     app = FastAPI()
-
-    def check(authorization: str | None) -> None:
-        if authorization != "Bearer right":
-            raise HTTPException(401, "no")
-
-    add_page(app, check)
+    app.state.settings = ServerSettings(token="right-token")
+    app.include_router(page_files.router)
     with TestClient(app) as found:
         yield found
 
@@ -161,7 +158,7 @@ def test_a_checkout_without_a_built_page_says_so(
 
 def test_shade_fits_the_head(client: TestClient) -> None:
     assert client.get("/v1/faces/default/shade").status_code == 401
-    right = {"Authorization": "Bearer right"}
+    right = {"Authorization": "Bearer right-token"}
     assert client.get("/v1/faces/nobody/shade", headers=right).status_code == 404
     found = client.get("/v1/faces/default/shade", headers=right).json()
     assert found == baked_shade("default")

@@ -13,7 +13,7 @@ pytest.importorskip("playwright.sync_api")
 from test_page import _Visit, browser, server
 
 from jambatalk.face.head import default_head
-from jambatalk.server.app import FPS, SpeakRequest, answer
+from jambatalk.server.text_to_motion import FPS, SpeakRequest, answer
 
 __all__ = ["browser", "server"]  # fixtures
 

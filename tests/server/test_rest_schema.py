@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import jambatalk
+from jambatalk.idle import IdleSettings
+from jambatalk.idle.idle import STRONGEST
 from jambatalk.server import websocket as socket_module
 from jambatalk.server.engine import Engine
 from jambatalk.server.jobs import JobStore, Runner
-from jambatalk.server.protocol import ERRORS, KNOWN, SENT, document, messages
+from jambatalk.server.protocol import (
+    ERRORS,
+    FRAME_FORMATS,
+    MAX_RATE,
+    MIN_RATE,
+    START_FIELDS,
+    asyncapi_document,
+)
 from jambatalk.server.settings import ServerSettings
+from jambatalk.server.sound import ENCODINGS
 from jambatalk.talker import Talker
+from jambatalk.version import __version__
 from small_network import speechlike
 
 pytest.importorskip("fastapi")
@@ -64,7 +76,7 @@ def test_rest_answers_as_it_says(app: Any) -> None:
 
 
 def test_every_text_message_is_described(app: Any) -> None:
-    described = messages()
+    described = schemas()
     sent = [
         {"type": "start", "life": {"seed": 4}, "fps": 30},
         {"type": "ping", "id": [1]},
@@ -89,15 +101,30 @@ def test_every_text_message_is_described(app: Any) -> None:
 
 
 def test_the_description_follows_the_code(app: Any) -> None:
-    assert set(messages()["start"]["properties"]) == {"type", *KNOWN}
+    described = schemas()
+    start = described["start"]["properties"]
+    assert list(start) == list(START_FIELDS)
+    assert start["encoding"]["enum"] == list(ENCODINGS)
+    assert start["frames"]["enum"] == list(FRAME_FORMATS)
+    assert (start["rate"]["minimum"], start["rate"]["maximum"]) == (MIN_RATE, MAX_RATE)
+    life = start["life"]["oneOf"][1]["properties"]
+    assert list(life) == [one.name for one in fields(IdleSettings)]
+    assert {life[name]["maximum"] for name in life if name != "seed"} == {STRONGEST}
+    assert described["error"]["properties"]["code"]["enum"] == list(ERRORS)
     source = Path(socket_module.__file__).read_text("utf-8")
     assert set(re.findall(r'Refused\(\s*\w+,\s*"(\w+)"', source)) == set(ERRORS)
     with TestClient(app) as client:
-        told = client.get("/asyncapi.json").json()
-    assert told == json.loads(json.dumps(document()))
-    assert told["asyncapi"] == "3.0.0"
-    known = told["components"]["messages"]
-    assert set(SENT) < set(known)
-    for operation in told["operations"].values():
-        for reference in operation["messages"]:
-            assert reference["$ref"].rsplit("/", 1)[1] in known
+        served = client.get("/asyncapi.json").json()
+    assert served == json.loads(json.dumps(asyncapi_document()))
+    assert (served["asyncapi"], served["info"]["version"]) == ("3.0.0", __version__)
+    known = served["components"]["messages"]
+    named: list[str] = []
+    for operation in served["operations"].values():
+        named += [one["$ref"].rsplit("/", 1)[1] for one in operation["messages"]]
+    assert sorted(named) == sorted(known) == sorted(served["channels"]["stream"]["messages"])
+
+
+def schemas() -> dict[str, Any]:
+    """JSON schemas of the messages by name."""
+    known = asyncapi_document()["components"]["messages"]
+    return {name: message["payload"] for name, message in known.items()}

@@ -26,7 +26,7 @@ from websockets.exceptions import ConnectionClosed
 
 from jambatalk.client import LiveClient, TurnEnd
 from jambatalk.server.app import create_app
-from jambatalk.server.connections import cuttable
+from jambatalk.server.connections import abortable_ws_protocol
 
 SOON = 15.0  # seconds: far less than what the system or keep-alive pings, which are off here, would take
 
@@ -46,7 +46,7 @@ def served(
             app,
             log_level="critical",
             lifespan="off",
-            ws=cuttable(request.param),
+            ws=abortable_ws_protocol(request.param),
             ws_per_message_deflate=False,
             ws_ping_interval=None,
             timeout_graceful_shutdown=2,
@@ -141,7 +141,7 @@ def test_who_does_not_answer_the_closing_is_cut(
     served: tuple[str, Engine, Any, uvicorn.Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, _, metrics, server = served
-    monkeypatch.setattr("jambatalk.server.websocket.GONE", 0.2)
+    monkeypatch.setattr("jambatalk.server.websocket.CLOSE_TIMEOUT", 0.2)
     host, port = url.split("/")[2].split(":")
     with socket.create_connection((host, int(port)), timeout=30) as plain:
         plain.sendall(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import jambatalk
 from jambatalk.audio import Speech
 from jambatalk.errors import InputError
 from jambatalk.server.engine import Engine
-from jambatalk.server.protocol import INDEX, frame_bytes, frame_json, read_frame
+from jambatalk.server.protocol import frame_bytes, frame_json, parse_start, read_frame
 from jambatalk.session import Frame
 from jambatalk.talker import Talker
 from small_network import speechlike
@@ -27,7 +28,9 @@ from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from jambatalk.server.websocket import SocketLimits, serve_stream
+from jambatalk.server.settings import ServerSettings
+from jambatalk.server.sound import INDEX, SoundReader
+from jambatalk.server.websocket import serve_stream
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +42,8 @@ def talker(small_weights: Path) -> Talker:
 def client(talker: Talker) -> Iterator[TestClient]:
     with Engine(talker, max_sessions=4) as engine:
         limits = {
-            "/": SocketLimits(message_bytes=20_000, start_timeout=0.5),
-            "/secret": SocketLimits(token="a-long-token"),
+            "/": ServerSettings(message_bytes=20_000, start_timeout=0.5),
+            "/secret": ServerSettings(token="a-long-token"),
         }
 
         async def stream(websocket: WebSocket) -> None:
@@ -180,15 +183,15 @@ def test_barge_in_and_ping(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("first", "words"),
     [
-        ("no json", "no JSON"),
-        ("[" * 5000, "no JSON"),
-        ("[1]", "no object"),
+        ("no json", "not JSON"),
+        ("[" * 5000, "not JSON"),
+        ("[1]", "not an object"),
         ('{"type":"begin"}', 'expected "start"'),
         ('{"type":"start","rate":7}', "rate is 7"),
         ('{"type":"start","rate":1e9}', "rate is"),
         ('{"type":"start","rate":true}', "rate is True"),
         ('{"type":"start","encoding":"mp3"}', "expected one of pcm_s16le"),
-        ('{"type":"start","encoding":"opus","rate":16000}', "Opus is heard at 48000"),
+        ('{"type":"start","encoding":"opus","rate":16000}', "Opus is decoded at 48000"),
         ('{"type":"start","fps":0}', "fps is 0"),
         ('{"type":"start","fps":NaN}', "fps is nan"),
         ('{"type":"start","frames":"xml"}', "frames is"),
@@ -220,7 +223,8 @@ def test_a_wrong_start_is_answered_in_one_sentence(
 @pytest.mark.parametrize(
     ("options", "message", "code", "close"),
     [
-        ({}, b"\0", "bad_message", 1003),
+        ({"timestamps": True}, INDEX.pack(0) + b"\0", "bad_message", 1003),
+        ({"encoding": "webm"}, b"RIFF", "bad_message", 1003),
         ({"encoding": "pcm_f32le"}, np.array([np.nan], "<f4").tobytes(), "bad_message", 1003),
         ({"timestamps": True}, b"1234", "bad_message", 1003),
         ({"timestamps": True}, INDEX.pack(2**64 - 1) + b"\0\0", "bad_message", 1003),
@@ -287,8 +291,83 @@ def test_overload_is_said_and_places_become_free_again(client: TestClient) -> No
 def test_sudden_death_leaves_nothing(client: TestClient) -> None:
     for _ in range(8):  # twice as many as there are places
         with client.websocket_connect("/") as socket:
-            start(socket)
+            assert start(socket)["type"] == "ready"
             socket.send_bytes(pcm(speechlike(0.3)))
+
+
+@pytest.mark.parametrize("encoding", ["pcm_s16le", "pcm_f32le"])
+def test_a_sample_may_be_split_over_two_messages(client: TestClient, encoding: str) -> None:
+    sound = speechlike(1.0)
+    data = pcm(sound) if encoding == "pcm_s16le" else sound.astype("<f4").tobytes()
+    rows = []
+    for size in (640, 641, 9999):
+        with client.websocket_connect("/") as socket:
+            ready = start(socket, encoding=encoding)
+            for at in range(0, len(data), size):
+                socket.send_bytes(data[at : at + size])
+            socket.send_bytes(b"\1")  # half a sample at the end belongs to no turn
+            socket.send_text('{"type":"end"}')
+            found, _ = frames(socket, tuple(ready["names"]))
+            rows.append([frame.weights for frame in found])
+    assert len(rows[0]) == 25
+    np.testing.assert_allclose(rows[1], rows[0], atol=2e-4)
+    np.testing.assert_allclose(rows[2], rows[0], atol=2e-4)
+
+
+def test_mulaw_is_decoded_as_ffmpeg_does() -> None:
+    import av
+
+    decoder = av.CodecContext.create("pcm_mulaw", "r")
+    decoder.sample_rate, decoder.layout = 8000, "mono"  # type: ignore[attr-defined]
+    codes = bytes(range(256))
+    wanted = decoder.decode(av.Packet(codes))[0].to_ndarray().reshape(-1)
+    samples, at = SoundReader("mulaw", False)(codes)
+    assert at is None
+    np.testing.assert_array_equal(samples, wanted)
+    assert parse_start({"type": "start", "encoding": "mulaw"}).rate == 8000
+
+
+def webm(sound: np.ndarray, **options: str) -> tuple[bytes, list[bytes]]:
+    """(a WebM file, its Opus packets)."""
+    import av
+
+    file = io.BytesIO()
+    packets = []
+    with av.open(file, "w", format="webm", options=options) as container:
+        stream = container.add_stream("libopus", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.repeat(sound, 3)[None], "flt", "mono")
+        frame.sample_rate = 48000
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            packets.append(bytes(packet))
+            container.mux(packet)
+    return file.getvalue(), packets
+
+
+@pytest.mark.parametrize("options", [{}, {"live": "1"}], ids=["file", "live"])
+def test_webm_gives_its_opus_packets_in_any_pieces(options: dict[str, str]) -> None:
+    data, packets = webm(speechlike(1.0), **options)
+    plain = SoundReader("opus", False)
+    wanted = np.concatenate([plain(packet)[0] for packet in packets])
+    assert len(wanted) >= 48000
+    for size in (1, 100, 4096, len(data)):
+        reader = SoundReader("webm", False)
+        parts = [reader(data[at : at + size])[0] for at in range(0, len(data), size)]
+        np.testing.assert_array_equal(np.concatenate(parts), wanted)
+
+
+def test_damaged_webm_is_refused_or_decoded() -> None:
+    data, _ = webm(speechlike(0.3))
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for at in random.integers(0, len(data), 3):
+            damaged[at] = random.integers(256)
+        reader = SoundReader("webm", False)
+        with contextlib.suppress(InputError):
+            for at in range(0, len(data), 1000):
+                assert np.isfinite(reader(bytes(damaged[at : at + 1000]))[0]).all()
+    with pytest.raises(InputError, match="timestamps"):
+        SoundReader("webm", True)
 
 
 def test_frames_survive_their_messages() -> None:

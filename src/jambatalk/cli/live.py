@@ -83,7 +83,7 @@ def live(
     from jambatalk.audio.microphone import Microphone
     from jambatalk.cli.console import progress_console
     from jambatalk.idle import IdleSettings
-    from jambatalk.senders import open_link
+    from jambatalk.senders import open_sender
     from jambatalk.senders.pacer import Pacer
 
     frame_rate, layers = parse_fps(fps), IdleSettings.parse(life)
@@ -99,7 +99,7 @@ def live(
             rate = session.fps
             links = []
             for url in to:
-                links.append(open_link(url, session.names, rate))
+                links.append(open_sender(url, session.names, rate))
                 stack.callback(links[-1].close)
             run = Run(session, links, rate, Pacer(SLACK_SECONDS if mic else None))
             console.log(
@@ -285,18 +285,18 @@ def _aloud(samples: Any, rate: int, loop: bool, wanted: bool) -> Iterator[float]
 
 
 def _list_targets(as_json: bool) -> None:
-    from jambatalk.senders import KINDS
+    from jambatalk.senders import SENDERS
 
     if as_json:
         typer.echo(
             json.dumps(
-                [{"to": kind.form, "receivers": kind.receivers} for kind in KINDS.values()],
+                [{"to": kind.form, "receivers": kind.receivers} for kind in SENDERS.values()],
                 indent=2,
             )
         )
         return
     typer.echo("Say where to with --to, once per receiver:")
-    for kind in KINDS.values():
+    for kind in SENDERS.values():
         typer.echo(f"  {kind.form}\n      {kind.receivers}")
 
 

@@ -1,4 +1,4 @@
-"""``jambatalk serve``: live sessions for pages, engines and agents."""
+"""``jambatalk serve``: live sessions and jobs over HTTP."""
 
 from __future__ import annotations
 
@@ -19,9 +19,20 @@ def serve(
     token: Annotated[
         str | None,
         Option(
-            help="What clients must bring; 'random' makes one.  [default: none needed]",
+            help="What clients must send; 'random' makes one.  [default: none needed]",
             show_default=False,
         ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        Option(
+            metavar="URL",
+            help="Let another site's pages in, such as http://localhost:3000; may be repeated.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        Option(metavar="NAME", help="Another name of this server, as behind a proxy."),
     ] = None,
     max_sessions: Annotated[int, Option(help="Live sessions at the same time.")] = 32,
     jobs: Annotated[
@@ -38,12 +49,15 @@ def serve(
         Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]"),
     ] = None,
     style: Annotated[
-        str | None, Option(metavar="NAME", help="Way of speaking, where a client asks for none.")
+        str | None, Option(metavar="NAME", help="Speaking style, where a client asks for none.")
     ] = None,
     device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
     threads: ThreadsOption = None,
 ) -> None:
-    """Serve live sessions over a WebSocket, and jobs (speech file in, video or motion out) over HTTP. Ends with Ctrl-C."""
+    """Serve live sessions over a WebSocket, and jobs over HTTP, until Ctrl-C.
+
+    A job is a speech file that becomes a video or motion.
+    """
     import secrets
 
     from jambatalk.cli.animate import TalkerOptions, load_warm
@@ -58,12 +72,14 @@ def serve(
 
     if token == "random":
         token = secrets.token_urlsafe(16)
-    # Names that a browser on this machine has for it; beyond loopback the names are the user's own.
+    # Names that a browser on this machine has for it; beyond loopback any, unless some are given.
+    names = (*LOOPBACK, host, *(name.lower() for name in allow_host or ()))
     settings = ServerSettings(
         token,
-        LOOPBACK if host in LOOPBACK else None,
+        names if host in LOOPBACK or allow_host else None,
         max_sessions,
         upload_bytes=max_upload * 1_000_000,
+        origins=tuple(allow_origin or ()),
     )
     if not 0 <= workers <= 64:
         raise InputError(f"--workers is {workers}, expected 0 to 64")
@@ -73,13 +89,13 @@ def serve(
             talker = load_warm(TalkerOptions(model, device, "float32", None, style))
         if not talker.names:
             raise InputError(
-                "this network moves vertices, too many numbers for a live link: serve one that "
-                "moves shapes"
+                "this network moves vertices, too many numbers for a live link:"
+                " serve one that moves shapes"
             )
         if host not in LOOPBACK and token is None:
             console.log(
-                "note: anybody who reaches this address can use it; --token random asks for a "
-                "secret"
+                "note: anybody who reaches this address can use it;"
+                " --token random asks for a secret"
             )
         if workers:
             store = JobStore(Path(jobs) if jobs is not None else state_folder() / "jobs")
@@ -96,7 +112,7 @@ def serve(
 
 
 def state_folder() -> Path:
-    """Where programs keep what should outlive them, on this system."""
+    """The folder for what programs keep between runs, on this system."""
     home = Path.home()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")

@@ -1,4 +1,4 @@
-"""Frames to engines, as they come: one file per protocol, and ``open_link`` that knows them all."""
+"""Senders: frames to engines as they come. One file per protocol, and ``open_sender``."""
 
 from __future__ import annotations
 
@@ -7,70 +7,111 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from jambatalk.errors import InputError
-from jambatalk.senders.base import Sender, Target, parse
-from jambatalk.senders.json import UdpJson, WebSocket
-from jambatalk.senders.live_link import LiveLink
-from jambatalk.senders.osc import PlainOsc
-from jambatalk.senders.vmc import Vmc
+from jambatalk.senders.base import Sender, Target, parse_target
+from jambatalk.senders.json import UdpJsonSender, WebSocketSender
+from jambatalk.senders.live_link import LiveLinkSender
+from jambatalk.senders.osc import OscSender
+from jambatalk.senders.vmc import VmcSender
 
-# Which links there are: one line each.
+__all__ = ["SENDERS", "Sender", "SenderKind", "open_sender", "senders_table"]
 
 
 @dataclass(frozen=True)
-class Kind:
-    """open: makes the link. port: where receivers usually listen, None: must be given. path: whether the URL may have one."""
+class SenderKind:
+    """One protocol.
+
+    Args:
+        open: makes the sender.
+        form: what its URLs look like.
+        protocol: its name and transport.
+        receivers: programs that understand it.
+        port: where receivers usually listen; None: the URL must name it.
+        options: what may follow ``?`` in the URL.
+        path: whether the URL may have one.
+    """
 
     open: Callable[[Target, Sequence[str], float], Sender]
     form: str
+    protocol: str
     receivers: str
     port: int | None = None
     options: tuple[str, ...] = ()
     path: bool = False
 
 
-KINDS = {
-    "livelink": Kind(
-        LiveLink,
+SENDERS = {
+    "livelink": SenderKind(
+        LiveLinkSender,
         "livelink://host[:11111]?name=..&device=..",
+        "Live Link Face, UDP",
         "Unreal Engine",
         11111,
         ("name", "device"),
     ),
-    "vmc": Kind(
-        Vmc,
+    "vmc": SenderKind(
+        VmcSender,
         "vmc://host[:39539]?shapes=arkit|vrm|vrm1&case=pascal|camel&bones=1|0",
-        "VRM avatars",
+        "VMC over OSC, UDP",
+        "VRM avatars: VSeeFace, Warudo, receivers for Unity",
         39539,
         ("shapes", "case", "bones"),
     ),
-    "osc": Kind(
-        PlainOsc,
+    "osc": SenderKind(
+        OscSender,
         "osc://host:port[/prefix]?pack=0|1",
-        "TouchDesigner, Max, ...",
+        "OSC 1.0, UDP",
+        "TouchDesigner, Max, Pure Data, Resolume",
         None,
         ("pack",),
         True,
     ),
-    "udp-json": Kind(UdpJson, "udp-json://host:port", "your own script"),
-    "ws": Kind(WebSocket, "ws://host[:80]/path", "a WebSocket server", 80, (), True),
-    "wss": Kind(WebSocket, "wss://host[:443]/path", "the same, encrypted", 443, (), True),
+    "udp-json": SenderKind(
+        UdpJsonSender, "udp-json://host:port", "one JSON object per datagram", "your own script"
+    ),
+    "ws": SenderKind(
+        WebSocketSender,
+        "ws://host[:80]/path",
+        "the frame messages of live.md, as a WebSocket client",
+        "a WebSocket server",
+        80,
+        (),
+        True,
+    ),
+    "wss": SenderKind(
+        WebSocketSender, "wss://host[:443]/path", "the same, encrypted", "the same", 443, (), True
+    ),
 }
+"""URL scheme -> protocol: the only list of them."""
 
 
-def open_link(url: str, names: Sequence[str], fps: float) -> Sender:
-    """The link that a URL describes, for frames with these shape ``names`` at ``fps``.
+def open_sender(url: str, names: Sequence[str], fps: float) -> Sender:
+    """Open the sender that a URL describes.
 
-    InputError for an unknown scheme, host, port or option, and for names that the protocol cannot carry.
+    Args:
+        url: as the forms in ``SENDERS``.
+        names: shapes of the frames.
+        fps: frames per second.
+
+    Raises:
+        InputError: an unknown scheme, host, port or option, or shapes that the protocol lacks.
     """
-    # Not urlsplit(url) whole: that fails on a bad address, which parse has the better sentence for.
+    # Not urlsplit(url) whole: that fails on a bad address, for which the parser has a sentence.
     scheme = urlsplit(url.partition("://")[0] + "://").scheme if "://" in url else ""
-    kind = KINDS.get(scheme)
+    kind = SENDERS.get(scheme)
     if kind is None:
-        known = ", ".join(f"{name}://" for name in KINDS)
+        known = ", ".join(f"{name}://" for name in SENDERS)
         raise InputError(
-            f"{url!r} is no address that frames can be sent to, expected one that begins with {known}"
+            f"{url!r} is not an address that frames can be sent to, expected one that begins"
+            f" with {known}"
         )
-    return kind.open(parse(url, kind.port, kind.options, kind.path), names, fps)
+    target = parse_target(url, kind.port, kind.options, kind.path)
+    return kind.open(target, names, fps)
 
 
-__all__ = ["KINDS", "Link", "open_link"]
+def senders_table() -> str:
+    """The table of docs/how-to/senders.md, in Markdown."""
+    rows = ["| `--to` | protocol | for |", "|---|---|---|"]
+    for kind in SENDERS.values():
+        form = kind.form.replace("|", "\\|")
+        rows.append(f"| `{form}` | {kind.protocol} | {kind.receivers} |")
+    return "\n".join(rows)

@@ -1,4 +1,4 @@
-"""What every link has in common: where it sends to, what was sent, and frames that are safe to send."""
+"""What all senders share: the address, what was sent, and values that are safe to send."""
 
 from __future__ import annotations
 
@@ -20,11 +20,21 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+MAX_DATAGRAM = 1400
+"""Bytes: with its headers within an Ethernet frame, so that it is never cut on the way."""
+
 
 class Sender(ABC):
-    """One receiver of frames. ``send`` never waits for it and never raises because of it.
+    """Sends frames to one receiver; ``send`` neither waits for it nor raises because of it.
 
-    sent, failed: frames that left, and frames (or parts of one) that the receiver's machine refused or that found no room.
+    Args:
+        target: the receiver's address.
+        names: shapes of the frames.
+        fps: frames per second.
+
+    Attributes:
+        sent: frames that left.
+        failed: frames, or parts of one, that the receiver's machine refused or that had no room.
     """
 
     def __init__(self, target: Target, names: Sequence[str], fps: float) -> None:
@@ -44,38 +54,88 @@ class Sender(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the socket; may be called twice."""
+        """Close the socket; may be called twice."""
 
-    def trouble(self, reason: object) -> None:
-        """Count a failure; only the first one is said, a missing receiver would say it at every frame."""
+    def count_failure(self, reason: object) -> None:
+        """Count a failure and log the first: a missing receiver fails at every frame."""
         self.failed += 1
         if not self._warned:
             self._warned = True
             LOG.warning(
-                "%s: %s; frames go on being sent, in case a receiver comes", self.target.url, reason
+                "%s: %s; sending continues, in case a receiver comes", self.target.url, reason
             )
 
 
+class DatagramSender(Sender):
+    """A sender over UDP: each frame becomes a few datagrams, sent without waiting."""
+
+    def __init__(self, target: Target, names: Sequence[str], fps: float) -> None:
+        super().__init__(target, names, fps)
+        family, address = resolve(target)
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        try:
+            # A connected socket learns that nobody listens; it sends nothing yet.
+            self._socket.connect(address)
+        except OSError as error:
+            self._socket.close()
+            raise InputError(
+                f"{target.url} cannot be sent to: {error.strerror or error}"
+            ) from error
+
+    @abstractmethod
+    def packets(self, frame: Frame) -> list[bytes]:
+        """The datagrams of one frame, in order."""
+
+    def send(self, frame: Frame) -> None:
+        """Send one frame now."""
+        try:
+            for packet in self.packets(frame):
+                self._send(packet)
+        except ConnectionRefusedError:
+            self.count_failure("nobody listens there")
+        except OSError as error:
+            self.count_failure(error.strerror or error)
+        else:
+            self.sent += 1
+
+    def _send(self, packet: bytes) -> None:
+        try:
+            self._socket.send(packet)
+        except ConnectionRefusedError:
+            # That was about an earlier packet, and this one was not sent: a receiver may have come.
+            self._socket.send(packet)
+            raise
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
 def safe_weights(frame: Frame) -> NDArray[np.float32]:
-    """(K,) float32 in 0..1: an engine may keep a NaN for ever, so it becomes 0."""
+    """Give (K,) float32 in 0..1: an engine may keep a NaN for ever, so it becomes 0."""
     weights = np.nan_to_num(np.asarray(frame.weights, np.float32), nan=0.0, posinf=1.0, neginf=0.0)
     return np.clip(weights, 0.0, 1.0)
 
 
 def safe_pose(frame: Frame) -> NDArray[np.float32] | None:
-    """(3,) radians (pitch, yaw, roll), or None without a head pose or with one that is not finite."""
+    """Give (3,) radians (pitch, yaw, roll); None without a pose, or for one that is not finite."""
     pose = getattr(frame, "head_pose", None)
     if pose is None or not np.isfinite(pose).all():
         return None
     return np.asarray(pose, np.float32)
 
 
-# A receiver's address as text, such as ``vmc://192.168.1.7?shapes=vrm``, taken apart and checked.
-
-
 @dataclass(frozen=True)
 class Target:
-    """url: as typed. port: 1..65535. path: with its leading slash, or empty. options: what follows ``?``, decoded."""
+    """A receiver's address, taken apart: ``vmc://192.168.1.7?shapes=vrm``.
+
+    Args:
+        url: as typed.
+        port: 1 to 65535.
+        path: with its leading slash, or empty.
+        options: what follows ``?``, decoded.
+    """
 
     url: str
     scheme: str
@@ -85,15 +145,27 @@ class Target:
     options: dict[str, str]
 
     def option(self, name: str, default: str, choices: tuple[str, ...]) -> str:
-        """An option's value; InputError unless it is one of ``choices``."""
+        """Give an option's value. Raises InputError unless it is one of ``choices``."""
         value = self.options.get(name, default)
         if value not in choices:
             raise InputError(f"{self.url}: {name} is {value!r}, expected {' or '.join(choices)}")
         return value
 
 
-def parse(url: str, default_port: int | None, options: tuple[str, ...], path: bool) -> Target:
-    """InputError for a host, port, path or option that cannot be. default_port None: the port must be given."""
+def parse_target(
+    url: str, default_port: int | None, options: tuple[str, ...], path: bool
+) -> Target:
+    """Take an address apart.
+
+    Args:
+        url: as typed.
+        default_port: None: the URL must name one.
+        options: names of options that may be given.
+        path: whether it may have a path.
+
+    Raises:
+        InputError: a host, port, path or option is not valid.
+    """
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -133,7 +205,7 @@ def _options(url: str, parts: SplitResult, known: tuple[str, ...]) -> dict[str, 
 
 
 def resolve(target: Target) -> tuple[socket.AddressFamily, tuple[object, ...]]:
-    """The host's address for UDP; InputError when its name is not known."""
+    """Find the host's address for UDP. Raises InputError when its name is not known."""
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
@@ -143,56 +215,3 @@ def resolve(target: Target) -> tuple[socket.AddressFamily, tuple[object, ...]]:
     # Receivers on "localhost" nearly always listen on IPv4 only.
     family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     return family, address
-
-
-# Links over UDP: each frame becomes one or a few datagrams, sent without waiting.
-
-
-LARGEST = 1400
-"""Bytes in a datagram: with its headers within an Ethernet frame, so that it is never cut into pieces on the way."""
-
-
-class DatagramLink(Sender):
-    """Sends what ``packets`` makes of a frame."""
-
-    def __init__(self, target: Target, names: Sequence[str], fps: float) -> None:
-        super().__init__(target, names, fps)
-        family, address = resolve(target)
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        try:
-            # A connected socket hears that nobody listens; it sends nothing yet.
-            self._socket.connect(address)
-        except OSError as error:
-            self._socket.close()
-            raise InputError(
-                f"{target.url} cannot be sent to: {error.strerror or error}"
-            ) from error
-
-    @abstractmethod
-    def packets(self, frame: Frame) -> list[bytes]:
-        """The datagrams of one frame, in order."""
-
-    def send(self, frame: Frame) -> None:
-        """Send one frame now."""
-        try:
-            for packet in self.packets(frame):
-                self._send(packet)
-        except ConnectionRefusedError:
-            self.trouble("nobody listens there")
-        except OSError as error:
-            self.trouble(error.strerror or error)
-        else:
-            self.sent += 1
-
-    def _send(self, packet: bytes) -> None:
-        try:
-            self._socket.send(packet)
-        except ConnectionRefusedError:
-            # That was said of an earlier packet, and this one was not sent: a receiver may have come since.
-            self._socket.send(packet)
-            raise
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._socket.close()

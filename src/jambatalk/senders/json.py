@@ -1,4 +1,4 @@
-"""One JSON datagram per frame: what a few lines of any script can read."""
+"""Frames as JSON, for receivers that read text: as datagrams, or as a WebSocket client."""
 
 from __future__ import annotations
 
@@ -6,50 +6,25 @@ import json
 import queue
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jambatalk.errors import MissingExtraError
-from jambatalk.senders.base import DatagramLink, Sender, Target, safe_pose, safe_weights
+from jambatalk.senders.base import DatagramSender, Sender, Target, safe_pose, safe_weights
 
 if TYPE_CHECKING:
     from jambatalk.session import Frame
 
-# Frames as the JSON of the server's WebSocket, for receivers that read text.
-
-
-DECIMALS = 5
-
-
-def frame_text(frame: Frame) -> str:
-    """``{"type": "frame", "turn", "index", "time", "weights": [...], "pose": [pitch, yaw, roll] or null}``."""
-    pose = safe_pose(frame)
-    return json.dumps(
-        {
-            "type": "frame",
-            "turn": getattr(frame, "turn", 0),
-            "index": getattr(frame, "index", None),
-            "time": round(frame.time, 6),
-            "weights": [round(float(value), DECIMALS) for value in safe_weights(frame)],
-            "pose": None if pose is None else [round(float(angle), DECIMALS) for angle in pose],
-        },
-        separators=(",", ":"),
-        allow_nan=False,
-    )
-
-
-def ready_text(names: Sequence[str], fps: float) -> str:
-    """``{"type": "ready", "version": 1, "names": [...], "fps"}``: what the numbers of the frames mean."""
-    return json.dumps(
-        {"type": "ready", "version": 1, "names": list(names), "fps": fps}, separators=(",", ":")
-    )
-
-
 READY_EVERY = 2.0
 """Seconds after which the names are sent again: a receiver may start late, or miss them."""
 
+WAITING_SECONDS = 0.5
+"""Frames that may wait for a slow receiver; older ones are dropped: an old face is of no use."""
 
-class UdpJson(DatagramLink):
-    """``udp-json://host:port``: a datagram of type "ready" now and then, and one of type "frame" for every frame."""
+RETRY_SECONDS = 1.0
+
+
+class UdpJsonSender(DatagramSender):
+    """``udp-json://host:port``: a datagram of type "frame" for every frame, "ready" now and then."""
 
     def __init__(self, target: Target, names: Sequence[str], fps: float) -> None:
         self._until_ready = 0
@@ -65,19 +40,13 @@ class UdpJson(DatagramLink):
         return [text.encode("utf-8") for text in texts]
 
 
-# A WebSocket client that sends frames to an engine that listens.
+class WebSocketSender(Sender):
+    """``ws://host:port/path``: a message of type "ready", then one of type "frame" per frame.
 
+    A thread connects and sends, and connects again when the receiver has gone.
 
-WAITING_SECONDS = 0.5
-"""Frames that may wait for a slow receiver; older ones are thrown away, an old face is of no use."""
-
-RETRY_SECONDS = 1.0
-
-
-class WebSocket(Sender):
-    """``ws://host:port/path``: a message of type "ready" after connecting, then one of type "frame" for every frame.
-
-    A thread connects and sends, and connects again when the receiver has gone. MissingExtraError without websockets.
+    Raises:
+        MissingExtraError: websockets is not installed.
     """
 
     def __init__(self, target: Target, names: Sequence[str], fps: float) -> None:
@@ -94,7 +63,7 @@ class WebSocket(Sender):
         self._thread.start()
 
     def send(self, frame: Frame) -> None:
-        """Hand one frame to the thread; the oldest that waits makes room."""
+        """Queue one frame; the oldest that waits makes room."""
         text = frame_text(frame)
         while True:
             try:
@@ -105,10 +74,10 @@ class WebSocket(Sender):
                     self._waiting.get_nowait()
                 except queue.Empty:
                     continue
-                self.trouble("the receiver is not there or too slow")
+                self.count_failure("the receiver is not there or too slow")
 
     def close(self) -> None:
-        """Send what waits if the receiver takes it, then hang up."""
+        """Send what waits if the receiver takes it, then disconnect."""
         self._closing.set()
         self._thread.join(timeout=2 * RETRY_SECONDS)
 
@@ -118,9 +87,8 @@ class WebSocket(Sender):
 
         while True:
             try:
-                with connect(
-                    self.target.url, open_timeout=RETRY_SECONDS, close_timeout=RETRY_SECONDS
-                ) as connection:
+                timeouts: Any = {"open_timeout": RETRY_SECONDS, "close_timeout": RETRY_SECONDS}
+                with connect(self.target.url, **timeouts) as connection:
                     connection.send(ready_text(self.names, self.fps))
                     while not (self._closing.is_set() and self._waiting.empty()):
                         try:
@@ -131,6 +99,33 @@ class WebSocket(Sender):
                         self.sent += 1
                 return
             except (OSError, WebSocketException) as error:
-                self.trouble(error)
+                self.count_failure(error)
             if self._closing.wait(RETRY_SECONDS):
                 return
+
+
+def frame_text(frame: Frame, decimals: int = 5) -> str:
+    """Write a frame as JSON.
+
+    ``{"type": "frame", "turn", "index", "time", "weights": [...], "pose": [pitch, yaw, roll]}``;
+    the pose is null where there is none. decimals: of the weights; the pose has five.
+    """
+    pose = safe_pose(frame)
+    return json.dumps(
+        {
+            "type": "frame",
+            "turn": getattr(frame, "turn", 0),
+            "index": getattr(frame, "index", None),
+            "time": round(frame.time, 6),
+            "weights": [round(float(value), decimals) for value in safe_weights(frame)],
+            "pose": None if pose is None else [round(float(angle), 5) for angle in pose],
+        },
+        separators=(",", ":"),
+        allow_nan=False,
+    )
+
+
+def ready_text(names: Sequence[str], fps: float) -> str:
+    """Say what the numbers of frames mean: ``{"type": "ready", "version": 1, "names", "fps"}``."""
+    message = {"type": "ready", "version": 1, "names": list(names), "fps": fps}
+    return json.dumps(message, separators=(",", ":"))

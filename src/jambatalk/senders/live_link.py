@@ -1,9 +1,10 @@
 """The packet that Epic's Live Link Face app sends and Unreal's Live Link receives, version 6.
 
-Layout, everything big-endian: u8 version, i32 length and text of the device's id, i32 length and text of the subject's name,
-i32 frame, f32 part of a frame, i32 / i32 frames per second as a fraction, u8 number of values, that many f32. The values come
-without names in the order of Unreal's enumeration EARFaceBlendShape, which has left before right where the app's CSV (and
-ARKIT_NAMES) has right before left: jaw and mouth.
+Layout, everything big-endian: u8 version, i32 length and text of the device's id, i32 length and
+text of the subject's name, i32 frame, f32 part of a frame, i32 / i32 frames per second as a
+fraction, u8 number of values, that many f32. The values come without names in the order of Unreal's
+enumeration EARFaceBlendShape, which has left before right where the app's CSV (and ARKIT_NAMES) has
+right before left: jaw and mouth.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from jambatalk.errors import InputError
 from jambatalk.face.head import ARKIT_NAMES
 from jambatalk.formats.common import check_names
 from jambatalk.formats.live_link_csv import BLEND_SHAPE_COUNT, SHAPES, head_and_eyes
-from jambatalk.senders.base import DatagramLink, Target, safe_pose, safe_weights
+from jambatalk.senders.base import DatagramSender, Target, safe_pose, safe_weights
 
 if TYPE_CHECKING:
     from jambatalk.session import Frame
 
 VERSION = 6
-LONGEST_NAME = 255
+MAX_NAME = 255
 DEVICE_LENGTH = 36
 DAY = 24 * 3600
 LARGEST_PART = 1 - 2.0**-24
 
 
 def packet_order() -> tuple[str, ...]:
-    """The 52 shapes, capital first letter, as the packet has them."""
+    """Give the 52 shapes, capital first letter, as the packet has them."""
     order = list(SHAPES)
     for right, left in (("JawRight", "JawLeft"), ("MouthRight", "MouthLeft")):
         i, j = order.index(right), order.index(left)
@@ -47,56 +48,15 @@ PACKET_SHAPES = packet_order()
 _TO_PACKET = [SHAPES.index(name) for name in PACKET_SHAPES]
 
 
-def frame_rate(fps: float) -> Fraction:
-    """25 -> 25/1, 29.97 -> 30000/1001: the rates of television as the exact fractions that Unreal knows."""
-    whole = round(fps)
-    if abs(fps - whole) < 1e-6:
-        return Fraction(whole)
-    television = Fraction(math.ceil(fps) * 1000, 1001)
-    return television if abs(fps - television) < 0.005 else Fraction(fps).limit_denominator(1001)
-
-
-def device_id(text: str) -> str:
-    """36 characters: ``text`` if it has as many in ASCII, else an id that is always the same for it.
-
-    Several receivers count on the length that the app's ids have.
-    """
-    return (
-        text
-        if len(text) == DEVICE_LENGTH and text.isascii()
-        else str(uuid.uuid5(uuid.NAMESPACE_URL, text)).upper()
-    )
-
-
-def encode(
-    device: str, name: str, seconds: float, rate: Fraction, values: Sequence[float]
-) -> bytes:
-    """One packet. seconds: the frame's time of day. values: 61, in the packet's order."""
-    whole, part = divmod(Fraction(seconds % DAY).limit_denominator(10**6) * rate, 1)
-    # Just below 1 a float32 would round up to a whole frame, which the receiver's type does not allow.
-    part_of_frame = min(float(part), LARGEST_PART)
-    device_bytes, name_bytes = device.encode("utf-8"), name.encode("utf-8")
-    return b"".join(
-        (
-            struct.pack(">Bi", VERSION, len(device_bytes)),
-            device_bytes,
-            struct.pack(">i", len(name_bytes)),
-            name_bytes,
-            struct.pack(">ifii", int(whole), part_of_frame, rate.numerator, rate.denominator),
-            struct.pack(f">B{BLEND_SHAPE_COUNT}f", BLEND_SHAPE_COUNT, *values),
-        )
-    )
-
-
 def time_of_day() -> float:
-    """Seconds since local midnight, as the app's time codes count."""
+    """Give seconds since local midnight, as the app's time codes count."""
     now = time.time()
     local = time.localtime(now)
     return local.tm_hour * 3600 + local.tm_min * 60 + local.tm_sec + now % 1
 
 
-class LiveLink(DatagramLink):
-    """``livelink://host[:11111]?name=jambatalk&device=...``; shapes that the network does not have are 0."""
+class LiveLinkSender(DatagramSender):
+    """``livelink://host[:11111]?name=jambatalk&device=...``; shapes that the frames lack are 0."""
 
     def __init__(
         self,
@@ -108,9 +68,9 @@ class LiveLink(DatagramLink):
         check_names(names, f"cannot send to {target.url}")
         self.name = target.options.get("name", "jambatalk")
         length = len(self.name.encode("utf-8"))
-        if not 1 <= length <= LONGEST_NAME:
+        if not 1 <= length <= MAX_NAME:
             raise InputError(
-                f"{target.scheme}: the subject's name has {length} bytes, expected 1 to {LONGEST_NAME}"
+                f"{target.scheme}: the subject's name has {length} bytes, expected 1 to {MAX_NAME}"
             )
         if not self.name.isprintable():
             raise InputError(
@@ -131,8 +91,45 @@ class LiveLink(DatagramLink):
         weights = np.zeros(len(SHAPES))
         weights[self._columns] = safe_weights(frame)
         pose = safe_pose(frame)
-        values = (
-            *weights[_TO_PACKET],
-            *head_and_eyes(weights[None], None if pose is None else pose[None])[0],
-        )
+        angles = head_and_eyes(weights[None], None if pose is None else pose[None])[0]
+        values = (*weights[_TO_PACKET], *angles)
         return [encode(self.device, self.name, self._begin + frame.time, self._rate, values)]
+
+
+def frame_rate(fps: float) -> Fraction:
+    """25 -> 25/1, 29.97 -> 30000/1001: television's rates as the fractions that Unreal knows."""
+    whole = round(fps)
+    if abs(fps - whole) < 1e-6:
+        return Fraction(whole)
+    television = Fraction(math.ceil(fps) * 1000, 1001)
+    return television if abs(fps - television) < 0.005 else Fraction(fps).limit_denominator(1001)
+
+
+def device_id(text: str) -> str:
+    """Give 36 characters: ``text`` if it has as many in ASCII, else an id made from it.
+
+    Several receivers count on the length that the app's ids have.
+    """
+    if len(text) == DEVICE_LENGTH and text.isascii():
+        return text
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, text)).upper()
+
+
+def encode(
+    device: str, name: str, seconds: float, rate: Fraction, values: Sequence[float]
+) -> bytes:
+    """Make one packet. seconds: the frame's time of day; values: 61, in the packet's order."""
+    whole, part = divmod(Fraction(seconds % DAY).limit_denominator(10**6) * rate, 1)
+    # Just below 1 a float32 would round up to a whole frame, which the receiver's type forbids.
+    part_of_frame = min(float(part), LARGEST_PART)
+    device_bytes, name_bytes = device.encode("utf-8"), name.encode("utf-8")
+    return b"".join(
+        (
+            struct.pack(">Bi", VERSION, len(device_bytes)),
+            device_bytes,
+            struct.pack(">i", len(name_bytes)),
+            name_bytes,
+            struct.pack(">ifii", int(whole), part_of_frame, rate.numerator, rate.denominator),
+            struct.pack(f">B{BLEND_SHAPE_COUNT}f", BLEND_SHAPE_COUNT, *values),
+        )
+    )

@@ -1,11 +1,13 @@
-"""The VMC protocol: OSC that avatars of the VRM kind listen to.
+"""The VMC protocol: OSC that VRM avatars receive.
 
-Checked against its specification (protocol.vmc.info/marionette-spec, from the repository sh-akira/VirtualMotionCaptureProtocol):
-addresses, types and order of the arguments, port, Unity's names of bones (HumanBodyBones) with their local pose, names with
-capitals that matter, and ``Apply`` after the values. Messages go in bundles.
+Checked against its specification (protocol.vmc.info/marionette-spec, from the repository
+sh-akira/VirtualMotionCaptureProtocol): addresses, types and order of the arguments, port, Unity's
+names of bones (HumanBodyBones) with their local pose, names with capitals that matter, and
+``Apply`` after the values. Messages go in bundles.
 
-Its rotations are Unity's: left-handed, x to the face's own right, y up, z forward. Ours are right-handed with x to the face's
-own left. Turning x around keeps a rotation about x and reverses those about y and z.
+Its rotations are Unity's: left-handed, x to the face's right, y up, z forward. Ours are
+right-handed with x to the face's left. Turning x around keeps a rotation about x and reverses those
+about y and z.
 """
 
 from __future__ import annotations
@@ -17,27 +19,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.face.deform import pose_matrix
-from jambatalk.senders.base import LARGEST, DatagramLink, Target, safe_pose, safe_weights
+from jambatalk.senders.base import MAX_DATAGRAM, DatagramSender, Target, safe_pose, safe_weights
 from jambatalk.senders.osc import bundles, message
 
 if TYPE_CHECKING:
     from jambatalk.session import Frame
 
-# From ARKit's shapes to the five vowels and the blink that every VRM avatar has.
-#
-# Names are those of the VMC specification's table of VRM 0 and VRM 1 (protocol.vmc.info/marionette-spec); capitals matter. That has
-# a blink for each eye only; the one for both is ``Blink`` in vrm.dev's list of VRM 0's presets, and ``blink`` in VRM 1.
-
-
 VRM0 = ("A", "I", "U", "E", "O", "Blink")
 VRM1 = ("aa", "ih", "ou", "ee", "oh", "blink")
+"""The five vowels and the blink that every VRM avatar has, by the names in the VMC specification's
+table of VRM 0 and VRM 1; capitals matter. That has a blink for each eye only; the one for both is
+``Blink`` in vrm.dev's list of VRM 0's presets, and ``blink`` in VRM 1."""
+
+NECK_SHARE = 0.4
+"""How much of the head's turn the neck makes; the head makes the rest."""
+
+
+class VmcSender(DatagramSender):
+    """``vmc://host[:39539]?shapes=arkit|vrm|vrm1&case=pascal|camel&bones=0|1``.
+
+    arkit: one blend value per shape, JawOpen as Unity's ARKit package writes it or jawOpen; vrm,
+    vrm1: vowels and blink as the presets of VRM 0 or 1. bones=1 also turns neck and head where a
+    frame has a pose; their positions are sent as zero, which not every receiver ignores.
+    """
+
+    def __init__(self, target: Target, names: Sequence[str], fps: float) -> None:
+        self.shapes = target.option("shapes", "arkit", ("arkit", "vrm", "vrm1"))
+        pascal = target.option("case", "pascal", ("pascal", "camel")) == "pascal"
+        self.bones = target.option("bones", "0", ("0", "1")) == "1"
+        self._labels = [name[:1].upper() + name[1:] if pascal else name for name in names]
+        super().__init__(target, names, fps)
+
+    def packets(self, frame: Frame) -> list[bytes]:
+        """Bundles that together are one frame; the last message makes the blend values take effect."""
+        messages = [message("/VMC/Ext/OK", 1), message("/VMC/Ext/T", float(frame.time))]
+        pose = safe_pose(frame)
+        if pose is not None and self.bones:
+            for bone, share in (("Neck", NECK_SHARE), ("Head", 1.0 - NECK_SHARE)):
+                values = (0.0, 0.0, 0.0, *unity_quaternion(pose, share))
+                messages.append(message("/VMC/Ext/Bone/Pos", bone, *values))
+        messages += [
+            message("/VMC/Ext/Blend/Val", name, value) for name, value in self._values(frame)
+        ]
+        return bundles([*messages, message("/VMC/Ext/Blend/Apply")], MAX_DATAGRAM)
+
+    def _values(self, frame: Frame) -> list[tuple[str, float]]:
+        weights = [float(value) for value in safe_weights(frame)]
+        if self.shapes == "arkit":
+            return list(zip(self._labels, weights, strict=True))
+        labels = VRM0 if self.shapes == "vrm" else VRM1
+        return list(zip(labels, presets(dict(zip(self.names, weights, strict=True))), strict=True))
 
 
 def presets(weights: Mapping[str, float]) -> tuple[float, float, float, float, float, float]:
-    """Weights in 0..1 by ARKit name (missing: 0) -> A, I, U, E, O, Blink in 0..1.
+    """Map ARKit weights by name (missing: 0) to A, I, U, E, O, Blink, all in 0..1.
 
-    Three questions, each 0..1: how open is the mouth (jaw open, less lips closed over it), how round (funnel or pucker), how
-    wide (stretched or smiling)? A is open; E open and wide; O open and round; I wide; U round. The vowels add up to at most 1.
+    Three questions, each 0..1: how open is the mouth (jaw open, less lips closed over it), how
+    round (funnel or pucker), how wide (stretched or smiling)? A is open; E open and wide; O open
+    and round; I wide; U round. The vowels add up to at most 1.
     """
 
     def get(name: str) -> float:
@@ -59,19 +98,17 @@ def presets(weights: Mapping[str, float]) -> tuple[float, float, float, float, f
     )
 
 
-NECK_SHARE = 0.4
-"""How much of the head's turn the neck makes; the head makes the rest, so that both together are the whole."""
-
-
 def unity_quaternion(
     pose: NDArray[np.float32], share: float = 1.0
 ) -> tuple[float, float, float, float]:
-    """(3,) radians (pitch, yaw, roll) -> (x, y, z, w) in Unity's axes, turned by ``share`` of the angle, w >= 0."""
+    """Turn (3,) radians (pitch, yaw, roll) into (x, y, z, w) in Unity's axes, w >= 0.
+
+    share: of the angle.
+    """
     matrix = pose_matrix(pose)
     # Shepperd's method: from the largest component, so that nothing small is divided by.
-    trace = (
-        np.array([*(2 * np.diag(matrix) - np.trace(matrix)), np.trace(matrix)]) + 1.0
-    )  # 4 x², 4 y², 4 z², 4 w²
+    diagonal = np.array([*(2 * np.diag(matrix) - np.trace(matrix)), np.trace(matrix)])
+    trace = diagonal + 1.0  # 4 x², 4 y², 4 z², 4 w²
     k = int(np.argmax(trace))
     skew = np.array(
         [matrix[2, 1] - matrix[1, 2], matrix[0, 2] - matrix[2, 0], matrix[1, 0] - matrix[0, 1]]
@@ -89,42 +126,3 @@ def unity_quaternion(
         angle = share * np.arctan2(length, q[3])
         q = np.array([*(q[:3] / length * np.sin(angle)), np.cos(angle)])
     return float(q[0]), float(-q[1]), float(-q[2]), float(q[3])
-
-
-class Vmc(DatagramLink):
-    """``vmc://host[:39539]?shapes=arkit|vrm|vrm1&case=pascal|camel&bones=0|1``.
-
-    arkit: one blend value per shape, JawOpen as Unity's ARKit package writes it or jawOpen; vrm, vrm1: vowels and blink as the
-    presets of VRM 0 or 1. bones=1 also turns neck and head where a frame has a pose; their positions are sent as zero,
-    which not every receiver ignores.
-    """
-
-    def __init__(self, target: Target, names: Sequence[str], fps: float) -> None:
-        self.shapes = target.option("shapes", "arkit", ("arkit", "vrm", "vrm1"))
-        pascal = target.option("case", "pascal", ("pascal", "camel")) == "pascal"
-        self.bones = target.option("bones", "0", ("0", "1")) == "1"
-        self._labels = [name[:1].upper() + name[1:] if pascal else name for name in names]
-        super().__init__(target, names, fps)
-
-    def packets(self, frame: Frame) -> list[bytes]:
-        """Bundles that together are one frame; the last message makes the blend values take effect."""
-        messages = [message("/VMC/Ext/OK", 1), message("/VMC/Ext/T", float(frame.time))]
-        pose = safe_pose(frame)
-        if pose is not None and self.bones:
-            for bone, share in (("Neck", NECK_SHARE), ("Head", 1.0 - NECK_SHARE)):
-                messages.append(
-                    message(
-                        "/VMC/Ext/Bone/Pos", bone, 0.0, 0.0, 0.0, *unity_quaternion(pose, share)
-                    )
-                )
-        messages += [
-            message("/VMC/Ext/Blend/Val", name, value) for name, value in self._values(frame)
-        ]
-        return bundles([*messages, message("/VMC/Ext/Blend/Apply")], LARGEST)
-
-    def _values(self, frame: Frame) -> list[tuple[str, float]]:
-        weights = [float(value) for value in safe_weights(frame)]
-        if self.shapes == "arkit":
-            return list(zip(self._labels, weights, strict=True))
-        labels = VRM0 if self.shapes == "vrm" else VRM1
-        return list(zip(labels, presets(dict(zip(self.names, weights, strict=True))), strict=True))

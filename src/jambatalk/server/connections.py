@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from jambatalk.server.websocket import CUT
+from jambatalk.server.websocket import ABORT
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ConnectionLimits:
     total: int = 768
 
 
-def cut(transport: Any) -> None:
+def abort(transport: Any) -> None:
     """End a connection at once, with whatever has not been taken: the system would go on offering that for a long time."""
     with suppress(
         OSError, ValueError, AttributeError
@@ -44,10 +44,10 @@ def cut(transport: Any) -> None:
     transport.abort()
 
 
-def cuttable(name: str = "websockets-sansio") -> Any:
-    """uvicorn's WebSocket protocol of this name ("websockets-sansio", "wsproto"), whose connections can be cut.
+def abortable_ws_protocol(name: str = "websockets-sansio") -> Any:
+    """uvicorn's WebSocket protocol of this name ("websockets-sansio", "wsproto"), whose connections can be abort.
 
-    ASGI knows only closing in good order, for which the last bytes must have been taken. The extension ``CUT`` of the scope is a
+    ASGI knows only closing in good order, for which the last bytes must have been taken. The extension ``ABORT`` of the scope is a
     function that drops the connection with whatever has not been taken, and may be called at any time, also after it has ended.
     """
     from uvicorn.config import WS_PROTOCOLS
@@ -55,15 +55,15 @@ def cuttable(name: str = "websockets-sansio") -> Any:
 
     base: Any = import_from_string(WS_PROTOCOLS[name])
 
-    class Cuttable(base):  # type: ignore[misc]
+    class AbortableProtocol(base):  # type: ignore[misc]
         async def run_asgi(self) -> None:
-            self.scope["extensions"][CUT] = lambda: cut(self.transport)
+            self.scope["extensions"][ABORT] = lambda: abort(self.transport)
             await super().run_asgi()
 
-    return Cuttable
+    return AbortableProtocol
 
 
-def guarded(limits: ConnectionLimits) -> Any:
+def limited_http_protocol(limits: ConnectionLimits) -> Any:
     """uvicorn's HTTP protocol within limits that all connections of one server share."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -71,7 +71,7 @@ def guarded(limits: ConnectionLimits) -> Any:
         Any, asyncio.TimerHandle
     ] = {}  # connections without a request, the longest waiting first
 
-    class Guarded(H11Protocol):
+    class LimitedProtocol(H11Protocol):
         _unread: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
@@ -97,7 +97,7 @@ def guarded(limits: ConnectionLimits) -> Any:
         def pause_writing(self) -> None:
             super().pause_writing()
             if self._unread is None:
-                self._unread = self.loop.call_later(limits.unread, cut, self.transport)
+                self._unread = self.loop.call_later(limits.unread, abort, self.transport)
 
         def resume_writing(self) -> None:
             super().resume_writing()
@@ -106,7 +106,10 @@ def guarded(limits: ConnectionLimits) -> Any:
                 self._unread = None
 
         def handle_websocket_upgrade(self, event: Any) -> None:
-            if sum(not isinstance(one, Guarded) for one in self.connections) < limits.sockets:
+            if (
+                sum(not isinstance(one, LimitedProtocol) for one in self.connections)
+                < limits.sockets
+            ):
                 super().handle_websocket_upgrade(event)
                 return
             body = json.dumps({"error": "too many connections: try again later"}).encode()
@@ -124,21 +127,21 @@ def guarded(limits: ConnectionLimits) -> Any:
 
         def _wait(self) -> None:
             self._stop_waiting()
-            waiting[self] = self.loop.call_later(limits.request, cut, self.transport)
+            waiting[self] = self.loop.call_later(limits.request, abort, self.transport)
             if len(waiting) > limits.idle:
                 oldest = next(iter(waiting))
                 oldest._stop_waiting()
-                cut(oldest.transport)
+                abort(oldest.transport)
 
         def _stop_waiting(self) -> None:
             timer = waiting.pop(self, None)
             if timer is not None:
                 timer.cancel()
 
-    return Guarded
+    return LimitedProtocol
 
 
-def allow_connections(count: int) -> None:
+def raise_file_limit(count: int) -> None:
     """Ask the system for room for so many, as far as it lets us."""
     if sys.platform == "win32":
         return

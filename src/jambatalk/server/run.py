@@ -1,17 +1,24 @@
-"""Running the live server."""
+"""Run the live server until it is asked to end."""
 
 from __future__ import annotations
 
 import gc
+import signal
 import socket
 import sys
-from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from jambatalk.errors import MissingExtraError
-from jambatalk.server.connections import ConnectionLimits, allow_connections, cuttable, guarded
+from jambatalk.server.connections import (
+    ConnectionLimits,
+    abortable_ws_protocol,
+    limited_http_protocol,
+    raise_file_limit,
+)
 from jambatalk.server.engine import BATCH_WINDOW, MAX_BATCH, Engine
 from jambatalk.server.settings import ServerSettings
 
@@ -20,11 +27,15 @@ if TYPE_CHECKING:
     from jambatalk.talker import Talker
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-# Seconds for which one thread may keep the interpreter while another waits: the default of 5 ms is a tenth of a frame.
+
 SWITCH_INTERVAL = 0.001
-# WebSockets beyond the sessions: those whose start message is on its way, and those that are told why there is no place. Then all
-# other connections: with 32 sessions they stay, with some files of ours, below the 1,024 that many systems allow.
-ON_THEIR_WAY, OTHERS = 128, 608
+"""Seconds for which one thread may keep the interpreter while another waits: the default of 5 ms is
+a tenth of a frame."""
+
+EXTRA_SOCKETS, OTHER_CONNECTIONS = 128, 608
+"""WebSockets beyond the sessions (their start message is on its way, or they are being refused),
+and all other connections: with 32 sessions they stay, with some files of ours, below the 1,024 that
+many systems allow."""
 
 
 def run(
@@ -35,36 +46,39 @@ def run(
     runner: Runner | None = None,
     batch_window: float = BATCH_WINDOW,
 ) -> None:
-    """Serve until interrupted; connections that are open are told 1001.
+    """Serve until SIGINT, SIGTERM or SIGHUP; open connections are closed with 1001.
 
-    max_batch, batch_window: see ``Engine``. runner: of jobs, if any.
+    Args:
+        talker: the network and its names.
+        settings: limits and secrets.
+        listening: a bound socket.
+        max_batch, batch_window: see ``Engine``.
+        runner: of jobs, if any; running jobs go back to its queue at the end.
     """
     import uvicorn
 
     from jambatalk.server.app import create_app
 
-    before, threads = sys.getswitchinterval(), torch.get_num_threads()
-    # A batch of hops is too little to be worth sharing out (``ops.backend``).
-    torch.set_num_threads(1)
+    sockets = settings.max_sessions + EXTRA_SOCKETS
+    limits = ConnectionLimits(sockets=sockets, total=sockets + OTHER_CONNECTIONS)
+    raise_file_limit(limits.total)
     with (
+        _quick_threads(),
         Engine(talker, settings.max_sessions, batch_window, max_batch) as engine,
         runner or nullcontext(),
+        _ending_in_order(),
     ):
-        app = create_app(engine, settings, runner)
-        sockets = settings.max_sessions + ON_THEIR_WAY
-        limits = ConnectionLimits(sockets=sockets, total=sockets + OTHERS)
-        allow_connections(limits.total)
-        # Access logs would hold addresses, warnings a line for each client that speaks no HTTP. Compressing a frame costs more
-        # than it saves.
+        # Access logs would hold addresses, warnings a line for each client that speaks no HTTP.
+        # Compressing a frame costs more than it saves.
         config = uvicorn.Config(
-            app,
+            create_app(engine, settings, runner),
             access_log=False,
             log_level="error",
             server_header=False,
             proxy_headers=False,
             lifespan="off",
-            http=guarded(limits),
-            ws=cuttable(),
+            http=limited_http_protocol(limits),
+            ws=abortable_ws_protocol(),
             ws_max_size=settings.message_bytes,
             ws_per_message_deflate=False,
             ws_ping_interval=20.0,
@@ -74,22 +88,53 @@ def run(
         # What was loaded stays: the collector need not look at it again in the middle of a frame.
         gc.collect()
         gc.freeze()
-        sys.setswitchinterval(SWITCH_INTERVAL)
         try:
-            # uvicorn ends in good order on Ctrl-C and then passes it on.
-            with suppress(KeyboardInterrupt):
-                uvicorn.Server(config).run(sockets=[listening])
+            uvicorn.Server(config).run(sockets=[listening])
         finally:
-            sys.setswitchinterval(before)
-            torch.set_num_threads(threads)
             gc.unfreeze()
 
 
-# The libraries of the live server.
+@contextmanager
+def _quick_threads() -> Iterator[None]:
+    """A batch of hops is too little to be shared out, and no thread may wait for long."""
+    interval, threads = sys.getswitchinterval(), torch.get_num_threads()
+    torch.set_num_threads(1)
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """End the block without an error on SIGINT, SIGTERM and SIGHUP.
+
+    uvicorn closes its connections on SIGINT and SIGTERM, and then raises the signal once more: by
+    default SIGTERM would end the process there, and running jobs would count as crashed.
+    """
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def terminate(*_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
+    # A hang-up is left ignored where somebody asked for that (nohup).
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, terminate)
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def require_live() -> None:
-    """MissingExtraError unless the libraries of the server are there."""
+    """Raise MissingExtraError unless the libraries of the server are installed."""
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401

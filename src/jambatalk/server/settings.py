@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from jambatalk.errors import InputError
 
@@ -11,9 +12,24 @@ from jambatalk.errors import InputError
 class ServerSettings:
     """Limits and secrets of a server. Times in seconds.
 
-    token: what clients must bring, None for none. hosts: names that the ``Host`` header may have, None for any: against pages
-    elsewhere whose name was made to point here (DNS rebinding). upload_bytes, longest_sound (seconds): of a job; upload_timeout:
-    how long nothing may come of one; longest_upload: how long it may take in all.
+    Args:
+        token: what clients must send, None for none.
+        hosts: names that the ``Host`` header may have, None for any: against pages elsewhere whose
+            name was made to point here (DNS rebinding).
+        origins: other sites whose pages may use the server, such as http://localhost:3000.
+        max_sessions: live sessions at the same time.
+        message_bytes: largest message of a live session.
+        start_timeout: until the start message of a live session.
+        idle_timeout: without any message.
+        send_timeout: for a client that reads nothing.
+        longest_session: a live session in all.
+        upload_bytes: of a job's sound.
+        upload_timeout: without any byte of an upload.
+        longest_upload: an upload in all.
+        longest_sound: of a job.
+
+    Raises:
+        InputError: a value is not valid.
     """
 
     token: str | None = None
@@ -28,6 +44,7 @@ class ServerSettings:
     upload_timeout: float = 30.0
     longest_upload: float = 3600.0
     longest_sound: float = 2 * 3600.0
+    origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         token = self.token
@@ -41,3 +58,19 @@ class ServerSettings:
             raise InputError(f"max_sessions is {self.max_sessions}, expected 1 to 1000")
         if not 1 <= self.upload_bytes <= 1 << 40:
             raise InputError(f"upload_bytes is {self.upload_bytes}, expected 1 to 2**40")
+        object.__setattr__(self, "origins", tuple(map(_origin, self.origins)))
+
+
+def _origin(url: str) -> str:
+    """An origin as browsers write it: ``HTTP://Host:80/`` -> ``http://host``."""
+    try:
+        parts = urlsplit(url.strip().lower())
+        port = parts.port
+    except ValueError:
+        parts, port = urlsplit(""), None
+    plain = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise InputError(f"origin is {url[:80]!r}, expected one such as http://localhost:3000")
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, usual) else "")

@@ -1,13 +1,15 @@
 """Jobs on disk: a folder each, that appears and vanishes as a whole.
 
-A plain folder rather than a database: uploads and results are files anyway, and renaming a folder is all the transaction that
-is needed. ``ID/job.json`` is replaced atomically, ``ID/upload`` is the sound, ``ID/result.FORMAT`` is there once it is whole.
+A plain folder rather than a database: uploads and results are files anyway, and renaming a folder
+is all the transaction that is needed. ``ID/job.json`` is replaced atomically, ``ID/upload`` is the
+sound, ``ID/result.FORMAT`` is there once it is whole.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import secrets
 import shutil
@@ -16,29 +18,54 @@ import time
 import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError
-from jambatalk.file_lock import FileLock, Held
+from jambatalk.file_lock import FileLock, LockHeldError
 from jambatalk.motion import format_names
 
-# One job: what is wanted, and how far it is.
+Status = Literal["queued", "running", "done", "failed"]
+QUEUED: Status = "queued"
+RUNNING: Status = "running"
+DONE: Status = "done"
+FAILED: Status = "failed"
 
-
-QUEUED, RUNNING, DONE, FAILED = "queued", "running", "done", "failed"
 KINDS = tuple(format_names())
 """What can be made of speech."""
 
-LONGEST_NAME = 120
-LARGEST_SIDE = 1024
+MAX_NAME = 120
+MAX_SIDE = 1024
+
+UPLOAD = "upload"
+NEW, REMOVED = ".new-", ".gone-"
+"""Prefixes of folders of uploads on their way, and of jobs that are being removed."""
+
+MAX_CRASHES, CRASH_WINDOW = 5, 3600.0
+"""A job is given up when the server has died so often within so many seconds while it ran."""
+
+log = logging.getLogger("jambatalk.jobs")
 
 
 @dataclass(frozen=True)
 class JobOptions:
-    """What to make: format (one of ``KINDS``), frames a second, pixels each way, who speaks, how, and with which life."""
+    """What to make.
+
+    Args:
+        format: one of ``KINDS``.
+        fps: frames per second, None for the network's own.
+        size: pixels each way, of a video.
+        identity: a head of the package, None for the default.
+        style: a speaking style, None for the network's default.
+        life: idle motion, as ``IdleSettings.parse`` takes it.
+
+    Raises:
+        InputError: a value is not valid.
+    """
 
     format: str = "mp4"
     fps: float | None = None
@@ -54,20 +81,37 @@ class JobOptions:
             raise InputError(f"format is {self.format[:40]!r}, expected one of {', '.join(KINDS)}")
         if self.fps is not None and not 1 <= self.fps <= 240:
             raise InputError(f"fps is {self.fps}, expected 1 to 240")
-        if not 16 <= self.size <= LARGEST_SIDE:
-            raise InputError(f"size is {self.size}, expected 16 to {LARGEST_SIDE} pixels")
+        if not 16 <= self.size <= MAX_SIDE:
+            raise InputError(f"size is {self.size}, expected 16 to {MAX_SIDE} pixels")
         IdleSettings.parse(self.life)
 
 
 @dataclass(frozen=True)
 class Job:
-    """Times in seconds since 1970. attempts: how often a worker began. seconds: of sound. bytes: of the result."""
+    """One job. Times in seconds since 1970.
+
+    Args:
+        id: 32 hexadecimal digits, the name of its folder.
+        name: of the sound, for showing.
+        options: what to make.
+        created: when its upload was whole.
+        status: queued, running, done or failed.
+        stage: what the worker does.
+        progress: 0 to 1.
+        attempts: how often a worker began.
+        seconds: of sound.
+        finished: when it ended.
+        bytes: of the result.
+        error: why it failed.
+        upload_bytes: of the sound on disk.
+        crashes: when the server died while it ran.
+    """
 
     id: str
     name: str
     options: JobOptions
     created: float
-    status: str = QUEUED
+    status: Status = "queued"
     stage: str = ""
     progress: float = 0.0
     attempts: int = 0
@@ -75,7 +119,8 @@ class Job:
     finished: float | None = None
     bytes: int | None = None
     error: str | None = None
-    upload_bytes: int = field(default=0)
+    upload_bytes: int = 0
+    crashes: tuple[float, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -91,37 +136,33 @@ class Job:
         """As JSON values."""
         return asdict(self)
 
-    @classmethod
-    def of(cls, values: dict[str, Any]) -> Job:
-        """From what ``plain`` gave. InputError when it is none."""
-        try:
-            known = {one.name for one in fields(cls)}
-            return cls(
-                **{k: v for k, v in values.items() if k in known}
-                | {"options": JobOptions(**values["options"])}
-            )
-        except (TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"a stored job is damaged ({error})") from error
 
-    def with_(self, **changes: Any) -> Job:
-        """A copy."""
-        return replace(self, **changes)
+def read_job(folder: Path) -> Job:
+    """Read the job of a folder.
+
+    Raises:
+        InputError: its file is damaged, or names another folder.
+        OSError: its file cannot be read.
+    """
+    try:
+        values = json.loads((folder / "job.json").read_bytes())
+        json.dumps(values, ensure_ascii=False).encode()  # no halves of characters
+        job = TypeAdapter(Job).validate_python(values)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{folder / 'job.json'} is damaged ({type(error).__name__})") from error
+    times = (job.created, job.finished or 0, job.seconds or 0, job.progress, *job.crashes)
+    if job.id != folder.name or not all(map(math.isfinite, times)):
+        raise InputError(f"{folder / 'job.json'} is damaged: it does not describe this job")
+    return job
 
 
 def label(name: str) -> str:
-    """A name that a client gave, fit for showing and for a file's name: no folders, no control or reserved characters."""
+    """Make a client's name fit for showing and for files: no folders, no reserved characters."""
     base = name.replace("\\", "/").rsplit("/", 1)[-1]
     kept = "".join(
         "_" if c in '<>:"|?*\\/;' or unicodedata.category(c)[0] == "C" else c for c in base
     )
-    return kept.strip(" .")[:LONGEST_NAME] or "speech"
-
-
-NEW, GONE = ".new-", ".gone-"
-UPLOAD = "upload"
-MOST_ATTEMPTS = 2
-
-log = logging.getLogger("jambatalk.jobs")
+    return kept.strip(" .")[:MAX_NAME] or "speech"
 
 
 class Full(Exception):
@@ -131,9 +172,14 @@ class Full(Exception):
 class JobStore:
     """All jobs of one server. Calls may come from any thread.
 
-    folder: where they are; only one server at a time may use it. most: jobs that may wait. keep: seconds for which ended
-    jobs stay. most_bytes: of all uploads and results; uploads on their way count as what they may become. InputError when
-    another server uses the folder or it cannot be written.
+    Args:
+        folder: where they are; only one server at a time may use it.
+        most: jobs that may wait.
+        keep: seconds for which ended jobs stay.
+        most_bytes: of all uploads and results; uploads on their way count as what they may become.
+
+    Raises:
+        InputError: another server uses the folder, or it cannot be written.
     """
 
     def __init__(
@@ -144,57 +190,59 @@ class JobStore:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = FileLock(folder / "lock")
-        except Held:
+        except LockHeldError as error:
             raise InputError(
-                f"another server uses the jobs in {folder}: end it, or give another folder with --jobs"
+                f"another server uses the jobs in {folder} ({error.holder}): end it, or give"
+                " another folder with --jobs"
             ) from None
         except OSError as error:
             raise InputError(
                 f"jobs cannot be kept in {folder}: {error.strerror or error}"
             ) from error
         self._jobs: dict[str, Job] = {}
-        self._arriving: dict[
-            Path, int
-        ] = {}  # folder of an upload on its way -> bytes kept free for it
+        self._arriving: dict[Path, int] = {}  # folders of uploads -> bytes kept free for them
         with self.changed:
             self._recover()
 
     def close(self) -> None:
-        """Let another server use the folder."""
+        """Release the folder for another server."""
         self._lock.close()
 
     def _recover(self) -> None:
-        """What a server that died left behind: half uploads go, jobs that ran begin anew, unless they ended it twice."""
+        """Put in order what a server that died left behind: half uploads go, jobs start anew."""
         for path in sorted(self.folder.iterdir()):
-            if path.name.startswith((NEW, GONE)):
+            if path.name.startswith((NEW, REMOVED)):
                 shutil.rmtree(path, ignore_errors=True)
             elif (path / "job.json").is_file():
                 try:
-                    job = Job.of(json.loads((path / "job.json").read_text("utf-8")))
-                except (ValueError, OSError):
-                    continue  # not ours to delete
-                if job.id != path.name:
+                    job = read_job(path)
+                except (InputError, OSError) as error:
+                    log.warning("left alone: %s", error)
                     continue
                 for left in path.glob(".result.*"):
                     left.unlink(missing_ok=True)
                 self._jobs[job.id] = job
                 self._recover_job(job)
             elif re.fullmatch("[0-9a-f]{32}", path.name):
-                shutil.rmtree(
-                    path, ignore_errors=True
-                )  # forgotten while somebody still had a file of it open
+                # Removed while somebody still had a file of it open.
+                shutil.rmtree(path, ignore_errors=True)
 
     def _recover_job(self, job: Job) -> None:
-        running = job.status == RUNNING
-        if running and job.attempts >= MOST_ATTEMPTS:
-            self._fail(
-                job,
-                f"the server ended {job.attempts} times while it worked on this: it is not tried again",
-            )
-        elif not job.ended and not (self.path(job) / UPLOAD).is_file():
+        if job.status == RUNNING:
+            now = time.time()
+            recent = [when for when in job.crashes if now - when < CRASH_WINDOW]
+            job = replace(job, crashes=(*recent, now))
+            if len(job.crashes) >= MAX_CRASHES:
+                self._fail(
+                    job,
+                    f"the server ended {len(job.crashes)} times in {CRASH_WINDOW / 60:.0f} minutes"
+                    " while it worked on this: it is not tried again",
+                )
+                return
+        if not job.ended and not (self.path(job) / UPLOAD).is_file():
             self._fail(job, "its sound is gone from the server's folder")
-        elif running:
-            self._put(job.with_(status=QUEUED, stage="to be started again", progress=0.0))
+        elif job.status == RUNNING:
+            self._put(replace(job, status=QUEUED, stage="to be started again", progress=0.0))
         elif job.status == DONE and not (self.path(job) / job.result).is_file():
             self._fail(job, "its result is gone from the server's folder")
         elif job.ended:
@@ -202,23 +250,29 @@ class JobStore:
 
     def _fail(self, job: Job, sentence: str) -> None:
         self._put(
-            job.with_(status=FAILED, finished=time.time(), stage="", bytes=None, error=sentence)
+            replace(job, status=FAILED, finished=time.time(), stage="", bytes=None, error=sentence)
         )
 
     def begin(self, size: int = 0) -> tuple[str, Path]:
-        """A new job's id and its folder, not yet a job; ``add`` or ``abandon`` must follow.
+        """Make a folder for an upload; ``add`` or ``abandon`` must follow.
 
-        size: bytes that its upload may have at most. Full when too many wait or too much is stored, OSError when the disk is
-        full.
+        Args:
+            size: bytes that the upload may have at most.
+
+        Returns:
+            The id of the job to come, and the folder.
+
+        Raises:
+            Full: too many wait, or too much is stored.
+            OSError: the disk is full.
         """
         identifier = secrets.token_hex(16)
         folder, size = self.folder / f"{NEW}{identifier}", min(size, self.most_bytes)
         with self.changed:
             self._sweep()
             waiting = sum(not job.ended for job in self._jobs.values()) + len(self._arriving)
-            stored = sum((job.bytes or 0) + job.upload_bytes for job in self._jobs.values()) + sum(
-                self._arriving.values()
-            )
+            stored = sum((job.bytes or 0) + job.upload_bytes for job in self._jobs.values())
+            stored += sum(self._arriving.values())
             if waiting >= self.most:
                 raise Full(f"{waiting} jobs wait already: try again later")
             if stored + size > self.most_bytes:
@@ -230,13 +284,13 @@ class JobStore:
         return identifier, folder
 
     def abandon(self, folder: Path) -> None:
-        """An upload that came to nothing."""
+        """Remove an upload that came to nothing."""
         with self.changed:
             self._arriving.pop(folder, None)
         shutil.rmtree(folder, ignore_errors=True)
 
     def add(self, identifier: str, folder: Path, name: str, options: JobOptions) -> Job:
-        """The upload is whole: from now on it is a job. OSError when the disk is full; it is none then."""
+        """Make a job of a whole upload. OSError when the disk is full; it is not a job then."""
         size = (folder / UPLOAD).stat().st_size
         job = Job(identifier, label(name), options, time.time(), upload_bytes=size)
         _write(folder, job)
@@ -269,7 +323,8 @@ class JobStore:
                 if queued:
                     job = min(queued, key=lambda one: one.created)
                     return self._put(
-                        job.with_(
+                        replace(
+                            job,
                             status=RUNNING,
                             stage="starting",
                             progress=0.0,
@@ -280,15 +335,15 @@ class JobStore:
                 self._sweep()
         return None
 
-    def update(self, identifier: str, keep_on_disk: bool = True, **changes: object) -> Job | None:
+    def update(self, identifier: str, keep_on_disk: bool = True, **changes: Any) -> Job | None:
         """A job with changes; progress need not go to disk. None when it is gone."""
         with self.changed:
             job = self._jobs.get(identifier)
             if job is None:
                 return None
             if keep_on_disk:
-                return self._put(job.with_(**changes))
-            self._jobs[identifier] = job.with_(**changes)
+                return self._put(replace(job, **changes))
+            self._jobs[identifier] = replace(job, **changes)
             self.changed.notify_all()
             return self._jobs[identifier]
 
@@ -307,12 +362,12 @@ class JobStore:
         return {status: found.count(status) for status in (QUEUED, RUNNING, DONE, FAILED)}
 
     def remove(self, identifier: str) -> bool:
-        """Forget a job and all its files; whether there was one."""
+        """Remove a job and all its files; whether there was one."""
         with self.changed:
             return self._remove(identifier)
 
     def sweep(self) -> None:
-        """Forget ended jobs whose time is over."""
+        """Remove ended jobs whose time is over."""
         with self.changed:
             self._sweep()
 
@@ -325,10 +380,11 @@ class JobStore:
     def _remove(self, identifier: str) -> bool:
         if self._jobs.pop(identifier, None) is None:
             return False
-        here, gone = self.folder / identifier, self.folder / f"{GONE}{identifier}"
+        here, gone = self.folder / identifier, self.folder / f"{REMOVED}{identifier}"
         try:
             here.rename(gone)
-        except OSError:  # Windows: somebody is still downloading; without job.json it does not come back after a restart
+        except OSError:
+            # Windows: somebody is still downloading. Without job.json it does not come back.
             gone = here
             with suppress(OSError):
                 (here / "job.json").unlink(missing_ok=True)
@@ -341,11 +397,11 @@ class JobStore:
             return
         with suppress(OSError):
             (self.path(job) / UPLOAD).unlink(missing_ok=True)
-            self._put(job.with_(upload_bytes=0))
+            self._put(replace(job, upload_bytes=0))
 
     def _put(self, job: Job) -> Job:
-        """The state in memory is what counts while the server runs: a full disk costs at most the memory of it after a restart,
-        when the job is done once more."""
+        # The state in memory is what counts while the server runs: a full disk costs at most the
+        # memory of it after a restart, when the job is done once more.
         try:
             _write(self.folder / job.id, job)
         except OSError as error:
