@@ -54,7 +54,7 @@ GOAL = {
 
 LEVELS = (
     {"errors", "version", "typing"},
-    {"atomic", "config", "file_lock", "ops", "supervised_process"},
+    {"arrays", "atomic", "config", "file_lock", "ops", "supervised_process"},
     {"audio"},
     {"streaming"},
     {"motion"},
@@ -76,7 +76,7 @@ ONLY = {
     "ops": {"errors"},
     "motion": {"streaming", "errors", "atomic"},
     "models": {"ops", "audio", "config", "atomic", "errors"},
-    "face": {"motion", "atomic", "errors"},
+    "face": {"motion", "arrays", "atomic", "errors"},
     "study": {"motion", "face", "audio", "render", "atomic", "errors", "version"},
     "jambatalk": {"ops", "version"},
 }

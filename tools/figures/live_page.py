@@ -123,7 +123,9 @@ def _picture(
     path = chosen.out / f"{name}.jpg"
     picture.convert("RGB").save(path, quality=88, subsampling=0, optimize=True, progressive=True)
     row = page.evaluate("(({t, jawOpen}) => [t, jawOpen])(window.jambatalk.telemetry.at(-1))")
-    rate = page.evaluate("(r => (r.length - 1) / (r.at(-1).at - r[0].at))(window.jambatalk.telemetry)")
+    rate = page.evaluate(
+        "(r => (r.length - 1) / (r.at(-1).at - r[0].at))(window.jambatalk.telemetry)"
+    )
     print(
         f"{path}: {path.stat().st_size // 1000} kB, t {row[0]:.2f} s, jawOpen {row[1]:.2f}, {rate:.1f} pictures a second"
     )
