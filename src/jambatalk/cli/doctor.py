@@ -155,7 +155,8 @@ def _chunks(talker: Talker) -> str:
     pulses = np.sign(np.sin(2 * np.pi * 120 * t)) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t))
     samples = (0.2 * pulses).astype(np.float32)
     if not talker.model.config.streaming:
-        return f"this network hears the whole recording: {len(talker.animate(Speech(samples)))} frames of one second"
+        frames = len(talker.animate(Speech(samples)))
+        return f"this network needs the whole recording: {frames} frames of one second"
     whole = talker.animate(Speech(samples)).weights
     session = talker.stream()
     step = round(0.037 * SAMPLE_RATE)

@@ -26,9 +26,11 @@ def fit_phones(
     steps: Annotated[int, Option(min=1, help="Optimiser steps.")] = 1500,
     seed: Annotated[int, Option(min=0, help="Of everything random.")] = 0,
 ) -> None:
-    """Fit the model that gives speech without a film the motion of its phones; phones are aligned where they are unknown.
+    """Fit the model that gives speech without a film the motion of its phones; phones are aligned
+    where they are unknown.
 
-    What it learns from is the corpus' training split; the figures printed are of its validation split.
+    What it learns from is the corpus' training split; the figures printed are of its validation
+    split.
     """
     from jambatalk.cli.console import progress_console
     from jambatalk.datasets.align import with_phones

@@ -95,7 +95,8 @@ def build(
     ] = None,
     as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Make a study of videos or motions: who sees what in which order, attention checks, headphones check, consent.
+    """Make a study of videos or motions: who sees what in which order, attention checks, headphones
+    check, consent.
 
     STUDY holds the key, which file shows which system; serve never sends it.
     """
@@ -176,7 +177,9 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Show a study on a web page and store the answers in STUDY/answers.sqlite, until Ctrl-C. Stop and start at any time."""
+    """Show a study on a web page and store the answers in STUDY/answers.sqlite, until Ctrl-C. Stop
+    and start at any time.
+    """
     import secrets
     from contextlib import closing
 
@@ -239,7 +242,9 @@ def report(
     ] = False,
     as_json: Annotated[bool, Option("--json", help="Print report.json.")] = False,
 ) -> None:
-    """Say what the answers mean: preferences, strengths, opinions, agreement, and who is left out and why."""
+    """Say what the answers mean: preferences, strengths, opinions, agreement, and who is left out
+    and why.
+    """
     from jambatalk.study.exclusions import Rules
     from jambatalk.study.report import report_study, write_report
 
