@@ -98,7 +98,7 @@ def test_a_folder_skips_what_is_done(small_weights, tmp_path):
     assert sorted(os.listdir("out")) == [MANIFEST, "a.npz", "b.npz"]
     second = animate(small_weights, "voices", "--out-dir", "out", "--format", "npz")
     assert "0 done, 2 skipped, 0 failed" in second.err
-    later = os.path.getmtime("out/a.npz") + 10
+    later = os.path.getmtime("out/a.npz") + 10_000
     os.utime(folder / "a.wav", (later, later))
     assert (
         "1 done, 1 skipped, 0 failed"
