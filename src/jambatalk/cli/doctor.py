@@ -155,8 +155,8 @@ def _chunks(talker: Talker) -> str:
     pulses = np.sign(np.sin(2 * np.pi * 120 * t)) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t))
     samples = (0.2 * pulses).astype(np.float32)
     if not talker.model.config.streaming:
-        frames = len(talker.animate(Speech(samples)))
-        return f"this network needs the whole recording: {frames} frames of one second"
+        count = len(talker.animate(Speech(samples)))
+        return f"this network needs the whole recording: {count} frames of one second"
     whole = talker.animate(Speech(samples)).weights
     session = talker.stream()
     step = round(0.037 * SAMPLE_RATE)
