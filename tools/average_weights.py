@@ -1,8 +1,10 @@
-"""Weights between those before and after a stage of training: python tools/average_weights.py BEFORE AFTER --share 0.6 -o OUT.
+"""Weights between those before and after a stage of training: python tools/average_weights.py
+BEFORE AFTER --share 0.6 -o OUT.
 
-share: of AFTER. What fine-tuning on broader data gains is mostly kept, and less is lost of what was known before (Wortsman et
-al. 2022, "Robust fine-tuning of zero-shot models"). AFTER must have been begun with BEFORE (jambatalk train --init); the
-averaging takes place in AFTER's units, and what only AFTER has (styles, contact) is AFTER's.
+share: of AFTER. What fine-tuning on broader data gains is mostly kept, and less is lost of what was
+known before (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models"). AFTER must have been
+begun with BEFORE (jambatalk train --init); the averaging takes place in AFTER's units, and what
+only AFTER has (styles, contact) is AFTER's.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Fit the viseme baseline to a prepared corpus of vertices with timed phones.
 
-    python tools/fit_visemes.py DATA -o out/visemes.safetensors [--scheme NAME] [--train SPLIT] [--val SPLIT]
+    python tools/fit_visemes.py DATA -o out/visemes.safetensors [--scheme NAME] [--train SPLIT]
+    [--val SPLIT]
 
 DATA is what ``jambatalk data prepare`` wrote. Nothing is random: the same data give the same file.
 """
@@ -55,7 +56,8 @@ def main() -> int:
         )
         print(f"{name}: {shown}")
     print(
-        f"{options.val}: rms error of a vertex {missed:.5f} {corpus.unit}, of the face at rest {resting:.5f}"
+        f"{options.val}: rms error of a vertex {missed:.5f} {corpus.unit}, of the face at rest "
+        f"{resting:.5f}"
     )
     print(f"wrote {options.output}")
     return 0

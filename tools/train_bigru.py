@@ -1,9 +1,10 @@
 """Train the BiGRU baseline that the default weights are compared with.
 
-    python tools/train_bigru.py --data DIR [--data DIR ...] -o out/bigru.safetensors [--steps N] [--cache DIR]
+    python tools/train_bigru.py --data DIR [--data DIR ...] -o out/bigru.safetensors [--steps N]
+    [--cache DIR]
 
-DIR is anything that ``jambatalk train`` reads; the train splits of all of them are used. Seeded: the same data on the same
-machine with the same number of threads give the same weights.
+DIR is anything that ``jambatalk train`` reads; the train splits of all of them are used. Seeded:
+the same data on the same machine with the same number of threads give the same weights.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def main() -> int:
             recent = losses[-SHOWN:]
             taken = time.perf_counter() - started
             print(
-                f"step {step} of {training.steps}: loss {sum(recent) / len(recent):.3f}, {taken:.0f} s",
+                f"step {step} of {training.steps}: loss {sum(recent) / len(recent):.3f}, "
+                f"{taken:.0f} s",
                 flush=True,
             )
 

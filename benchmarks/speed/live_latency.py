@@ -42,11 +42,11 @@ DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
 SERVER = """
 import sys, torch
 torch.set_num_threads(1)
-from jambatalk.cli.ready import Network, ready_talker
+from jambatalk.cli.animate import TalkerOptions, load_warm
 from jambatalk.server.run import run
 from jambatalk.server.settings import ServerSettings
 from jambatalk.study.server import listen
-talker = ready_talker(Network())
+talker = load_warm(TalkerOptions())
 with listen("127.0.0.1", 0) as listening:
     print(listening.getsockname()[1], flush=True)
     settings, batch = ServerSettings(max_sessions=1000), int(sys.argv[1])

@@ -8,6 +8,10 @@ attention; run with our kernels and torch's memory-saving attention, while the a
 keeps the whole score matrix besides, counted in the last column).
 
     python benchmarks/speed/long_context.py [--longest 262144] [--json out/long_context.json]
+    python benchmarks/speed/long_context.py --settings configs/grid/small.yaml
+
+--settings measures the decoder of training settings instead, with sliding, causal and full
+attention.
 """
 
 from __future__ import annotations
@@ -26,16 +30,28 @@ from jambatalk.atomic import write_json
 LENGTHS = [1024, 4096, 16384, 32768, 65536, 262144]
 RELEASED_LONGEST = 32768
 NETWORKS = ("base", "paper-live", "released-vocaset")
+ATTENTION = ("sliding", "causal", "full")
+QUADRATIC_LONGEST = 16384
 
 
 def measure(network: str, length: int) -> dict[str, float]:
-    """Best seconds of a few calls, and peak resident MB, in this process."""
+    """Best seconds of a few calls, and peak resident MB, in this process.
+
+    network: a preset, or FILE:ATTENTION for training settings with another attention.
+    """
     import torch
 
     from jambatalk.models.jamba import JambaDecoder
     from jambatalk.models.presets import load_preset
+    from jambatalk.training.config import load_train_config
 
-    config = load_preset(network).decoder
+    file, _, attention = network.rpartition(":")
+    if file:
+        look_ahead = "full" if attention == "full" else "delay"
+        changes = [f"model.decoder.attention={attention}", f"model.look_ahead={look_ahead}"]
+        config = load_train_config(file, changes).model.decoder
+    else:
+        config = load_preset(network).decoder
     torch.manual_seed(0)
     decoder = JambaDecoder(config).eval()
     with torch.inference_mode():
@@ -77,6 +93,7 @@ def main() -> None:
         metavar=("NETWORK", "LENGTH"),
         help="measure in this process and print JSON",
     )
+    parser.add_argument("--settings", type=Path, help="training settings in YAML")
     parser.add_argument("--longest", type=int, default=LENGTHS[-1])
     parser.add_argument("--json", type=Path, default=Path("out/long_context.json"))
     options = parser.parse_args()
@@ -94,14 +111,16 @@ def main() -> None:
         f"{'peak MB':>8}  score matrix"
     )
     rows = []
-    for network in NETWORKS:
+    longest = dict.fromkeys(NETWORKS, options.longest) | {"released-vocaset": RELEASED_LONGEST}
+    if options.settings:
+        longest = dict.fromkeys(ATTENTION, QUADRATIC_LONGEST) | {"sliding": options.longest}
+    for network in longest:
         reference = 0.0
         for length in LENGTHS:
-            if length > options.longest or (
-                network.startswith("released") and length > RELEASED_LONGEST
-            ):
+            if length > min(options.longest, longest[network]):
                 continue
-            found = in_own_process(network, length)
+            name = f"{options.settings}:{network}" if options.settings else network
+            found = in_own_process(name, length)
             each = found["seconds"] / length * 1e6
             reference = each if length == 4096 else reference
             ratio = f"{each / reference:.2f} x" if reference else ""

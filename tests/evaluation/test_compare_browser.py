@@ -1,4 +1,6 @@
-"""The report in a real browser: it opens without a network, shows its numbers, and its controls work."""
+"""The report in a real browser: it opens without a network, shows its numbers, and its controls
+work.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``jambatalk compare``: the page says what the numbers are, and its pictures show what they claim."""
+"""``jambatalk compare``: the page explains its numbers, and its pictures show what they claim."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ from PIL import Image  # matplotlib brings it
 
 
 class Tables(HTMLParser):
-    """The tables of class "results": for each, the metrics of its columns and system -> data-value of each cell."""
+    """The tables of class "results": for each, the metrics of its columns and system -> data-value
+    of each cell.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -18,7 +18,9 @@ SYLLABLES = tuple(
 
 
 def spoken(shut: float = 0.0, open_: float = 0.01) -> np.ndarray:
-    """(80,) metres: ``shut`` in every /b/ and the frames next to it, ``open_`` in the vowels between."""
+    """(80,) metres: ``shut`` in every /b/ and the frames next to it, ``open_`` in the vowels
+    between.
+    """
     gap = np.full(80, open_, np.float32)
     for frame in range(0, 80, 10):
         gap[max(frame - 1, 0) : frame + 4] = shut

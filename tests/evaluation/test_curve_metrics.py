@@ -1,4 +1,6 @@
-"""Openings over time and warping: built delays and depths, scipy as an oracle, plain forms beside the kernels."""
+"""Openings over time and warping: built delays and depths, scipy as an oracle, plain forms beside
+the kernels.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The default weights' protocol with systems that know the answers, on readings and a performance made up here."""
+"""The default weights' protocol with systems that know the answers, on readings and a performance
+made up here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``jambatalk evaluate`` from a prepared corpus to table, JSON and CSV; entries of every kind; published numbers."""
+"""``jambatalk evaluate`` from a prepared corpus to table, JSON and CSV; entries of every kind;
+published numbers.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ FRAMES = 30
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared layout of the FaceFormer family with BIWI's names and splits: test_a has two clips, test_b one."""
+    """A prepared layout of the FaceFormer family with BIWI's names and splits: test_a has two
+    clips, test_b one.
+    """
     folder = tmp_path_factory.mktemp("corpus")
     write_layout(folder / "raw", CLIPS, frames=FRAMES)
     prepare("faceformer-layout", folder / "raw", folder / "ready", PrepareOptions(source_fps=25.0))

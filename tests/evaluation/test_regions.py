@@ -26,7 +26,9 @@ FACE468 = Path(__file__).parents[3] / "shared" / "data" / "grid" / "face468.npz"
 def mask_mesh(
     columns: int = 31, rows: int = 41, eyes: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A mask of a face, 15 by 20 units, bulging towards the viewer, with holes for a mouth of 5 units at height -4.5 and eyes."""
+    """A mask of a face, 15 by 20 units, bulging towards the viewer, with holes for a mouth of 5
+    units at height -4.5 and eyes.
+    """
     x, y = np.meshgrid(np.linspace(-7.5, 7.5, columns), np.linspace(-10, 10, rows))
     vertices = (
         np.stack([x, y, 6 - 0.08 * x**2 - 0.02 * y**2], axis=2).reshape(-1, 3).astype(np.float32)
@@ -119,7 +121,8 @@ def test_the_default_head_by_its_names_and_by_its_geometry() -> None:
     named = regions_of_face(head)
     assert named.opening == head.gap_vertices
     assert named.lips.tolist() == sorted(head.regions["lips"].tolist())
-    # Without its mouth cavity the skin has a hole between the lips; further holes, such as the eyes', stay what they are.
+    # Without its mouth cavity the skin has a hole between the lips; further holes, such as the
+    # eyes', stay what they are.
     skin = np.isin(
         head.triangles, np.setdiff1d(head.regions["skin"], head.regions["mouth_cavity"])
     ).all(1)

@@ -1,4 +1,6 @@
-"""Intervals, tests and corrections against SciPy, hand-made answers and what is true of made systems."""
+"""Intervals, tests and corrections against SciPy, hand-made answers and what is true of made
+systems.
+"""
 
 from __future__ import annotations
 
@@ -64,10 +66,13 @@ def test_clips_of_one_speaker_are_drawn_together() -> None:
 
 
 def test_seeds_widen_the_interval_by_their_own_spread() -> None:
-    """Clips that agree and three seeds that do not: normal quantile times the standard error of three seeds."""
+    """Clips that agree and three seeds that do not: normal quantile times the standard error of
+    three seeds.
+    """
     means = np.array([0.0, 1.0, 2.0])
     low, high = bootstrap_interval(np.tile(means[:, None], (1, 20)))[1:]
-    # Three draws of three: the outermost weights, 1/3 +- sqrt(3/2) 2/3 or 1/3, bound what can come out at all.
+    # Three draws of three: the outermost weights, 1/3 +- sqrt(3/2) 2/3 or 1/3, bound what can come
+    # out at all.
     assert (high - low) / 2 == pytest.approx(np.sqrt(3 / 2), rel=0.05)
     assert bootstrap_interval(np.full((3, 20), 4.0)) == pytest.approx((4.0, 4.0, 4.0))
     spread = over_seeds(np.tile(means[:, None], (1, 20)))
@@ -149,7 +154,8 @@ def test_speakers_are_the_units_where_there_are_enough() -> None:
     assert units_of(many) == many
     apart = np.random.default_rng(8).normal(size=LEAST_SPEAKERS)[np.arange(2 * LEAST_SPEAKERS) // 2]
     assert compare_paired(apart, 0 * apart, many).units == LEAST_SPEAKERS
-    # Twice as many clips that tell nothing new: the test over clips would be surer than the test over speakers.
+    # Twice as many clips that tell nothing new: the test over clips would be surer than the test
+    # over speakers.
     assert (
         compare_paired(apart + 1, 0 * apart, many).clip_p
         > compare_paired(apart + 1, 0 * apart).clip_p

@@ -11,7 +11,9 @@ from jambatalk.face.face import Face
 
 
 def face() -> Face:
-    """Four lip vertices; the only shape lowers all but vertex 0 by 20 mm, and so opens the gap between 0 and 1."""
+    """Four lip vertices; the only shape lowers all but vertex 0 by 20 mm, and so opens the gap
+    between 0 and 1.
+    """
     basis = np.zeros((1, 4, 3), np.float32)
     basis[0, 1:, 1] = -0.02
     return Face(

@@ -1,4 +1,6 @@
-"""Metrics of vertices: by analytic answers, by loops over frames and vertices, by TorchMetrics, and clip by clip."""
+"""Metrics of vertices: by analytic answers, by loops over frames and vertices, by TorchMetrics, and
+clip by clip.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,7 @@ def test_lips_that_move_half_as_much_have_a_spread_of_a_half() -> None:
 
 
 def by_loops(one: ClipPair) -> dict[str, float]:
-    """LVE and MVE, FDD, MOD and jitter with one vertex and frame at a time, by their definitions."""
+    """LVE, MVE, FDD, MOD and jitter, one vertex and frame at a time, by their definitions."""
     y, p = one.truth.astype(float).tolist(), one.predicted.astype(float).tolist()
     frames, mm = range(one.frames), one.unit.to_mm
 
@@ -189,7 +191,9 @@ def test_torchmetrics_agrees_on_the_upper_face() -> None:
 
 
 def test_torchmetrics_example_of_the_upper_face() -> None:
-    """A random example of TorchMetrics' documentation with its result; released versions up to 1.9.0 lack the class itself."""
+    """A random example of TorchMetrics' documentation with its result; released versions up to
+    1.9.0 lack the class itself.
+    """
     drawn = [
         torch.randn(*shape, generator=torch.manual_seed(seed)).numpy().astype(np.float64)
         for shape, seed in (((10, 100, 3), 41), ((10, 100, 3), 42), ((100, 3), 43))
@@ -208,7 +212,8 @@ def test_clip_by_clip_is_all_at_once() -> None:
     for one in pairs:
         gathered.add(one)
     totals, rows = gathered.totals(), gathered.rows()
-    # Metrics that pool frames do not see where one clip ends; the others are means of the clips' own.
+    # Metrics that pool frames do not see where one clip ends; the others are means of the clips'
+    # own.
     joined = pair(
         *(np.concatenate([getattr(one, name) for one in pairs]) for name in ("truth", "predicted"))
     )

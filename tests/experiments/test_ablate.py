@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from typer.testing import CliRunner
 
 pytest.importorskip("lightning_fabric", reason="lightning-fabric is not installed")
@@ -26,10 +26,12 @@ from jambatalk.experiments.suite import BASE, Suite, data_hash, load_suite
 from jambatalk.face.head import default_head
 from jambatalk.file_lock import is_locked, locked
 from jambatalk.models.speech_to_motion import SpeechToMotion, parameter_count
+from jambatalk.training.config import load_train_config
 from jambatalk.version import __version__
 from tiny_grid import write_grid
 
 ROOT = Path(__file__).parents[2]
+GRID = ROOT / "configs" / "grid"
 CLIPS = [
     (f"s1_c{i}", "s1", split)
     for i, split in enumerate(("train", "train", "train", "val", "test_seen", "test_seen"))
@@ -49,7 +51,9 @@ base:
     outputs: 1404
     mel: {bands: 16}
     encoder: {widths: [8, 8], blocks: 1, kernel: 3}
-    decoder: {pattern: M T, width: 16, mlp_hidden: 16, heads: 2, kv_heads: 1, window: 8, rope_rank: 2, expert_hidden: 8}
+    decoder:
+      {pattern: M T, width: 16, mlp_hidden: 16, heads: 2, kv_heads: 1, window: 8, rope_rank: 2,
+       expert_hidden: 8}
 variants:
   no-mamba: {group: mixer, about: no Mamba, change: {model: {decoder: {pattern: F T}}}}
   broken: {about: lips that are not there, change: {vertices: {lips: {file: nowhere.json}}}}
@@ -116,7 +120,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_in_a_table(place: Path) -> Non
         assert runner.working()
         refused = CliRunner().invoke(app, command(place, *only))
         assert refused.exit_code == 2
-        assert "another process is at work" in refused.stderr
+        assert "another process (process" in refused.stderr
     finally:
         program.kill()
         program.wait()
@@ -182,7 +186,9 @@ def test_one_lock_for_one_folder(tmp_path: Path) -> None:
     with locked(lock, "it"):
         assert is_locked(lock)
         with (
-            pytest.raises(InputError, match="another process is at work on it"),
+            pytest.raises(
+                InputError, match=r"another process \(process \d+ on .*\) is at work on it"
+            ),
             locked(lock, "it", wait=0.15),
         ):
             pass
@@ -248,13 +254,8 @@ def _file() -> object:
 
 
 def test_the_committed_suite_says_what_its_rows_say() -> None:
-    suite = load_suite(ROOT / "configs" / "ablations" / "grid.yaml")
-    assert (
-        yaml.safe_load((ROOT / "configs" / "ablations" / "grid.yaml").read_text())["base"]["model"][
-            "outputs"
-        ]
-        == 3 * 468
-    )
+    suite = load_suite(ROOT / "configs" / "experiments" / "ablation.yaml")
+    assert suite.run(BASE, 1).config.model.outputs == 3 * 468
     configs = {name: suite.run(name, 1).config for name in suite.variants}
     with torch.device("meta"):
         sizes = {
@@ -265,7 +266,8 @@ def test_the_committed_suite_says_what_its_rows_say() -> None:
     assert not {"T", "G"} & set(decoders["no-attention"].pattern)
     assert not {"E", "G", "X"} & set(decoders["no-moe"].pattern)
     base = decoders[BASE]
-    # The dense part of no-moe is what a frame goes through; that of dense-mlp-equal-size is as large as all experts.
+    # The dense part of no-moe is what a frame goes through; that of dense-mlp-equal-size is as
+    # large as all experts.
     assert base.top_k * base.expert_hidden == base.mlp_hidden
     assert decoders["dense-mlp-equal-size"].dense_hidden == base.experts * base.expert_hidden
     assert abs(sizes["dense-mlp-equal-size"] / sizes[BASE] - 1) < 0.01
@@ -281,8 +283,76 @@ def test_the_committed_suite_says_what_its_rows_say() -> None:
     assert orders == ["M E T E M E", "E M T E M E", "M E T M E M", "E M T M E M"]
 
 
+def test_the_benchmark_s_systems_differ_in_their_networks_alone() -> None:
+    suite = load_suite(ROOT / "configs" / "experiments" / "grid468.yaml")
+    configs = {name: suite.run(name, 2).config for name in suite.variants}
+    kinds = {name: (c.baseline or {}).get("kind") for name, c in configs.items()}
+    assert kinds.pop("jambatalk-full") is kinds.pop(BASE) is None
+    assert kinds.pop("bigru-same-loss") == "bigru"
+    assert kinds.pop("facediffuser-3x") == "facediffuser"
+    assert all(name == kind for name, kind in kinds.items())
+    assert len(kinds) == 6
+    for name, config in configs.items():
+        alone = load_train_config(GRID / f"{name.replace(BASE, 'jambatalk')}.yaml", ["seed=2"])
+        assert config == alone
+        assert config.vertices.spec_augment == configs[BASE].vertices.spec_augment
+        assert (config.batch_size, config.precision, config.seed) == (8, "bf16", 2)
+    steps = {name: config.steps for name, config in configs.items() if config.steps != 1200}
+    assert steps == {"facediffuser-3x": 3600, "codetalker": 1800}
+    assert configs["jambatalk-full"].model.look_ahead_ms == math.inf
+    assert configs["jambatalk-full"].model.decoder.dropout == 0.05
+    assert (suite.references, suite.memory, suite.metrics[0]) == (True, True, "LVE_cm2")
+
+
+def test_the_scaling_suite_s_names_are_its_settings() -> None:
+    suite = load_suite(ROOT / "configs" / "experiments" / "scaling.yaml")
+    for name in suite.variants:
+        config = suite.run(name, 1).config
+        decoder = config.model.decoder
+        assert config.steps == 500
+        if name.startswith("window"):
+            assert name == f"window-{decoder.window}"
+        else:
+            assert name in (BASE, f"width-{decoder.width}")
+            assert decoder.mlp_hidden == 2 * decoder.width == 2 * decoder.expert_hidden
+            assert config.model.encoder.widths == [decoder.width // 2, 3 * decoder.width // 4]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--split", "nowhere"], "nowhere"),
+        (["--metric", "LVE", "--metric", "XYZ"], "no metric 'XYZ': choose from LVE_cm2, LVE_mm"),
+        (["--extra", "x=missing.safetensors"], "no weights at missing.safetensors"),
+        (["--regions", "missing.json"], "missing.json is missing"),
+        (["--lips", "lips.npy"], "--lips is given without --upper-face"),
+    ],
+)
+def test_what_scoring_needs_is_checked_before_training(
+    place: Path, tmp_path: Path, more: list[str], message: str
+) -> None:
+    words = ["ablate", place / "suite.yaml", place / "data", "-o", tmp_path / "out", *more]
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_corpus_that_cannot_be_scored_is_refused_before_training(
+    place: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(place / "data", tmp_path / "data")
+    words = ["ablate", str(place / "suite.yaml"), str(tmp_path / "data"), "-o", str(tmp_path / "o")]
+    damaged = next((tmp_path / "data").rglob("s1_c5*.npy"))
+    damaged.write_bytes(damaged.read_bytes()[:-64])
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 2
+    assert damaged.name in done.stderr
+    assert not (tmp_path / "o").exists()
+
+
 def test_the_lip_readers_suite_takes_it_away() -> None:
-    suite = load_suite(ROOT / "configs" / "ablations" / "lip-reader.yaml")
+    suite = load_suite(ROOT / "configs" / "experiments" / "lip-reader.yaml")
     losses = {name: suite.run(name, 1).config.vertices.loss for name in suite.variants}
     assert losses[BASE].latent > 0
     assert losses[BASE].ctc > 0

@@ -1,4 +1,6 @@
-"""Six frames of the demo in one picture, for the README: python tools/figures/demo_frames.py [docs/images/demo_frames.png]."""
+"""Six frames of the demo in one picture, for the README: python tools/figures/demo_frames.py
+[docs/images/demo_frames.png].
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
 
 
 def telling_frames(lips: np.ndarray, count: int) -> list[int]:
-    """``count`` frames, in order of time, that look as unlike each other as possible: farthest-point choice on (T, n) lips."""
+    """``count`` frames, in order of time, that look as unlike each other as possible:
+    farthest-point choice on (T, n) lips.
+    """
     chosen = [int(np.argmax(((lips - lips.mean(0)) ** 2).sum(1)))]
     while len(chosen) < count:
         nearest = np.min([((lips - lips[i]) ** 2).sum(1) for i in chosen], axis=0)

@@ -1,6 +1,8 @@
-"""Draw the default head in the mouths of speech and a few expressions, from the front and in three-quarter view.
+"""Draw the default head in the mouths of speech and a few expressions, from the front and in
+three-quarter view.
 
-    python tools/figures/head_sheet.py [-o docs/images/head_sheet.png] [--identity mei] [--people docs/images/head_people.png]
+    python tools/figures/head_sheet.py [-o docs/images/head_sheet.png] [--identity mei] [--people
+    docs/images/head_people.png]
 
 The sheet is how the head is judged: look at it at full size after every change of ``tools/head/``.
 """
@@ -57,7 +59,9 @@ def pose_weights(face: Face, pose: dict[str, float]) -> np.ndarray:
 
 
 def turned(face: Face, yaw: float) -> Camera:
-    """The portrait camera turned about the middle of the skull, which keeps the head in the middle of the picture."""
+    """The portrait camera turned about the middle of the skull, which keeps the head in the middle
+    of the picture.
+    """
     front = frame_face(face)
     x, y, z = front.target
     return Camera(front.position, (x, y, z - 0.075), front.fov).orbit(yaw=yaw)

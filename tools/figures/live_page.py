@@ -1,4 +1,5 @@
-"""Pictures of the page of ``jambatalk serve`` while the sample speaks: desktop and phone, light and dark.
+"""Pictures of the page of ``jambatalk serve`` while the sample speaks: desktop and phone, light and
+dark.
 
     python tools/figures/live_page.py [-o docs/images] [--at SECONDS] [--only phone-dark]
 
@@ -114,7 +115,8 @@ def _picture(
     page.click("#sample")
     # Asked again and again: the page's Content-Security-Policy forbids what wait_for_function does.
     while not page.evaluate(
-        "([at, open]) => { const row = window.jambatalk.telemetry.at(-1); return row?.t >= at && row.gap >= open }",
+        "([at, open]) => { const row = window.jambatalk.telemetry.at(-1); return row?.t >= at && "
+        "row.gap >= open }",
         [chosen.at, chosen.gap],
     ):
         page.wait_for_timeout(20)
@@ -127,7 +129,8 @@ def _picture(
         "(r => (r.length - 1) / (r.at(-1).at - r[0].at))(window.jambatalk.telemetry)"
     )
     print(
-        f"{path}: {path.stat().st_size // 1000} kB, t {row[0]:.2f} s, jawOpen {row[1]:.2f}, {rate:.1f} pictures a second"
+        f"{path}: {path.stat().st_size // 1000} kB, t {row[0]:.2f} s, jawOpen {row[1]:.2f}, "
+        f"{rate:.1f} pictures a second"
     )
     context.close()
 

@@ -1,9 +1,12 @@
-"""How the phone model moves a mouth: a table and three plots, against filmed speech and on a synthetic voice.
+"""How the phone model moves a mouth: a table and three plots, against filmed speech and on a
+synthetic voice.
 
-    python tools/figures/phone_motion.py --grid data/grid --tts data/tts --images docs/images [--model FILE] [--clip ID]
+    python tools/figures/phone_motion.py --grid data/grid --tts data/tts --images docs/images
+    [--model FILE] [--clip ID]
 
-GRID and TTS are folders written by jambatalk data prepare; GRID's validation clips, which the model in the package was not
-fitted on, need phones (jambatalk data prepare grid with the extra align). The plots need the extra plots.
+GRID and TTS are folders written by jambatalk data prepare; GRID's validation clips, which the model
+in the package was not fitted on, need phones (jambatalk data prepare grid with the extra align).
+The plots need the extra plots.
 """
 
 from __future__ import annotations
@@ -118,12 +121,15 @@ def print_table(seen: Seen) -> None:
         :, [2, 3]
     ].T
     console.print(
-        f"phones' mean rounding, model against film: correlation {np.corrcoef(model, film)[0, 1]:.3f}"
+        "phones' mean rounding, model against film: correlation "
+        f"{np.corrcoef(model, film)[0, 1]:.3f}"
     )
     for name, curve in zip(("model", "film"), seen.meetings.mean(0)):
         console.print(
-            f"{len(seen.meetings)} bilabials, {name}: mean gap smallest {1e3 * AROUND[int(curve.argmin())]:+.0f} ms from their "
-            f"middle, {curve.min():.1f} mm; {curve[0]:.1f} mm 200 ms before, {curve[-1]:.1f} mm 200 ms after"
+            f"{len(seen.meetings)} bilabials, {name}: mean gap smallest "
+            f"{1e3 * AROUND[int(curve.argmin())]:+.0f} ms from their "
+            f"middle, {curve.min():.1f} mm; {curve[0]:.1f} mm 200 ms before, {curve[-1]:.1f} mm "
+            "200 ms after"
         )
 
 
@@ -170,7 +176,9 @@ def draw_film(seen: Seen, path: Path) -> None:
 
 
 def draw_curve(clip: Clip, model: PhoneMotion, face: Face, path: Path, filmed: bool) -> None:
-    """The gap over a clip against the film or, where there is none, the sound's level; phones written under it."""
+    """The gap over a clip against the film or, where there is none, the sound's level; phones
+    written under it.
+    """
     time = np.arange(clip.frames) / clip.fps
     figure = _figure(12, 3.4)
     axes = figure.subplots()
@@ -224,14 +232,17 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def print_synthetic(corpus: PreparedCorpus, face: Face) -> None:
-    """What the motion that was prepared for the validation clips shows: closures, and its lag behind the sound's level."""
+    """What the motion that was prepared for the validation clips shows: closures, and its lag
+    behind the sound's level.
+    """
     clips = [clip.clip() for clip in corpus.clips("val")]
     gaps = [gap_mm(face, clip.weights) for clip in clips]
     levels = [loudness(clip.samples, clip.frames, clip.fps) for clip in clips]
     closed = touch_rate(gaps, [clip.phones for clip in clips], clips[0].fps)
     print(f"{corpus.name}, {len(clips)} validation clips: bilabials closed: {closed:.3f}")
     print(
-        f"{corpus.name}: lag of the gap behind the sound's level: {lag_ms(levels, gaps, clips[0].fps):+.0f} ms"
+        f"{corpus.name}: lag of the gap behind the sound's level: "
+        f"{lag_ms(levels, gaps, clips[0].fps):+.0f} ms"
     )
 
 
@@ -258,7 +269,8 @@ def main() -> int:
         clips = [clip.clip() for clip in filmed.clips("val")]
         if lacking := [clip.id for clip in clips if not clip.phones]:
             raise InputError(
-                f"clip {lacking[0]} of {options.grid} has no phones: prepare it with the extra align installed"
+                f"clip {lacking[0]} of {options.grid} has no phones: prepare it with the extra "
+                "align installed"
             )
         shown = (
             [clip for clip in synthetic.clips() if clip.name == options.clip]

@@ -1,6 +1,8 @@
-"""How closely the default head follows GRID's tracked faces: numbers, two plots and a sheet of mouths.
+"""How closely the default head follows GRID's tracked faces: numbers, two plots and a sheet of
+mouths.
 
-    python tools/figures/retargeting.py --data ../shared/data/grid --images docs/images [--json out/carrying.json] [--cache DIR]
+    python tools/figures/retargeting.py --data ../shared/data/grid --images docs/images [--json
+    out/carrying.json] [--cache DIR]
 
 The plots need matplotlib, which nothing else here uses: pip install matplotlib.
 """
@@ -162,7 +164,9 @@ def plot_weights(clips: list[Clip], face: Face, path: Path) -> None:
 
 
 def draw_mouths(clips: list[Clip], face: Face, path: Path) -> None:
-    """A sheet of the worn mouth in words, each in the frame whose gap is the median among all its occurrences."""
+    """A sheet of the worn mouth in words, each in the frame whose gap is the median among all its
+    occurrences.
+    """
     from jambatalk.render.image import contact_sheet, save_png
     from jambatalk.render.renderer import Renderer
 

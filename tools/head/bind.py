@@ -1,4 +1,6 @@
-"""Binding new geometry to the skin: each new vertex rides on one triangle of it, in every shape and identity."""
+"""Binding new geometry to the skin: each new vertex rides on one triangle of it, in every shape and
+identity.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,8 @@ def cast(skin: Part, origins: Array, directions: Array) -> Binding:
 
 
 def rounding(skin: Part, binding: Binding) -> Array:
-    """(n, 3) how far each bound point lies below the smooth surface that the skin's flat triangles stand for.
+    """(n, 3) how far each bound point lies below the smooth surface that the skin's flat triangles
+    stand for.
 
     Phong tessellation (Boubekeur and Alexa 2008) with weight 3/4.
     """

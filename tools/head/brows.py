@@ -22,7 +22,9 @@ HAIRS = 110
 
 
 def _place(along: Array, across: Array, side: float) -> Array:
-    """(n, 3) origins in front of the face for places in the brow: along 0..1 outwards, across -1..1 upwards."""
+    """(n, 3) origins in front of the face for places in the brow: along 0..1 outwards, across -1..1
+    upwards.
+    """
     s = along * (len(LINE_X) - 1)
     knots = np.arange(len(LINE_X))
     x, y, half = (np.interp(s, knots, values) for values in (LINE_X, LINE_Y, HALF))
@@ -45,7 +47,8 @@ def brow_part(skin: Part, side: float) -> Part:
     ]
     quads = [(a, b, b + 1, a + 1) for a, b in cells]
     triangles = [t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))]
-    # Hairs: upright beside the nose, lying along the brow further out; lower ones point up, upper ones down into the line.
+    # Hairs: upright beside the nose, lying along the brow further out; lower ones point up, upper
+    # ones down into the line.
     along = np.sort(random.uniform(0.01, 0.93, HAIRS))
     across = random.uniform(-0.95, 0.8, HAIRS)
     lean = np.interp(along, [0.0, 0.15, 0.4, 1.0], [72.0, 52.0, 26.0, 6.0])

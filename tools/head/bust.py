@@ -32,7 +32,9 @@ def above_collar(points: Array) -> Array:
 
 
 def clipped(part: Part, inside: Callable[[Array], Array]) -> Part:
-    """The part where ``inside`` is positive; triangles across its border are cut there. Vertex order is kept."""
+    """The part where ``inside`` is positive; triangles across its border are cut there. Vertex
+    order is kept.
+    """
     value = inside(part.vertices)
     value = np.where(np.abs(value) < 1e-9, 1e-9, value)
     blends: dict[tuple[int, int], int] = {}
@@ -84,7 +86,9 @@ def clipped(part: Part, inside: Callable[[Array], Array]) -> Part:
 
 
 def compact(part: Part) -> Part:
-    """The part without vertices that no triangle uses. Order is kept; regions lose the vertices that go."""
+    """The part without vertices that no triangle uses. Order is kept; regions lose the vertices
+    that go.
+    """
     used = np.unique(part.triangles)
     number = np.full(len(part.vertices), -1)
     number[used] = np.arange(len(used))
@@ -137,7 +141,8 @@ def _shirt(part: Part) -> Part:
     loops = sorted(border(part.triangles), key=lambda loop: part.vertices[loop, 1].mean())
     bottom, collar = loops[0], loops[-1]
     count = len(part.vertices)
-    # The collar's edge turns inwards to the neck; below the cut the shirt falls straight down and is closed by a fan.
+    # The collar's edge turns inwards to the neck; below the cut the shirt falls straight down and
+    # is closed by a fan.
     inner = part.vertices[collar] - normals[collar] * (SHIRT + 0.003) - [0.0, 0.002, 0.0]
     low = part.vertices[bottom] * [0.97, 1.0, 1.0]
     low[:, 1] = low[:, 1].min() - FALL

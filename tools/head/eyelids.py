@@ -1,4 +1,4 @@
-"""Eyelids: a wider resting opening, and a blink that lands the upper lid exactly on the lower one."""
+"""Eyelids: a wider resting opening, and a blink that lands the upper lid on the lower one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ OPENER = 0.04  # of a blink, undone at rest: the source looks sleepy
 
 @dataclass(frozen=True)
 class Eyelid:
-    """Rings around one eye on the skin, each (28,) vertices; ``upper`` and ``lower`` are the margin's halves between the
-    corners, both from the smaller to the larger x (corners in both)."""
+    """Rings around one eye on the skin, each (28,) vertices; ``upper`` and ``lower`` are the
+    margin's halves between the corners, both from the smaller to the larger x (corners in both).
+    """
 
     rings: dict[str, Array]
     upper: Array
@@ -69,7 +70,7 @@ def _arc(ring: Array, start: int, end: int) -> Array:
 
 
 def _ring_neighbour(polygons: list[list[int]], start: int, points: Array) -> int:
-    """The neighbour of ``start`` that lies beside it along the ring, on the side of the larger x."""
+    """The neighbor of ``start`` along the ring, on the side of the larger x."""
     beside = set()
     for corners in polygons:
         if start in corners:
@@ -86,7 +87,8 @@ def wake(points: Array, shapes: dict[str, Array]) -> Array:
 def landing_blink(
     blink: Array, points: Array, lid: Eyelid, triangles: Array, centre: Array, radius: float
 ) -> Array:
-    """(V, 3) the blink after which the upper margin lies on the lower one and no lid vertex is inside the ball.
+    """(V, 3) the blink after which the upper margin lies on the lower one and no lid vertex is
+    inside the ball.
 
     points: (V, 3) the woken rest; centre (3,), radius: the eyeball, metres.
     """
@@ -111,7 +113,8 @@ def landing_blink(
     return np.asarray(out)
 
 
-# What can press a lid against its ball, alone or together; each group is cleared with all of it at full weight.
+# What can press a lid against its ball, alone or together; each group is cleared with all of it at
+# full weight.
 PRESSING = (
     ("eyeSquint{}",),
     ("cheekSquint{}",),
@@ -128,7 +131,9 @@ PRESSING = (
 
 
 def cleared(shapes: dict[str, Array], points: Array, eye: Eye, radius: float) -> dict[str, Array]:
-    """The shapes, changed where they push skin around one eye into its ball; what a group lacks is shared among its shapes."""
+    """The shapes, changed where they push skin around one eye into its ball; what a group lacks is
+    shared among its shapes.
+    """
     out = dict(shapes)
     rest = np.linalg.norm(points - eye.centre, axis=1)
     outside = np.flatnonzero(

@@ -1,4 +1,6 @@
-"""Eyeballs whose rings lie on the edges of pupil, iris and limbus, so that colours end where they should."""
+"""Eyeballs whose rings lie on the edges of pupil, iris and limbus, so that colours end where they
+should.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ def look_motion(eye: Eye, direction: str) -> Rigid:
 
 
 def ball_mesh(eye: Eye) -> tuple[Array, Array, Array, Array]:
-    """(vertices (n, 3), triangles, distance from the axis in mm (n,), turn about it in radians (n,)); open at the back."""
+    """(vertices (n, 3), triangles, distance from the axis in mm (n,), turn about it in radians
+    (n,)); open at the back.
+    """
     turn = np.arange(SEGMENTS) * 2.0 * np.pi / SEGMENTS
     rows = [np.array([[0.0, 0.0, 1e3 * RADIUS + _bulge(0.0)]])]
     far, turns = [np.zeros(1)], [np.zeros(1)]
@@ -103,7 +107,9 @@ def _bulge(distance: float) -> float:
 def eye_colours(
     points: Array, eye: Eye, far: Array, turn: Array, iris: tuple[Array, Array]
 ) -> Array:
-    """(n, 3) sRGB. iris: (inner, outer) colour. The white is warm, redder in the corners, shaded under the upper lid."""
+    """(n, 3) sRGB. iris: (inner, outer) colour. The white is warm, redder in the corners, shaded
+    under the upper lid.
+    """
     inner, outer = iris
     streak = (
         1.0

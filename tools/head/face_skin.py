@@ -26,7 +26,9 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class FaceSkin:
-    """part: the skin; gap_vertices: upper and lower middle of the lips' contact; lids: "Left" and "Right"."""
+    """part: the skin; gap_vertices: upper and lower middle of the lips' contact; lids: "Left" and
+    "Right".
+    """
 
     part: Part
     gap_vertices: tuple[int, int]
@@ -82,7 +84,9 @@ def face_skin(mesh: BaseMesh) -> FaceSkin:
 
 
 def _materials(triangles: Array, regions: dict[str, Array]) -> Array:
-    """(f,) "mouth" for what lies behind the lips' contact, "lips" between their outline and that, else "skin"."""
+    """(f,) "mouth" for what lies behind the lips' contact, "lips" between their outline and that,
+    else "skin".
+    """
     count = int(triangles.max()) + 1
     cavity, lips = np.zeros(count, bool), np.zeros(count, bool)
     cavity[regions["mouth_cavity"]] = True

@@ -16,8 +16,9 @@ Array = NDArray[Any]
 CENTRE = np.array([0.0, 0.008, -0.078])  # metres: between the tops of the ears
 STRANDS, STEPS = 53, 14
 THICK_TOP, THICK_SIDE, THICK_NAPE = 0.0135, 0.0050, 0.0035
-# The hairline, seen from that point: turn about the ear-to-ear axis in degrees (0 forwards, 90 up, 180 back) where hair
-# begins and where it ends, for strands from the middle of the head (0) to just above the ear (1).
+# The hairline, seen from that point: turn about the ear-to-ear axis in degrees (0 forwards, 90 up,
+# 180 back) where hair begins and where it ends, for strands from the middle of the head (0) to just
+# above the ear (1).
 LINE_AT = (0.0, 0.2, 0.36, 0.48, 0.60, 0.73, 0.87, 1.0)
 FRONT = (38.5, 37.0, 39.5, 37.5, 32.0, 24.0, 15.0, 12.0)
 BACK = (230.0, 230.0, 231.0, 232.0, 231.0, 226.0, 214.0, 185.0)
@@ -25,7 +26,7 @@ WIDEST = 83.0  # degrees sideways of the outermost strand
 
 
 def _angles(points: Array) -> tuple[Array, Array]:
-    """(sideways degrees / WIDEST, turn in degrees 0..360) of points seen from the skull's middle."""
+    """(sideways degrees / WIDEST, turn in degrees 0..360) of points, from the skull's middle."""
     rays = points - CENTRE
     rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
     sideways = np.degrees(np.arcsin(np.clip(rays[:, 0], -1.0, 1.0)))
@@ -129,7 +130,9 @@ FRINGE = 105
 def _fringe(
     skin: Part, start: Array, end: Array, column: Array, random: np.random.Generator
 ) -> Part:
-    """Fine single hairs over the hairline, so that the cap has no hard rim: roots on the bare skin, tips on the cap."""
+    """Fine single hairs over the hairline, so that the cap has no hard rim: roots on the bare skin,
+    tips on the cap.
+    """
     place = random.uniform(-0.78, 0.78, FRINGE)
     at_nape = random.uniform(0.0, 1.0, FRINGE) < 0.3
     line = np.where(at_nape, np.interp(place, column, end), np.interp(place, column, start))

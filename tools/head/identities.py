@@ -1,4 +1,6 @@
-"""Who the head can be: mixes of MPFB's macro targets, each brought back to the eyes of the template."""
+"""Who the head can be: mixes of MPFB's macro targets, each brought back to the eyes of the
+template.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def eye_middle(mesh: BaseMesh, vertices: Array) -> Array:
 
 
 def person(mesh: BaseMesh, recipe: Recipe) -> Array:
-    """(19158, 3) metres: the base mesh wearing the recipe's targets, with the origin midway between the eyes."""
+    """(19158, 3) metres: the base mesh wearing the recipe's targets, with the origin midway between
+    the eyes.
+    """
     vertices = mesh.vertices.copy()
     for target, share in recipe.items():
         vertices += share * mesh.identity_target(target)

@@ -86,7 +86,9 @@ def lash_part(skin: Part, lid: Eyelid, centre: Array, side: str) -> Part:
 
 
 def _turned(hair: Array, root: Array, moved: Array, centre: Array) -> Array:
-    """(52, 5, 3): each shape carries the root and turns the hair as the root turns about the ball's ear-to-ear axis."""
+    """(52, 5, 3): each shape carries the root and turns the hair as the root turns about the ball's
+    ear-to-ear axis.
+    """
     out = np.zeros((len(moved), len(hair), 3))
     before = np.arctan2(root[1] - centre[1], root[2] - centre[2])
     for k, offset in enumerate(moved):

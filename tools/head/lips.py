@@ -1,4 +1,6 @@
-"""Sealing the lips: the two sides of the mouth line lie on one curve, at rest and in every shape that keeps them shut."""
+"""Sealing the lips: the two sides of the mouth line lie on one curve, at rest and in every shape
+that keeps them shut.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class MouthLine:
-    """Where the lips touch: ``upper`` and ``lower`` vertices, each from the right corner to the left one (corners in both).
+    """Where the lips touch: ``upper`` and ``lower`` vertices, each from the right corner to the
+    left one (corners in both).
 
-    s_upper, s_lower: the position of each vertex along the line, the x of the template's vertex, growing from right to left.
+    s_upper, s_lower: the position of each vertex along the line, the x of the template's vertex,
+    growing from right to left.
     """
 
     upper: Array
@@ -27,15 +31,18 @@ class MouthLine:
 
     @property
     def ring(self) -> Array:
-        """All vertices of the line, upper from the right corner to the left one, then lower back."""
+        """All vertices of the line: upper from right corner to left corner, then lower back."""
         return np.concatenate([self.upper, self.lower[-2:0:-1]])
 
     def both(self, upper_values: Array, lower_values: Array, share: float) -> tuple[Array, Array]:
-        """One curve for both sides, ``share`` of it from the lower one: sampled at the upper and at the lower vertices."""
+        """One curve for both sides, ``share`` of it from the lower one: sampled at the upper and at
+        the lower vertices.
+        """
         on_lower = share * lower_values + (1.0 - share) * _along(
             self.s_lower, self.s_upper, upper_values
         )
-        # The lower side has fewer vertices: the upper ones are laid on its segments, so that no slit remains between them.
+        # The lower side has fewer vertices: the upper ones are laid on its segments, so that no
+        # slit remains between them.
         return _along(self.s_upper, self.s_lower, on_lower), on_lower
 
     def gap(self, values: Array) -> Array:
@@ -50,7 +57,9 @@ def _along(at: Array, s: Array, values: Array) -> Array:
 
 
 class Spread:
-    """Carries corrections of the mouth line smoothly into the lips around it (harmonic, zero at the border of the area)."""
+    """Carries corrections of the mouth line smoothly into the lips around it (harmonic, zero at the
+    border of the area).
+    """
 
     def __init__(self, count: int, triangles: Array, ring: Array, free: Array) -> None:
         edges = np.unique(
@@ -101,19 +110,23 @@ def sealed(
     return np.asarray(values + spread(corrections))
 
 
-FORWARD = 0.0022  # metres: the source's lips meet deep between them, which leaves the upper one overhanging
+# metres: the source's lips meet deep between them, which leaves the upper one overhanging
+FORWARD = 0.0022
 
 
 def shut(points: Array, line: MouthLine, spread: Spread) -> Array:
-    """(V, 3) points at rest with sealed lips that meet ``FORWARD`` further out, less towards the corners."""
+    """(V, 3) points at rest with sealed lips that meet ``FORWARD`` further out, less towards the
+    corners.
+    """
     u = np.abs(line.s_upper) / line.s_upper[-1], np.abs(line.s_lower) / line.s_lower[-1]
     further = [np.outer(FORWARD * (1.0 - side**4), [0.0, 0.0, 1.0]) for side in u]
     further[0] = _along(line.s_upper, line.s_lower, further[1])
     return sealed(points, line, spread) + spread(np.concatenate([further[0], further[1][-2:0:-1]]))
 
 
-# Shapes that part the lips keep their gap where it opens. Every other shape leaves the lips shut, so that no mix of them
-# can make the lips cross; in the rolls and the lower shrug one lip leads and the other yields.
+# Shapes that part the lips keep their gap where it opens. Every other shape leaves the lips shut,
+# so that no mix of them can make the lips cross; in the rolls and the lower shrug one lip leads and
+# the other yields.
 OPENING = (
     "jawOpen",
     "jawForward",
@@ -146,9 +159,11 @@ def sealed_shapes(shapes: dict[str, Array], line: MouthLine, spread: Spread) -> 
 
 
 def rounded_jaw(offsets: Array, points: Array, skin_side: Array, line: MouthLine) -> Array:
-    """``jawOpen`` with a lower lip that hangs in a rounder arc than the parabola of the source, which reads as a V.
+    """``jawOpen`` with a lower lip that hangs in a rounder arc than the parabola of the source,
+    which reads as a V.
 
-    offsets, points: (V, 3); skin_side: (V,) how much each vertex belongs to the lower lip and the chin below it, 0..1.
+    offsets, points: (V, 3); skin_side: (V,) how much each vertex belongs to the lower lip and the
+    chin below it, 0..1.
     """
     half_width = line.s_upper[-1]
     u = np.clip(np.abs(points[:, 0]) / half_width, 0.0, 1.0)
@@ -160,10 +175,12 @@ def rounded_jaw(offsets: Array, points: Array, skin_side: Array, line: MouthLine
 def lower_lip_side(
     points: Array, jaw_open: Array, line: MouthLine, inside: Array, behind: Array
 ) -> Array:
-    """(V,) how much a vertex goes with the lower lip: 1 at it, fading to 0 from 10 to 24 mm below the mouth line.
+    """(V,) how much a vertex goes with the lower lip: 1 at it, fading to 0 from 10 to 24 mm below
+    the mouth line.
 
-    In front of the lips' contact the height tells the sides apart; ``inside`` the mouth, where heights overlap, the way
-    ``jaw_open`` (V, 3) moves a vertex does. ``behind``: the lower lip's vertices next to the contact on the mouth's side.
+    In front of the lips' contact the height tells the sides apart; ``inside`` the mouth, where
+    heights overlap, the way ``jaw_open`` (V, 3) moves a vertex does. ``behind``: the lower lip's
+    vertices next to the contact on the mouth's side.
     """
     below = np.interp(points[:, 0], line.s_lower, points[line.lower, 1]) - points[:, 1]
     side = (below > 0).astype(float)

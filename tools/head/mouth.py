@@ -1,4 +1,6 @@
-"""How what lies in the mouth moves: the lower jaw's rigid motions, and where another person's mouth lies."""
+"""How what lies in the mouth moves: the lower jaw's rigid motions, and where another person's mouth
+lies.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def jaw_motions(mesh: BaseMesh) -> dict[str, Rigid]:
 
 
 def mouth_fits(skin: Part) -> dict[str, Fit]:
-    """identity -> scales and shift from the template's mouth to that person's, taken from the inner side of the lips."""
+    """identity -> scales and shift from the template's mouth to that person's, taken from the inner
+    side of the lips.
+    """
     around = np.union1d(skin.regions["inner_lips"], skin.regions["lips"])
     return {
         name: fit_scale(skin.vertices[around], offsets[around])

@@ -14,8 +14,10 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Palette:
-    """skin: the forehead's tone; lips; hair; brows; shirt; blush: how strongly cheeks, nose and ears redden, 0..1;
-    stubble: how dark the shaven beard is, 0..1; freckles: how much the tone varies, 0..1."""
+    """skin: the forehead's tone; lips; hair; brows; shirt; blush: how strongly cheeks, nose and
+    ears redden, 0..1; stubble: how dark the shaven beard is, 0..1; freckles: how much the tone
+    varies, 0..1.
+    """
 
     skin: Colour
     lips: Colour
@@ -89,7 +91,9 @@ def mixed(one: Array, other: Array | Colour, share: Array) -> Array:
 
 
 def lattice_noise(points: Array, size: float, seed: int) -> Array:
-    """(n,) smooth noise in -1..1 with features of ``size`` metres: random values on a lattice, blended between its nodes."""
+    """(n,) smooth noise in -1..1 with features of ``size`` metres: random values on a lattice,
+    blended between its nodes.
+    """
     table = np.random.default_rng(seed).uniform(-1.0, 1.0, 4096)
     scaled = points / size
     cell = np.floor(scaled).astype(np.int64)

@@ -1,4 +1,6 @@
-"""A part of the head before assembly: its own mesh, moved by the 52 shapes and reshaped by each identity."""
+"""A part of the head before assembly: its own mesh, moved by the 52 shapes and reshaped by each
+identity.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,11 @@ Array = NDArray[Any]
 
 @dataclass
 class Part:
-    """vertices (n, 3); triangles (f, 3); basis (52, n, 3); identities name -> (n, 3) offsets; colours (n, 3) sRGB;
-    material: one name for the part, or (f,) names; regions name -> indices into this part's vertices;
-    identity_colours name -> (n, 3) where another identity is coloured otherwise."""
+    """vertices (n, 3); triangles (f, 3); basis (52, n, 3); identities name -> (n, 3) offsets;
+    colours (n, 3) sRGB; material: one name for the part, or (f,) names; regions name -> indices
+    into this part's vertices; identity_colours name -> (n, 3) where another identity is coloured
+    otherwise.
+    """
 
     vertices: Array
     triangles: Array

@@ -13,7 +13,9 @@ Array = NDArray[Any]
 
 
 def flood(triangles: Array, seeds: Array, border: Array) -> Array:
-    """Vertices reached from the seeds over edges without stepping on the border; the border is not part of the result."""
+    """Vertices reached from the seeds over edges without stepping on the border; the border is not
+    part of the result.
+    """
     neighbours: dict[int, set[int]] = {}
     for a, b, c in triangles.tolist():
         for u, v in ((a, b), (b, c), (c, a)):
@@ -31,7 +33,9 @@ def flood(triangles: Array, seeds: Array, border: Array) -> Array:
 
 
 def skin_regions(skin: Skin, points: Array, shapes: dict[str, Array]) -> dict[str, Array]:
-    """name -> indices. ``inner_lip_ring`` and ``outer_lip_ring`` are ordered: upper from the right corner, lower back."""
+    """name -> indices. ``inner_lip_ring`` and ``outer_lip_ring`` are ordered: upper from the right
+    corner, lower back.
+    """
     rings = skin.rings
     x, y, z = points.T
     cavity = flood(skin.triangles, rings["pocket"], rings["contact"])

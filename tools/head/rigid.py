@@ -20,7 +20,9 @@ class Rigid:
     shift: Array
 
     def offsets(self, points: Array) -> Array:
-        """(n, 3) how far each point moves at weight 1. Shapes are linear: at weight 1/2 lengths shrink by 1 - cos(angle / 2)."""
+        """(n, 3) how far each point moves at weight 1. Shapes are linear: at weight 1/2 lengths
+        shrink by 1 - cos(angle / 2).
+        """
         return np.asarray((points - self.centre) @ (self.rotation - np.eye(3)).T + self.shift)
 
 
@@ -35,7 +37,9 @@ def fit_rigid(points: Array, offsets: Array) -> Rigid:
 
 @dataclass(frozen=True)
 class Fit:
-    """p -> (p - centre) * scale + centre + shift: carries a part made for the template to another person."""
+    """p -> (p - centre) * scale + centre + shift: carries a part made for the template to another
+    person.
+    """
 
     scale: Array
     centre: Array

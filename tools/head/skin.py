@@ -15,8 +15,9 @@ from .topology import edge_loop, polygon, subdivide, triangulate
 
 Array = NDArray[Any]
 
-# Rings around the mouth on the base mesh: the vertices of each in the upper middle, from the lip's outline inwards.
-# Every ring has 20 vertices on one side of the face, the first and the last in the middle.
+# Rings around the mouth on the base mesh: the vertices of each in the upper middle, from the lip's
+# outline inwards. Every ring has 20 vertices on one side of the face, the first and the last in the
+# middle.
 RING_STARTS = {
     "outline": 455,
     "crest": 467,
@@ -31,11 +32,12 @@ LOWEST = -0.32  # metres below the eyes: the shoulders' crop, before the bust is
 
 @dataclass(frozen=True)
 class Skin:
-    """The skin's own vertices as mixes of the base mesh's: ``matrix`` (n, 19158); triangles (f, 3) of the own vertices.
+    """The skin's own vertices as mixes of the base mesh's: ``matrix`` (n, 19158); triangles (f, 3)
+    of the own vertices.
 
-    rings: name -> ordered own vertices, upper from the right corner to the left one, then lower back.
-    mirror: (n,) the own vertex on the other side.
-    source: (n,) the base vertex an own vertex was, -1 for those of the subdivision.
+    rings: name -> ordered own vertices, upper from the right corner to the left one, then lower
+    back. mirror: (n,) the own vertex on the other side. source: (n,) the base vertex an own vertex
+    was, -1 for those of the subdivision.
     """
 
     matrix: sparse.csr_matrix
@@ -50,7 +52,9 @@ class Skin:
 
 
 def full_ring(mesh: BaseMesh, polygons: list[list[int]], start: int, x: Array) -> list[int]:
-    """One closed ring of base vertices: upper from the right corner to the left one, then lower back."""
+    """One closed ring of base vertices: upper from the right corner to the left one, then lower
+    back.
+    """
     right = next(
         v
         for corners in polygons
@@ -74,7 +78,9 @@ def _beside(corners: list[int], v: int) -> tuple[int, int]:
 
 
 def build_skin(mesh: BaseMesh, template: Array) -> Skin:
-    """Crop and subdivide; ``template`` (19158, 3) metres with the origin between the eyes chooses what is kept."""
+    """Crop and subdivide; ``template`` (19158, 3) metres with the origin between the eyes chooses
+    what is kept.
+    """
     polygons = [polygon(quad) for quad in mesh.quads["body"] if template[quad, 1].mean() > LOWEST]
     x = template[:, 0]
     coarse = {name: full_ring(mesh, polygons, start, x) for name, start in RING_STARTS.items()}
@@ -97,14 +103,16 @@ def build_skin(mesh: BaseMesh, template: Array) -> Skin:
 
 
 def _between(polygons: list[list[int]], outer: list[int], inner: list[int]) -> set[int]:
-    """Indices of the polygons between two rings, found by growing from those that touch the inner ring's outside."""
+    """Indices of the polygons between two rings, found by growing from those that touch the inner
+    ring's outside.
+    """
     outer_set, inner_set = set(outer), set(inner)
     at_vertex: dict[int, list[int]] = {}
     for index, corners in enumerate(polygons):
         for v in corners:
             at_vertex.setdefault(v, []).append(index)
-    # A polygon across the outer ring has two vertices on it; the one on the mouth's side leads to the inner ring.
-    # Grow from the middle rings, never crossing either border.
+    # A polygon across the outer ring has two vertices on it; the one on the mouth's side leads to
+    # the inner ring. Grow from the middle rings, never crossing either border.
     found: set[int] = set()
     start = next(i for i, corners in enumerate(polygons) if RING_STARTS["contact"] in corners)
     frontier = [start]
@@ -144,7 +152,7 @@ def mirror_by_position(points: Array) -> Array:
 
 
 def mouth_line(skin: Skin, points: Array) -> MouthLine:
-    """The line where the lips touch; ``points`` (n, 3) of the template give the position along it."""
+    """The line where the lips touch; ``points`` (n, 3) of the template are its positions."""
     ring = skin.rings["contact"]
     left = int(np.argmax(points[ring, 0]))
     upper, lower = ring[: left + 1], np.concatenate([ring[left:], ring[:1]])[::-1]
@@ -152,7 +160,9 @@ def mouth_line(skin: Skin, points: Array) -> MouthLine:
 
 
 def lips_spread(skin: Skin) -> Spread:
-    """Corrections of the mouth line fade out towards the outline of the lips and the pocket behind them."""
+    """Corrections of the mouth line fade out towards the outline of the lips and the pocket behind
+    them.
+    """
     inside = {int(v) for name in ("crest", "front", "contact", "behind") for v in skin.rings[name]}
     border = {int(v) for name in ("outline", "pocket") for v in skin.rings[name]}
     grow, seen = list(inside), set(inside)

@@ -1,4 +1,6 @@
-"""Two rows of fourteen teeth on dental arches, each crown with its own measures, and the gums they stand in."""
+"""Two rows of fourteen teeth on dental arches, each crown with its own measures, and the gums they
+stand in.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Crown:
-    """One tooth in millimetres: width along the arch, height, depth at the neck and at the biting edge, drop of that edge
-    beyond the row's, how much the edge is rounded (0 flat .. 1 pointed)."""
+    """One tooth in millimetres: width along the arch, height, depth at the neck and at the biting
+    edge, drop of that edge beyond the row's, how much the edge is rounded (0 flat .. 1 pointed).
+    """
 
     width: float
     height: float
@@ -29,7 +32,8 @@ class Crown:
     point: float = 0.15
 
 
-# From the middle backwards; measures after the usual tables of dental anatomy (mean permanent teeth).
+# From the middle backwards; measures after the usual tables of dental anatomy (mean permanent
+# teeth).
 UPPER = (
     Crown(8.5, 11.4, 6.5, 1.6, 0.0, 0.10),
     Crown(6.6, 10.0, 5.8, 1.5, -0.9, 0.22),
@@ -52,7 +56,8 @@ LOWER = (
 
 @dataclass(frozen=True)
 class Arch:
-    """An elliptic dental arch in millimetres: the front at z = front, half as wide as ``half_width``, biting edge at y = edge.
+    """An elliptic dental arch in millimetres: the front at z = front, half as wide as
+    ``half_width``, biting edge at y = edge.
 
     up: +1 when the roots point up (upper row), -1 for the lower row.
     """
@@ -65,7 +70,9 @@ class Arch:
     crowns: tuple[Crown, ...]
 
     def at(self, length: Array) -> tuple[Array, Array]:
-        """Points (n, 2) x, z and outward normals (n, 2) at arc lengths from the middle, positive to the left."""
+        """Points (n, 2) x, z and outward normals (n, 2) at arc lengths from the middle, positive to
+        the left.
+        """
         angle = np.linspace(0.0, 0.5 * np.pi, 2000)
         x, z = self.half_width * np.sin(angle), self.front - self.depth * (1.0 - np.cos(angle))
         s = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(x), np.diff(z)))])
@@ -79,18 +86,20 @@ class Arch:
         return points, normal / np.linalg.norm(normal, axis=-1, keepdims=True)
 
     def places(self) -> list[tuple[float, Crown]]:
-        """(arc length of the tooth's middle, its crown) for all fourteen teeth, from right to left."""
+        """(arc length of the tooth's middle, its crown) of all teeth, from right to left."""
         ends = np.cumsum([crown.width for crown in self.crowns])
         middle = [float(end - crown.width / 2) for end, crown in zip(ends, self.crowns)]
         half = list(zip(middle, self.crowns))
         return [(-s, crown) for s, crown in half[::-1]] + half
 
 
-# The lips' inner side lies 2 mm in front of the upper row at rest; the lower row bites 2 mm behind the upper one.
+# The lips' inner side lies 2 mm in front of the upper row at rest; the lower row bites 2 mm behind
+# the upper one.
 UPPER_ARCH = Arch(front=20.5, half_width=27.0, depth=41.0, edge=-64.1, up=1, crowns=UPPER)
 LOWER_ARCH = Arch(front=18.2, half_width=25.2, depth=40.0, edge=-64.6, up=-1, crowns=LOWER)
 
-# One horizontal section of a crown: (across -1..1, out 1 = front .. -1 = back), rounder behind than in front.
+# One horizontal section of a crown: (across -1..1, out 1 = front .. -1 = back), rounder behind than
+# in front.
 SECTION = np.array(
     [
         [-0.98, 0.25],
@@ -108,7 +117,9 @@ LEVELS = ((-0.12, 0.74), (0.12, 0.84), (0.45, 0.96), (0.78, 1.0), (0.95, 0.965))
 
 
 def crown_mesh(arch: Arch, middle: float, crown: Crown) -> tuple[Array, Array, Array]:
-    """(vertices (n, 3) mm, triangles (f, 3), level (n,) 0 at the neck .. 1 at the edge) of one tooth."""
+    """(vertices (n, 3) mm, triangles (f, 3), level (n,) 0 at the neck .. 1 at the edge) of one
+    tooth.
+    """
     points, normals = arch.at(np.array([middle]))
     out = np.array([normals[0, 0], 0.0, normals[0, 1]])
     along = np.array([out[2], 0.0, -out[0]])
@@ -144,7 +155,9 @@ def crown_mesh(arch: Arch, middle: float, crown: Crown) -> tuple[Array, Array, A
 
 
 def outward(vertices: Array, triangles: Array) -> Array:
-    """The triangles of a closed or nearly closed convex body, turned so that they are counter-clockwise from outside."""
+    """The triangles of a closed or nearly closed convex body, turned so that they are
+    counter-clockwise from outside.
+    """
     a, b, c = vertices[triangles].transpose(1, 0, 2)
     volume = np.einsum("ij,ij->", np.cross(b - a, c - a), a - vertices.mean(axis=0))
     return triangles if volume > 0 else triangles[:, ::-1]
@@ -173,7 +186,9 @@ def tooth_colours(points: Array, level: Array, distance: float, front: float) ->
 
 
 def gum_mesh(arch: Arch) -> tuple[Array, Array, Array]:
-    """(vertices (n, 3) metres, triangles, colours) of one gum: a tube along the arch whose rim rises over each tooth."""
+    """(vertices (n, 3) metres, triangles, colours) of one gum: a tube along the arch whose rim
+    rises over each tooth.
+    """
     stations: list[
         tuple[float, float, Crown]
     ] = []  # arc length, rim height towards the root, crown
@@ -189,7 +204,8 @@ def gum_mesh(arch: Arch) -> tuple[Array, Array, Array]:
     points, normals = arch.at(lengths)
     rows = []
     for point, normal, (_, rim, crown) in zip(points, normals, stations):
-        # (out, towards the root) around the tube: rim, swelling, upper front, upper back, inner rim.
+        # (out, towards the root) around the tube: rim, swelling, upper front, upper back, inner
+        # rim.
         inner = -crown.neck_depth
         profile = [
             (-0.35, rim),
@@ -236,7 +252,9 @@ def jaw_basis(points: Array, motions: dict[str, Rigid]) -> Array:
 
 
 def teeth_parts(jaw: dict[str, Rigid], fits: dict[str, Fit]) -> list[Part]:
-    """Upper and lower teeth and gums. jaw: the lower jaw's motions; fits: identity -> how its mouth differs."""
+    """Upper and lower teeth and gums. jaw: the lower jaw's motions; fits: identity -> how its mouth
+    differs.
+    """
     parts = []
     for arch, side in ((UPPER_ARCH, "upper"), (LOWER_ARCH, "lower")):
         for mesh, material in ((row_of_teeth(arch), "teeth"), (gum_mesh(arch), "gums")):

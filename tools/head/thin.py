@@ -1,4 +1,6 @@
-"""Fewer triangles where nobody looks: vertices are collapsed onto a neighbour, all others stay exactly where they are."""
+"""Fewer triangles where nobody looks: vertices are collapsed onto a neighbour, all others stay
+exactly where they are.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,11 @@ Array = NDArray[Any]
 
 
 def thinned(part: Part, may_go: Array, count: int) -> Part:
-    """The part with up to ``count`` of the vertices ``may_go`` (indices) collapsed onto neighbours, cheapest first.
+    """The part with up to ``count`` of the vertices ``may_go`` (indices) collapsed onto neighbours,
+    cheapest first.
 
-    The cost of a collapse is the quadric error of Garland and Heckbert 1997. Open edges stay, and so does a vertex whose
-    collapse would turn a triangle over. Regions lose the vertices that go.
+    The cost of a collapse is the quadric error of Garland and Heckbert 1997. Open edges stay, and
+    so does a vertex whose collapse would turn a triangle over. Regions lose the vertices that go.
     """
     points = part.vertices
     faces: dict[int, set[int]] = {}

@@ -18,7 +18,9 @@ Array = NDArray[Any]
 
 
 def tongue_part(mesh: BaseMesh, jaw: dict[str, Rigid], fits: dict[str, Fit]) -> Part:
-    """The tongue rests behind the lower teeth, rides on the lower jaw and flattens when the jaw opens."""
+    """The tongue rests behind the lower teeth, rides on the lower jaw and flattens when the jaw
+    opens.
+    """
     part = helper_part(mesh, ["helper-tongue"], (0.82, 0.48, 0.47), "tongue", "tongue")
     raw = part.vertices
     tip = raw[:, 2].max()
@@ -42,7 +44,8 @@ def tongue_part(mesh: BaseMesh, jaw: dict[str, Rigid], fits: dict[str, Fit]) -> 
             )
         basis[k] = ridden
     out = ARKIT_NAMES.index("tongueOut")
-    # Forwards over the lower teeth and lip: at half weight the tip lies between the teeth, as in "th".
+    # Forwards over the lower teeth and lip: at half weight the tip lies between the teeth, as in
+    # "th".
     forth = (1.0 - back) ** 1.2
     arch = forth * (1.0 - 0.25 * forth)
     basis[out] = np.stack([-0.12 * points[:, 0] * forth, 0.0135 * arch, 0.044 * forth], axis=1)

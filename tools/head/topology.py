@@ -1,4 +1,6 @@
-"""Quad topology: walking edge loops, and one step of Catmull-Clark subdivision as a linear operator."""
+"""Quad topology: walking edge loops, and one step of Catmull-Clark subdivision as a linear
+operator.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def edge_faces(polygons: list[list[int]]) -> dict[Edge, list[int]]:
 
 
 def edge_loop(polygons: list[list[int]], first: int, second: int, count: int) -> list[int]:
-    """Walk straight on from the edge (first, second) over vertices of valence four until ``count`` vertices are met."""
+    """Walk straight on from the edge (first, second) over vertices of valence four until ``count``
+    vertices are met.
+    """
     faces = edge_faces(polygons)
     neighbours: dict[int, set[int]] = defaultdict(set)
     for a, b in faces:
@@ -42,7 +46,8 @@ def edge_loop(polygons: list[list[int]], first: int, second: int, count: int) ->
         ahead = [v for v in neighbours[here] if not beside & set(faces[min(v, here), max(v, here)])]
         if len(ahead) != 1:
             raise ValueError(
-                f"the edge loop from {first} ends at vertex {here}, which has {len(neighbours[here])} edges"
+                f"the edge loop from {first} ends at vertex {here}, which has "
+                f"{len(neighbours[here])} edges"
             )
         loop.append(ahead[0])
     return loop
@@ -51,10 +56,12 @@ def edge_loop(polygons: list[list[int]], first: int, second: int, count: int) ->
 def subdivide(
     count: int, polygons: list[list[int]], chosen: set[int]
 ) -> tuple[sparse.csr_matrix, list[list[int]], dict[Edge, int]]:
-    """Split the ``chosen`` polygons once by Catmull and Clark's rules; polygons beside them gain the edges' new vertices.
+    """Split the ``chosen`` polygons once by Catmull and Clark's rules; polygons beside them gain
+    the edges' new vertices.
 
-    Returns (matrix (n, count) giving new vertices from old ones, the new polygons, edge -> its new vertex).
-    Vertices of chosen polygons only are smoothed; all others stay where they are, so that no seam opens.
+    Returns (matrix (n, count) giving new vertices from old ones, the new polygons, edge -> its new
+    vertex). Vertices of chosen polygons only are smoothed; all others stay where they are, so that
+    no seam opens.
     """
     faces = edge_faces(polygons)
     rows: list[dict[int, float]] = [{v: 1.0} for v in range(count)]
@@ -119,7 +126,9 @@ def subdivide(
 
 
 def triangulate(polygons: list[list[int]], points: Array) -> Array:
-    """(F, 3) triangles: quads along their shorter diagonal, larger polygons by the fan whose worst corner is least sharp."""
+    """(F, 3) triangles: quads along their shorter diagonal, larger polygons by the fan whose worst
+    corner is least sharp.
+    """
     triangles: list[tuple[int, int, int]] = []
     for corners in polygons:
         best: list[tuple[int, int, int]] = []

@@ -8,13 +8,23 @@ from typing import Annotated
 
 import typer
 
+from jambatalk.cli.evaluate import (
+    LipsOption,
+    MaskOption,
+    OpeningOption,
+    RegionsOption,
+    UpperFaceOption,
+    regions_from_options,
+)
+
 
 def compare(
     models: Annotated[
         list[str],
         typer.Argument(
             metavar="MODEL... DATA",
-            help="As for evaluate: default, a file of weights, or a folder of predictions CLIP.npy; NAME= before it names it, "
+            help="As for evaluate: default, a file of weights, or a folder of predictions "
+            "CLIP.npy; NAME= before it names it, "
             "and commas join seeds of one system: NAME=a.safetensors,b.safetensors. Last, the "
             "folder of a prepared corpus.",
             show_default=False,
@@ -30,9 +40,11 @@ def compare(
     scheme: Annotated[
         str | None, typer.Option(help="Another way to split the corpus than its usual one.")
     ] = None,
-    regions: Annotated[
-        Path | None, typer.Option(help="Regions of the mesh, as evaluate saves them.")
-    ] = None,
+    regions: RegionsOption = None,
+    lips: LipsOption = None,
+    upper_face: UpperFaceOption = None,
+    opening: OpeningOption = None,
+    mask: MaskOption = None,
     reference: Annotated[
         str | None,
         typer.Option(help="The system that others are tested against. Default: the first."),
@@ -41,11 +53,12 @@ def compare(
         int, typer.Option(min=0, help="How many of the reference's worst clips are filmed.")
     ] = 3,
 ) -> None:
-    """Compare systems in one HTML file that opens offline: numbers with error bars, curves, maps on the face, videos."""
+    """Compare systems in one HTML file that opens offline: numbers with error bars, curves, maps on
+    the face, videos.
+    """
     from jambatalk.cli.console import progress_console
     from jambatalk.errors import InputError
     from jambatalk.evaluation.dataset import load_test_set
-    from jambatalk.evaluation.regions import Regions, find_regions
     from jambatalk.evaluation.report.collect import open_report_system
     from jambatalk.evaluation.report.page import require_extra, write_report
 
@@ -58,12 +71,24 @@ def compare(
         raise InputError(f"cannot write the report to {out}: expected a name ending in .html")
     require_extra()
     test_set = load_test_set(models[-1], split, scheme)
-    chosen = find_regions(test_set) if regions is None else Regions.load(regions, test_set.vertices)
+    chosen = regions_from_options(test_set, regions, lips, upper_face, opening, mask)
     systems = [open_report_system(spec, test_set) for spec in models[:-1]]
+    given = {
+        "--regions": regions,
+        "--lips": lips,
+        "--upper-face": upper_face,
+        "--opening": opening,
+        "--mask": mask,
+    }
     options = [
         *(word for one in split or () for word in ("--split", one)),
         *(() if scheme is None else ("--scheme", scheme)),
-        *(() if regions is None else ("--regions", str(regions))),
+        *(
+            word
+            for name, value in given.items()
+            if value is not None
+            for word in (name, str(value))
+        ),
         *(() if reference is None else ("--reference", reference)),
         *(() if videos == 3 else ("--videos", str(videos))),
     ]

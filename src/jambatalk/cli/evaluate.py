@@ -21,6 +21,23 @@ class Protocol(str, Enum):
     default = "default"
 
 
+RegionsOption = Annotated[
+    Path | None, typer.Option(help="Regions of the mesh, as an earlier run saved them.")
+]
+LipsOption = Annotated[
+    Path | None, typer.Option(help="Vertex indices of the lips: .npy, .txt, .json or .pkl.")
+]
+UpperFaceOption = Annotated[Path | None, typer.Option(help="Vertex indices of the upper face.")]
+OpeningOption = Annotated[
+    str | None,
+    typer.Option(metavar="UPPER,LOWER", help="The two vertices in the middle of the inner lips."),
+]
+MaskOption = Annotated[
+    str | None,
+    typer.Option(help="What these masks are called, for numbers published under the name."),
+]
+
+
 def list_metrics(wanted: bool) -> None:
     """Print the metrics and end."""
     if wanted:
@@ -55,25 +72,11 @@ def evaluate(
     scheme: Annotated[
         str | None, typer.Option(help="Another way to split the corpus than its usual one.")
     ] = None,
-    regions: Annotated[
-        Path | None, typer.Option(help="Regions of the mesh, as an earlier run saved them.")
-    ] = None,
-    lips: Annotated[
-        Path | None, typer.Option(help="Vertex indices of the lips: .npy, .txt, .json or .pkl.")
-    ] = None,
-    upper_face: Annotated[
-        Path | None, typer.Option(help="Vertex indices of the upper face.")
-    ] = None,
-    opening: Annotated[
-        str | None,
-        typer.Option(
-            metavar="UPPER,LOWER", help="The two vertices in the middle of the inner lips."
-        ),
-    ] = None,
-    mask: Annotated[
-        str | None,
-        typer.Option(help="What these masks are called, for numbers published under the name."),
-    ] = None,
+    regions: RegionsOption = None,
+    lips: LipsOption = None,
+    upper_face: UpperFaceOption = None,
+    opening: OpeningOption = None,
+    mask: MaskOption = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Predictions of a model that draws at random.")
     ] = 10,
@@ -158,7 +161,7 @@ def evaluate(
     from jambatalk.evaluation.tables import save_results, text_table
 
     test_set = load_test_set(data, split, scheme)
-    chosen = _regions(test_set, regions, lips, upper_face, opening, mask)
+    chosen = regions_from_options(test_set, regions, lips, upper_face, opening, mask)
     systems = [open_system(spec, test_set) for spec in specs]
     with progress_console() as console:
         console.log(f"regions {chosen.hash}: {len(chosen.lips)} lip vertices, {chosen.source}")
@@ -241,7 +244,7 @@ def _default(
     print_table(columns, unseen, Console(width=max(100, 64 + 20 * len(columns))))
 
 
-def _regions(
+def regions_from_options(
     test_set: EvalDataset,
     file: Path | None,
     lips: Path | None,
@@ -249,6 +252,7 @@ def _regions(
     opening: str | None,
     mask: str | None,
 ) -> Regions:
+    """Choose the regions of a test set by the options of a command; none given: find them."""
     from dataclasses import replace
 
     from jambatalk.errors import InputError

@@ -1,6 +1,4 @@
-"""Where on a mesh it is measured: lips, upper face, and the two vertices between which the mouth
-opens.
-"""
+"""The regions of a mesh that metrics look at: lips, upper face and the opening of the mouth."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ from jambatalk.face.landmarks import INNER_LOWER, INNER_UPPER
 Array = NDArray[Any]
 MEDIAPIPE_VERTICES = (468, 478)  # without and with the irises
 LIP_REACH = 0.2
-"""A ring of neighbours belongs to the lips while its mean distance from the inner ring is at most
+"""A ring of neighbors belongs to the lips while its mean distance from the inner ring is at most
 this many mouth widths: on MediaPipe's face these are the rings up to the outer contour of the lips
 (0.05, 0.10 and 0.16; the next is 0.30).
 """
@@ -45,12 +43,18 @@ CENTRED = 0.05
 
 
 def mouth_ring(template: Array, triangles: Array) -> tuple[Array, Array, str]:
-    """(ring (n,) vertex indices in order, mask (F,) of triangles that fill the mouth's hole, how it
-    was found).
+    """Find the inner ring of the lips.
 
     MediaPipe's face, whose mouth is filled by triangles, is known by its own vertex numbers. Of any
     other mesh the mouth is the widest hole of the largest surface that lies in that surface's
-    middle, on its front half, and is no more than half as wide. InputError when there is none.
+    middle, on its front half, and is no more than half as wide.
+
+    Returns:
+        The ring, (n,) vertex indices in order; a mask (F,) of the triangles that fill the mouth's
+        hole; how it was found, in words.
+
+    Raises:
+        InputError: There is none.
     """
     ring = _mediapipe_ring(len(template), triangles)
     if ring is not None:
@@ -97,8 +101,9 @@ def _edges(triangles: Array) -> Array:
 
 
 def boundary_loops(triangles: Array) -> list[Array]:
-    """The closed boundaries of a mesh, each as vertex indices in order; edges of exactly one
-    triangle are a boundary.
+    """Find the closed boundaries of a mesh, each as vertex indices in order.
+
+    Edges of exactly one triangle are a boundary.
 
     A boundary that touches itself in a vertex is cut there into its simple loops.
     """
@@ -146,9 +151,7 @@ def components(vertices: int, triangles: Array) -> Array:
 
 
 def largest_surface(template: Array, triangles: Array) -> Array:
-    """(V,) mask of the connected surface of the largest extent: the skin, rather than eyes, teeth
-    or lashes.
-    """
+    """Find the connected surface of the largest extent, the skin: a mask (V,)."""
     part = components(len(template), triangles)
     extent = {
         label: float(np.linalg.norm(np.ptp(template[part == label], axis=0)))
@@ -161,8 +164,10 @@ def largest_surface(template: Array, triangles: Array) -> Array:
 def lip_rings(
     template: Array, triangles: Array, ring: Array, filled: Array, reach: float = LIP_REACH
 ) -> Array:
-    """(L,) ascending indices: the ring and the rings of neighbours around it within ``reach`` mouth
-    widths; at least one.
+    """Add the rings of neighbors within ``reach`` mouth widths, at least one, to the ring.
+
+    Returns:
+        (L,) ascending indices.
     """
     edges = _edges(triangles[~filled])
     width = float(np.ptp(template[ring, 0]))
@@ -183,8 +188,10 @@ def lip_rings(
 
 
 def upper_of_face(template: Array, triangles: Array, ring: Array) -> Array:
-    """Ascending indices of the mouth's surface at least UPPER_FACE mouth widths above it, on the
-    front half.
+    """Find the mouth's surface at least UPPER_FACE mouth widths above it, on the front half.
+
+    Returns:
+        Ascending indices.
     """
     surface = largest_surface(template, triangles)
     width, height = float(np.ptp(template[ring, 0])), float(template[ring, 1].mean())
@@ -199,9 +206,7 @@ def upper_of_face(template: Array, triangles: Array, ring: Array) -> Array:
 
 
 def middle_of_ring(template: Array, ring: Array) -> tuple[int, int]:
-    """(upper, lower): of the ring's two halves between its corners, the vertex nearest to the
-    middle of its width.
-    """
+    """Find (upper, lower), the vertices of the ring's halves nearest to its middle."""
     x = template[ring, 0]
     middle = (x.min() + x.max()) / 2
     corners = sorted((int(np.argmin(x)), int(np.argmax(x))))
@@ -225,9 +230,11 @@ FILE = "regions.json"
 class Regions:
     """Vertex indices of one mesh.
 
-    lips, upper_face: ascending int64. opening: the middle vertex of the upper inner lip and that of
-    the lower one. source: a few words on where they come from, which published masks are named by.
-    vertices: of the mesh that they index.
+    Args:
+        lips, upper_face: Ascending int64.
+        opening: The middle vertices of the upper and the lower inner lip.
+        source: Where they come from; published masks are named by it.
+        vertices: Of the mesh that they index.
     """
 
     lips: Array
@@ -241,7 +248,8 @@ class Regions:
             indices = np.unique(np.asarray(getattr(self, name), np.int64))
             if not len(indices) or indices[0] < 0 or indices[-1] >= self.vertices:
                 raise InputError(
-                    f"{name} of {self.source} names no vertices or some outside 0..{self.vertices - 1}"
+                    f"{name} of {self.source} names no vertices or some outside 0.."
+                    f"{self.vertices - 1}"
                 )
             object.__setattr__(self, name, indices)
         upper, lower = (int(index) for index in self.opening)
@@ -253,9 +261,7 @@ class Regions:
 
     @cached_property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that differ when any index does; printed with every number
-        measured there.
-        """
+        """Twelve hexadecimal digits of all indices; printed with every number measured there."""
         digest = hashlib.sha256(
             f"{self.vertices}/{self.opening[0]}/{self.opening[1]}/{len(self.lips)}\n".encode()
         )
@@ -287,9 +293,12 @@ class Regions:
 
     @classmethod
     def load(cls, path: str | Path, vertices: int) -> Regions:
-        """Read what ``save`` wrote, or any JSON object of "lips", "upper_face" and "opening", such
-        as ``data prepare`` writes beside corpora whose mesh is known. vertices: of the mesh.
-        InputError when it is missing, damaged, of another mesh, or altered without its hash.
+        """Read what ``save`` wrote, or any JSON object of "lips", "upper_face" and "opening".
+
+        ``data prepare`` writes one beside corpora whose mesh is known.
+
+        Raises:
+            InputError: It is missing, damaged, of another mesh, or altered without its hash.
         """
         path = Path(path)
         try:
@@ -306,7 +315,7 @@ class Regions:
         except InputError as error:
             raise InputError(f"{path} cannot be used: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is missing or no file of regions ({error!r})") from error
+            raise InputError(f"{path} is missing or not a file of regions ({error!r})") from error
         if own != vertices:
             raise InputError(f"{path} is of a mesh of {own} vertices, expected {vertices}")
         if stored != regions.hash:
@@ -320,8 +329,7 @@ class Regions:
 def regions_from_files(
     lips: Path, upper_face: Path, opening: tuple[int, int], vertices: int, source: str | None = None
 ) -> Regions:
-    """From mask files of the user's own, as ``training.lips.read_region`` reads them (.npy, .txt,
-    .json, .pkl).
+    """Read mask files, as ``datasets.lip_mask.read_region`` does (.npy, .txt, .json, .pkl).
 
     Files with several regions are asked for "lips" and "upper_face". InputError as there.
     """
@@ -336,7 +344,7 @@ def regions_from_files(
 
 
 def regions_of_face(face: Face, source: str = "the default head") -> Regions:
-    """From a face that names its regions, such as the default head. InputError when it names none."""
+    """Take the regions that a face names; InputError when it names none."""
     for name in ("lips", "upper_face"):
         if name not in face.regions:
             raise InputError(
@@ -354,14 +362,19 @@ def regions_of_face(face: Face, source: str = "the default head") -> Regions:
 
 
 def regions_from_geometry(template: Array, triangles: Array) -> Regions:
-    """From a mesh alone, with axes as ``Face`` has them: x to the face's left, y up, z out of it;
-    any unit.
+    """Find the regions from a mesh alone, with axes as ``Face`` has them; any unit.
 
-    lips: the ring around the opening of the mouth and the rings of neighbours within a fifth of the
-    mouth's width. upper_face: what lies 1.3 mouth widths above the mouth (about the lower eyelids)
-    or higher, on the front half. opening: the vertices of the ring's upper and lower half that are
-    nearest to its middle. template: (V, 3). triangles: (F, 3). InputError when the mesh has no
-    opening where a mouth would be.
+    Lips are the ring around the opening of the mouth and the rings of neighbors within a fifth of
+    the mouth's width; the upper face lies 1.3 mouth widths above the mouth (about the lower
+    eyelids) or higher, on the front half; the opening is between the vertices of the ring's upper
+    and lower half that are nearest to its middle.
+
+    Args:
+        template: (V, 3).
+        triangles: (F, 3).
+
+    Raises:
+        InputError: The mesh has no opening where a mouth would be.
     """
     ring, filled, found = mouth_ring(template, triangles)
     lips = lip_rings(template, triangles, ring, filled)
@@ -372,9 +385,13 @@ def regions_from_geometry(template: Array, triangles: Array) -> Regions:
 
 
 def find_regions(test_set: EvalDataset) -> Regions:
-    """The regions of a test set's mesh: of ``regions.json`` in its folder, else of the default head
-    where that is the mesh, else from its triangles and the first subject's template. InputError
-    where none of these can be.
+    """Find the regions of a test set's mesh.
+
+    Those of ``regions.json`` in its folder, else of the default head where that is the mesh, else
+    from its triangles and the first subject's template.
+
+    Raises:
+        InputError: None of these is possible.
     """
     path = test_set.folder / FILE
     if path.is_file():

@@ -46,7 +46,7 @@ class Interval(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Mean over training seeds, and the sample standard deviation between them (nan for one seed)."""
+    """Mean over training seeds, and the standard deviation between them (nan for one seed)."""
 
     mean: float
     deviation: float
@@ -305,7 +305,7 @@ def _bootstrap(
 
 
 def _bca(replicates: Array, whole: float, left_out: Array) -> tuple[float, float]:
-    """Bias correction and acceleration (Efron 1987); left_out: (units,) the mean without each unit."""
+    """Bias correction and acceleration (Efron 1987); left_out: (units,) means without each unit."""
     below = (np.sum(replicates < whole) + 0.5 * np.sum(replicates == whole)) / len(replicates)
     apart = left_out.mean() - left_out
     scale = float(np.sum(apart**2)) ** 1.5
@@ -349,7 +349,7 @@ def _seed_p(a: Array, b: Array) -> float:
         max(np.ptp(a), np.ptp(b)) <= rounding
     ):  # trainings that all came out the same: no variation to test against
         return 1.0 if abs(a[0] - b[0]) <= rounding else 0.0
-    tests = _scipy_stats()
+    tests = require_scipy()
     if len(a) > 1 and len(b) > 1:
         return float(tests.ttest_ind(a, b, equal_var=False).pvalue)
     many, one = (a, b) if len(a) > 1 else (b, a)
@@ -357,10 +357,11 @@ def _seed_p(a: Array, b: Array) -> float:
 
 
 def _wilcoxon(differences: Array) -> float:
-    return float(_scipy_stats().wilcoxon(differences).pvalue) if np.any(differences != 0) else 1.0
+    return float(require_scipy().wilcoxon(differences).pvalue) if np.any(differences != 0) else 1.0
 
 
-def _scipy_stats() -> Any:
+def require_scipy() -> Any:
+    """Import ``scipy.stats``. MissingExtraError says how to install it."""
     try:
         from scipy import stats
     except ImportError as error:

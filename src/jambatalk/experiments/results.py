@@ -1,4 +1,9 @@
-"""Scores the trainings of a suite clip by clip, with the metrics of ``jambatalk evaluate``; each training once."""
+"""Score the trainings of a suite with the metrics of ``jambatalk evaluate``, and compare them.
+
+Each training is scored once. A difference is tested over seeds and clips
+(``evaluation.statistics.compare_paired``) and corrected by Holm's method for all rows of one metric
+on one split.
+"""
 
 from __future__ import annotations
 
@@ -6,40 +11,76 @@ import csv
 import hashlib
 import json
 import math
+import os
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jambatalk.atomic import atomic_write, file_sha256
-from jambatalk.datasets.dataset import write_json
+from jambatalk.atomic import atomic_write, file_sha256, write_json
 from jambatalk.errors import InputError
-from jambatalk.evaluation.metrics import HIGHER, LOWER, better
+from jambatalk.evaluation.dataset import EvalDataset, load_test_set
+from jambatalk.evaluation.evaluate import Scored, evaluate
+from jambatalk.evaluation.metrics import HIGHER, LOWER, METRICS, better
+from jambatalk.evaluation.metrics.base import Unit
+from jambatalk.evaluation.regions import Regions, find_regions
 from jambatalk.evaluation.statistics import (
     Difference,
+    Interval,
     Spread,
+    bootstrap_interval,
     compare_paired,
     corrected,
     over_seeds,
+    require_scipy,
     units_of,
 )
-from jambatalk.evaluation.tables import number
+from jambatalk.evaluation.systems import MEAN, STATIC, TRUTH, open_system, timing_clip
+from jambatalk.evaluation.tables import look_ahead, number
 from jambatalk.experiments.runner import DONE, Runner, logged, read_json
-from jambatalk.experiments.suite import BASE, Run, Suite
+from jambatalk.experiments.suite import BASE, Suite
 
 WEIGHTS, SCORES = "best.safetensors", "scores.json"
+DEFAULT = ("LVE", "MVE", "opening_correlation")
+"""Metrics of the printed table, by their names before the unit; the files hold all of them."""
+PER_FRAME = ("LVE", "MVE", "MOD")
+"""Means over frames, where a long clip counts more."""
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
+REFERENCES = (TRUTH, STATIC, MEAN)
 
 Rows = Mapping[str, Mapping[str, float]]
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What the trainings of a suite are scored on."""
+
+    test_set: EvalDataset
+    regions: Regions
+    extras: tuple[str, ...] = ()
+    """Further systems, as for ``jambatalk evaluate``: rows that are not trained here."""
 
 
 @dataclass(frozen=True)
 class RunScores:
-    """A training's scores. splits: split -> clip -> metric -> value, nan where it has none. subjects: clip -> speaker.
-    frames: clip -> frames. step_seconds: median time of an optimiser step as it was trained. real_time_factor: of animating on
-    this machine, nan where it was not measured. protocol: split -> what the numbers are comparable under."""
+    """The scores and costs of one training; costs are nan where they were not measured.
+
+    Attributes:
+        splits: Split -> clip -> metric -> value, nan where it has none.
+        subjects: Clip -> speaker.
+        frames: Clip -> frames.
+        step_seconds: Median time of an optimizer step as it was trained.
+        real_time_factor: Of animating on this machine.
+        protocol: Split -> what the numbers are comparable under.
+        training_minutes: Of all steps.
+        memory_mb: Peak of a process that loads the system and animates ten seconds.
+    """
 
     variant: str
     seed: int
@@ -50,132 +91,194 @@ class RunScores:
     step_seconds: float
     real_time_factor: float
     protocol: Mapping[str, str]
+    look_ahead_ms: float = math.nan
+    training_minutes: float = math.nan
+    memory_mb: float = math.nan
 
 
-def score_runs(
-    runner: Runner, splits: Sequence[str] | None = None, say: Callable[[str], None] = print
-) -> list[RunScores]:
-    """The scores of all trainings that are done, those of before read from their folders.
+def prepare_scoring(
+    data: Path,
+    suite: Suite,
+    splits: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    regions: Callable[[EvalDataset], Regions] = find_regions,
+    extras: Sequence[str] = (),
+) -> Scoring:
+    """Check everything that scoring needs, so that it cannot fail after the trainings.
 
-    splits: of the first corpus; None takes those whose names begin with "test". Raises as ``load_test_set``.
+    Args:
+        data: The first corpus.
+        splits: Of it; None for those named test...
+        metrics: Of the printed table, with or without units.
+        regions: Finds the regions of the test set.
+        extras: Systems that are not trained here.
+
+    Raises:
+        InputError: There is no test split, no region, a clip or extra system cannot be read or a
+            metric is unknown.
+        MissingExtraError: SciPy is not installed.
     """
-    from jambatalk.evaluation.dataset import load_test_set
-    from jambatalk.evaluation.evaluate import evaluate
-    from jambatalk.evaluation.regions import find_regions
+    require_scipy()
+    test_set = load_test_set(data, splits, suite.run(BASE, 1).config.vertices.scheme or None)
+    found = regions(test_set)
+    found.check(test_set.vertices)
+    unit = Unit(test_set.unit)
+    full_names([metric.full_name(unit) for metric in METRICS], metrics or suite.metrics or DEFAULT)
+    for clip in test_set.clips:
+        if not len(clip.samples) or not np.isfinite(clip.truth).all():
+            raise InputError(
+                f"clip {clip.name} of {data} is empty or has values that are not finite"
+            )
+    for spec in extras:
+        open_system(spec, test_set)
+    return Scoring(test_set, found, tuple(extras))
 
-    test_set = load_test_set(runner.data[0], splits, runner.runs[0].config.vertices.scheme or None)
-    regions = find_regions(test_set)
-    subjects = {clip.name: clip.subject for clip in test_set.clips}
-    frames = {clip.name: clip.frames for clip in test_set.clips}
-    found, timed = [], set()
+
+def score_runs(runner: Runner, scoring: Scoring, log: Log = print) -> list[RunScores]:
+    """Score all finished trainings, the extra systems and the references that the suite asks for.
+
+    Scores of earlier calls are read from the runs' folders.
+
+    Raises:
+        InputError: No training is finished.
+    """
+    test_set, suite = scoring.test_set, runner.suite
+    found: list[RunScores] = []
+    timed: set[str] = set()
     for run in runner.runs:
         folder = runner.folder(run)
         if not (folder / DONE).exists():
             continue
-        key = _key(folder, regions.hash, test_set.data_hash, test_set.splits)
+        key = _key(folder, scoring.regions.hash, test_set.data_hash, test_set.splits)
         kept = read_json(folder / SCORES)
         if kept is None or kept.get("key") != key:
-            say(f"scoring {run.variant}, seed {run.seed}")
-            # The first seed of a variant tells its speed.
-            scored = evaluate(
-                [_entry(folder / WEIGHTS, test_set)],
-                test_set,
-                regions,
-                sanity=False,
-                speed=run.variant not in timed,
-            )
-            kept = {
-                "key": key,
-                "splits": {
-                    one.split: {clip: _stored(row) for clip, row in one.rows.items()}
-                    for one in scored
-                },
-                "protocol": {one.split: one.protocol for one in scored},
-                "real_time_factor": scored[0].info.get("real_time_factor"),
-            }
+            log(f"scoring {run.variant}, seed {run.seed}")
+            # The speed and memory of a variant are those of its first seed.
+            first = run.variant not in timed
+            kept = {"key": key, **_score(str(folder / WEIGHTS), scoring, first)}
+            if first and suite.memory:
+                kept["memory_mb"] = peak_memory(folder / WEIGHTS, test_set)
             with atomic_write(folder / SCORES) as temporary:
                 temporary.write_text(json.dumps(kept), encoding="utf-8")
         timed.add(run.variant)
-        found.append(_scores(run, folder, kept, subjects, frames))
+        done = read_json(folder / DONE) or {}
+        seconds = [row["seconds"] for row in logged(folder) if "seconds" in row]
+        one = _run_scores(run.variant, run.seed, kept, test_set)
+        found.append(
+            replace(
+                one,
+                parameters=int(str(done.get("parameters", 0))),
+                step_seconds=statistics.median(seconds) if seconds else math.nan,
+                training_minutes=sum(seconds) / 60 if seconds else math.nan,
+            )
+        )
     if not found:
         raise InputError(f"no training in {runner.out} is done, so there is nothing to compare")
+    references = REFERENCES if test_set.has_training else REFERENCES[:2]
+    for spec in (*scoring.extras, *(references if suite.references else ())):
+        log(f"scoring {spec}")
+        name = open_system(spec, test_set).name
+        found.append(_run_scores(name, 0, _score(spec, scoring, spec in scoring.extras), test_set))
     return found
 
 
-def _entry(path: Path, test_set: Any) -> Any:
-    from jambatalk.evaluation.systems import open_system
-
-    return open_system(str(path), test_set)
-
-
-def _scores(
-    run: Run,
-    folder: Path,
-    kept: Mapping[str, Any],
-    subjects: Mapping[str, str],
-    frames: Mapping[str, int],
-) -> RunScores:
-    done = read_json(folder / DONE) or {}
-    seconds = [row["seconds"] for row in logged(folder) if "seconds" in row]
-    factor = kept.get("real_time_factor")
-    splits = {
-        split: {clip: _restored(row) for clip, row in rows.items()}
-        for split, rows in kept["splits"].items()
+def _score(spec: str, scoring: Scoring, speed: bool) -> dict[str, Any]:
+    """A system's scores as JSON."""
+    system = open_system(spec, scoring.test_set)
+    scored: Sequence[Scored] = evaluate(
+        [system], scoring.test_set, scoring.regions, sanity=False, speed=speed
+    )
+    return {
+        "splits": {
+            one.split: {clip: _stored(row) for clip, row in one.rows.items()} for one in scored
+        },
+        "protocol": {one.split: one.protocol for one in scored},
+        "real_time_factor": scored[0].info.get("real_time_factor"),
+        "look_ahead_ms": system.look_ahead_ms,
+        "parameters": system.parameters,
     }
+
+
+def _run_scores(variant: str, seed: int, kept: Mapping[str, Any], data: EvalDataset) -> RunScores:
+    def value(name: str) -> float:
+        return math.nan if kept.get(name) is None else float(kept[name])
+
     return RunScores(
-        run.variant,
-        run.seed,
-        splits,
-        subjects,
-        frames,
-        int(str(done.get("parameters", 0))),
-        statistics.median(seconds) if seconds else float("nan"),
-        float("nan") if factor is None else float(factor),
-        kept["protocol"],
+        variant=variant,
+        seed=seed,
+        splits={
+            split: {clip: _restored(row) for clip, row in rows.items()}
+            for split, rows in kept["splits"].items()
+        },
+        subjects={clip.name: clip.subject for clip in data.clips},
+        frames={clip.name: clip.frames for clip in data.clips},
+        parameters=kept.get("parameters") or 0,
+        step_seconds=math.nan,
+        real_time_factor=value("real_time_factor"),
+        protocol=kept["protocol"],
+        look_ahead_ms=value("look_ahead_ms"),
+        memory_mb=value("memory_mb"),
     )
 
 
 def _stored(row: Mapping[str, float]) -> dict[str, float | None]:
-    """JSON knows no nan."""
+    """JSON has no nan."""
     return {name: value if value == value else None for name, value in row.items()}
 
 
 def _restored(row: Mapping[str, float | None]) -> dict[str, float]:
-    return {name: float("nan") if value is None else value for name, value in row.items()}
+    return {name: math.nan if value is None else value for name, value in row.items()}
 
 
 def _key(folder: Path, *parts: object) -> str:
-    """What the scores hang on."""
+    """Identifies what the scores depend on."""
     weights = file_sha256(folder / WEIGHTS)
     return hashlib.sha256(json.dumps([weights, *map(str, parts)]).encode()).hexdigest()
 
 
-# What a suite found: mean ± deviation over seeds, the difference to what each variant is compared with, and which are real.
-#
-# A difference is tested over seeds and clips (``evaluation.statistics.compare_paired``), and corrected by Holm's method for all
-# variants of one metric on one split.
+def peak_memory(weights: Path, test_set: EvalDataset) -> float | None:
+    """Peak megabytes of a fresh process that animates ten seconds; None where it fails."""
+    command = [sys.executable, "-m", __name__, str(test_set.folder), str(weights)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    return float(done.stdout) if done.returncode == 0 else None
 
 
-DEFAULT = ("LVE", "MVE", "opening_correlation")
-"""Metrics of the printed table, by their names before the unit; the files hold all that are asked for."""
-PER_FRAME = ("LVE", "MVE", "MOD")
-"""Means over frames, where a long clip counts more."""
+def animate_and_print_peak(folder: str, weights: str) -> None:
+    """The program of ``peak_memory``."""
+    import resource
+
+    test_set = load_test_set(folder)
+    open_system(weights, test_set).offsets(timing_clip(test_set), 0, test_set.face)
+    # On Linux getrusage also counts what the process was before exec: its parent.
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    own = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]
+    peak = own[0] if own else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(peak / (1e6 if sys.platform == "darwin" else 1e3))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One metric of one variant on one split. spread: over seeds. difference: to what it is compared with, None for the base.
-    better: whether a real difference is for the better; None where there is none, or no such thing."""
+    """One metric of one row on one split.
+
+    Attributes:
+        spread: Over seeds.
+        difference: To what the row is compared with; None for the base.
+        better: Whether a real difference is for the better; None where there is none, or neither
+            direction is better.
+        interval: Of the mean, over clips and seeds.
+    """
 
     metric: str
     split: str
     spread: Spread
     difference: Difference | None
     better: bool | None
+    interval: Interval = UNKNOWN
 
     @property
     def verdict(self) -> str:
-        """What the difference comes to, in words; empty for the base."""
+        """better, worse, real, not shown or too few clips; empty for the base."""
         if self.difference is None:
             return ""
         if not self.difference.real:
@@ -185,7 +288,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One variant. parameters: trainable. step_seconds: median over its trainings. real_time_factor: nan when not measured."""
+    """One variant or extra system; costs are medians over its trainings, nan when not measured."""
 
     variant: str
     group: str
@@ -196,11 +299,19 @@ class Row:
     step_seconds: float
     real_time_factor: float
     cells: tuple[Cell, ...]
+    look_ahead_ms: float = math.nan
+    training_minutes: float = math.nan
+    memory_mb: float = math.nan
 
 
 @dataclass(frozen=True)
 class Table:
-    """All rows, the base first; left_out: rows that could not be had -> why; protocol: split -> what numbers hold under."""
+    """All rows, the base first.
+
+    Attributes:
+        left_out: Rows that could not be had -> why.
+        protocol: Split -> what its numbers hold under.
+    """
 
     suite: str
     about: str
@@ -210,16 +321,33 @@ class Table:
 
 
 def compare(
-    suite: Suite, scores: Sequence[RunScores], metrics: Sequence[str] | None = None
+    suite: Suite,
+    scores: Sequence[RunScores],
+    metrics: Sequence[str] | None = None,
+    against: str | None = None,
 ) -> Table:
-    """The table of the trainings that were scored.
+    """Make the table of the trainings and extra systems that were scored.
 
-    metrics: names with or without their unit, None for DEFAULT. A variant whose reference has no training yet has no
-    difference. InputError for an unknown metric, MissingExtraError without SciPy.
+    A row whose counterpart has no training yet has no difference.
+
+    Args:
+        metrics: Names with or without their unit; None for the suite's.
+        against: The row that all others are compared with; None for what each variant says.
+
+    Raises:
+        InputError: A metric or ``against`` is unknown.
+        MissingExtraError: SciPy is not installed.
     """
-    names = [name for name in suite.variants if any(one.variant == name for one in scores)]
+    known = dict.fromkeys(one.variant for one in scores)
+    names = [name for name in suite.variants if name in known]
+    names += [name for name in known if name not in suite.variants]
+    if against is not None and against not in names:
+        raise InputError(f"no row {against!r} to compare with: choose from {', '.join(names)}")
+    others = {name: _counterpart(suite, name, against) for name in names}
     splits = list(scores[0].splits)
-    wanted = _metrics(scores, metrics or DEFAULT)
+    wanted = full_names(
+        list(next(iter(scores[0].splits[splits[0]].values()))), metrics or suite.metrics or DEFAULT
+    )
     runs = {
         name: sorted((one for one in scores if one.variant == name), key=lambda one: one.seed)
         for name in names
@@ -233,12 +361,14 @@ def compare(
             weights = frames if metric.startswith(PER_FRAME) else None
             values = {
                 name: np.array(
-                    [[one.splits[split][clip][metric] for clip in clips] for one in runs[name]]
+                    [
+                        [one.splits[split][clip].get(metric, math.nan) for clip in clips]
+                        for one in runs[name]
+                    ]
                 )
                 for name in names
             }
-            pairs = [(name, suite.variants[name].against) for name in names if name != BASE]
-            there = [(name, other) for name, other in pairs if other in runs]
+            there = [(name, other) for name, other in others.items() if other in runs]
             found = corrected(
                 [compare_paired(values[a], values[b], units, weights=weights) for a, b in there]
             )
@@ -252,31 +382,51 @@ def compare(
                         over_seeds(values[name], weights),
                         difference,
                         _is_better(metric, difference),
+                        bootstrap_interval(values[name], units, weights=weights),
                     )
                 )
-    rows = [_row(suite, name, runs[name], cells[name]) for name in names]
+    rows = [_row(suite, name, others[name], runs[name], cells[name]) for name in names]
     return Table(suite.name, suite.about, tuple(rows), suite.left_out, dict(scores[0].protocol))
 
 
-def _row(suite: Suite, name: str, runs: Sequence[RunScores], cells: Sequence[Cell]) -> Row:
-    variant = suite.variants[name]
-    factors = [one.real_time_factor for one in runs if not math.isnan(one.real_time_factor)]
+def _counterpart(suite: Suite, name: str, against: str | None) -> str:
+    """The row that a row is compared with; empty for none."""
+    if name in REFERENCES or name == (against or BASE):
+        return ""
+    return against or (suite.variants[name].against if name in suite.variants else BASE)
+
+
+def _row(
+    suite: Suite, name: str, against: str, runs: Sequence[RunScores], cells: Sequence[Cell]
+) -> Row:
+    variant = suite.variants.get(name)
+
+    def median(values: Sequence[float]) -> float:
+        measured = [value for value in values if not math.isnan(value)]
+        return statistics.median(measured) if measured else math.nan
+
     return Row(
-        name,
-        variant.group,
-        variant.about,
-        "" if name == BASE else variant.against,
-        tuple(one.seed for one in runs),
-        runs[0].parameters,
-        statistics.median(one.step_seconds for one in runs),
-        statistics.median(factors) if factors else math.nan,
-        tuple(cells),
+        variant=name,
+        group="" if variant is None else variant.group,
+        about="" if variant is None else variant.about,
+        against=against,
+        seeds=tuple(one.seed for one in runs),
+        parameters=runs[0].parameters,
+        step_seconds=median([one.step_seconds for one in runs]),
+        real_time_factor=median([one.real_time_factor for one in runs]),
+        cells=tuple(cells),
+        look_ahead_ms=runs[0].look_ahead_ms,
+        training_minutes=median([one.training_minutes for one in runs]),
+        memory_mb=median([one.memory_mb for one in runs]),
     )
 
 
-def _metrics(scores: Sequence[RunScores], wanted: Sequence[str]) -> list[str]:
-    """Full names; a name without its unit is the first metric that begins so."""
-    known = list(next(iter(scores[0].splits[next(iter(scores[0].splits))].values())))
+def full_names(known: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Complete names of metrics; one without its unit is the first known one that begins so.
+
+    Raises:
+        InputError: A metric is unknown.
+    """
     found = []
     for name in wanted:
         full = next((one for one in known if one == name or one.startswith(f"{name}_")), None)
@@ -294,12 +444,12 @@ def _is_better(metric: str, difference: Difference | None) -> bool | None:
 
 
 def columns(table: Table) -> list[tuple[str, str]]:
-    """(metric, split) of the cells, in order."""
+    """List (metric, split) of the cells, in order."""
     return [(cell.metric, cell.split) for cell in table.rows[0].cells]
 
 
 def as_json(table: Table) -> dict[str, Any]:
-    """Everything, with null for nan."""
+    """Give everything, with null for nan."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
@@ -313,6 +463,8 @@ def as_json(table: Table) -> dict[str, Any]:
             "split": one.split,
             "mean": plain(one.spread.mean),
             "deviation": plain(one.spread.deviation),
+            "low": plain(one.interval.low),
+            "high": plain(one.interval.high),
             "verdict": one.verdict,
             "difference": None
             if difference is None
@@ -336,17 +488,17 @@ def as_json(table: Table) -> dict[str, Any]:
     }
 
 
-# A suite's table for eyes and for programs: text, Markdown, CSV and JSON.
+# The table as text, Markdown, CSV and JSON.
 
 
 GOOD = {LOWER: "↓", HIGHER: "↑"}
 
 
 def text_table(table: Table) -> str:
-    """A block for each split: a row for each variant with mean ± deviation and verdict of every metric."""
+    """Print a block for each split: mean ± deviation and verdict of every metric by row."""
     blocks = []
     for split in table.protocol:
-        rows = [_head(table, split)] + [_cells(row, split) for row in table.rows]
+        rows = [_head(table, split)] + [_cells(table, row, split) for row in table.rows]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = [table.protocol[split]]
         lines += [
@@ -360,17 +512,20 @@ def text_table(table: Table) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """The same as Markdown, with what each variant is and how the verdicts are made."""
+    """Write the same as Markdown, with what each row is and how the verdicts are made."""
     parts = [f"# {table.suite}\n\n{table.about}\n"]
     for split, protocol in table.protocol.items():
         head = _head(table, split)
         parts.append(f"## {split}\n\n{protocol}\n")
-        lines = [head, ["---"] * len(head), *(_cells(row, split) for row in table.rows)]
+        lines = [head, ["---"] * len(head), *(_cells(table, row, split) for row in table.rows)]
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
     parts.append(
-        "± is the sample standard deviation between seeds. A difference (to base, or to what the row is against) is better, "
-        "worse or real where a paired test over clips and a test between seeds, corrected for all rows of the column (Holm), "
-        "stay below 0.05 and the 95 % interval of the difference leaves out 0; otherwise it is not shown.\n"
+        "± is the sample standard deviation between seeds. A difference (to base, or to what the "
+        "row is against) is better, "
+        "worse or real where a paired test over clips and a test between seeds, corrected for all "
+        "rows of the column (Holm), "
+        "stay below 0.05 and the 95 % interval of the difference leaves out 0; otherwise it is not "
+        "shown.\n"
     )
     what = [f"| {row.variant} | {row.group} | {row.about} | {row.against} |" for row in table.rows]
     parts.append(
@@ -434,29 +589,36 @@ def save_table(folder: Path, table: Table) -> None:
 
 def _difference(cell: Cell) -> list[float | str]:
     found = cell.difference
-    return (
-        [""] * 6
-        if found is None
-        else [found.mean, found.low, found.high, found.p, found.adjusted_p, found.units]
-    )
+    if found is None:
+        return [""] * 6
+    return [found.mean, found.low, found.high, found.p, found.adjusted_p, found.units]
 
 
 def _head(table: Table, split: str) -> list[str]:
     head = ["variant", "seeds", "parameters", "ms a step", "real-time factor"]
+    head += ["minutes", "look-ahead"] + (["MB"] if _has_memory(table) else [])
     for metric in (metric for metric, one in columns(table) if one == split):
         head += [f"{metric} {GOOD.get(better(metric), '')}".strip(), "difference [95 %]", ""]
     return head
 
 
-def _cells(row: Row, split: str) -> list[str]:
+def _has_memory(table: Table) -> bool:
+    return any(not math.isnan(row.memory_mb) for row in table.rows)
+
+
+def _cells(table: Table, row: Row, split: str) -> list[str]:
     step = "-" if math.isnan(row.step_seconds) else f"{1000 * row.step_seconds:.0f}"
     cells = [
         row.variant,
         str(len(row.seeds)),
-        f"{row.parameters:,}",
+        f"{row.parameters:,}" if row.parameters else "-",
         step,
         number(row.real_time_factor),
+        "-" if math.isnan(row.training_minutes) else f"{row.training_minutes:.1f}",
+        look_ahead(row.look_ahead_ms),
     ]
+    if _has_memory(table):
+        cells.append("-" if math.isnan(row.memory_mb) else f"{row.memory_mb:.0f}")
     for cell in (cell for cell in row.cells if cell.split == split):
         spread, found = cell.spread, cell.difference
         cells.append(f"{number(spread.mean)} ± {number(spread.deviation)}")
@@ -465,3 +627,7 @@ def _cells(row: Row, split: str) -> list[str]:
         )
         cells.append(cell.verdict)
     return cells
+
+
+if __name__ == "__main__":
+    animate_and_print_peak(*sys.argv[1:])

@@ -1,4 +1,9 @@
-"""Runs a suite: every (variant, seed) once, several side by side, resumed where they were stopped."""
+"""Run a suite: every (variant, seed) once, several side by side, resumed when stopped.
+
+Each training is a process of its own, ``python -m jambatalk.experiments.runner RUN CACHE DATA...``:
+RUN holds settings.yaml and gets done.json when the training has ended. The process ends when its
+standard input does, so that a runner that is killed leaves no training behind.
+"""
 
 from __future__ import annotations
 
@@ -18,78 +23,25 @@ from jambatalk.atomic import atomic_write
 from jambatalk.experiments.suite import Run, Suite, data_hash
 from jambatalk.file_lock import is_locked, locked
 
-# One training of a suite in a process of its own: ``python -m jambatalk.experiments.runner RUN CACHE DATA...``
-#
-# RUN holds settings.yaml; when the training has ended it gets done.json. The process ends when its standard input does: a runner
-# that is killed leaves no training behind.
-
-
 DONE, SETTINGS, LOCK = "done.json", "settings.yaml", ".lock"
-GONE = 3  # status when the runner is gone
-
-
-def work(run: Path, cache: Path, data: list[Path]) -> None:
-    """Train in the folder ``run``, or go on with what is there."""
-    from jambatalk.file_lock import locked
-    from jambatalk.models.speech_to_motion import parameter_count
-    from jambatalk.training import build_task
-    from jambatalk.training.config import load_train_config
-    from jambatalk.training.trainer import Trainer
-
-    # The lock of a worker whose runner was killed is free within moments.
-    with locked(run / LOCK, str(run), wait=20):
-        config = load_train_config(run / SETTINGS)
-        task = build_task(config, data, cache)
-        trainer = Trainer(config, task, run)
-        if trainer.resume():
-            print(f"resumed at step {trainer.step}", flush=True)
-        trainer.run()
-        if not (run / "best.safetensors").exists():
-            trainer.export(run / "best.safetensors")
-        facts = {
-            "steps": trainer.step,
-            "score": trainer.best_score,
-            "parameters": parameter_count(task.network),
-            "data_hash": task.data_hash,
-        }
-        with atomic_write(run / DONE) as temporary:
-            temporary.write_text(json.dumps(facts), encoding="utf-8")
-
-
-def _end_with_the_runner() -> None:
-    # Below Python's buffers, whose locks a waiting thread would keep when the process ends by itself.
-    while os.read(0, 1):
-        pass
-    os._exit(GONE)
-
-
-def main(arguments: list[str]) -> int:
-    """Status 0, or 2 with one line on standard error for bad input."""
-    from jambatalk.errors import BAD_INPUT, EXPECTED, one_line
-
-    threading.Thread(target=_end_with_the_runner, daemon=True).start()
-    run, cache, *data = map(Path, arguments)
-    try:
-        work(run, cache, data)
-    except EXPECTED as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return BAD_INPUT
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
-
 RUN_LOCK, LOG, PLAN = ".lock", "ablate.log", "plan.json"
 OUTPUT, FAILED = "worker.log", "failed.json"
 POLL = 0.1  # seconds
 
-Say = Callable[[str], None]
+GONE = 3
+"""Exit status of a worker whose runner is gone."""
+
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class State:
-    """Where one run stands. state: done, failed, stopped (it can be resumed) or waiting. reason: of a failure."""
+    """The status of one run.
+
+    Attributes:
+        state: done, failed, stopped (it can be resumed) or waiting.
+        reason: Of a failure.
+    """
 
     variant: str
     seed: int
@@ -101,9 +53,12 @@ class State:
 
 
 class Runner:
-    """A suite, its data and the folder it lives in.
+    """Trains the variants of a suite in one folder; two runners never work in it at once.
 
-    names, seeds: which variants are trained from which seeds. Two runners never work in one folder at once.
+    Args:
+        data: Corpus folders.
+        out: Holds runs, scores and tables.
+        names: The variants to train, with what they are compared with; none for all.
     """
 
     def __init__(
@@ -117,7 +72,8 @@ class Runner:
         self.suite, self.out = suite, out
         self.data = [Path(os.path.abspath(folder)) for folder in data]
         self.data_hash = data_hash(self.data)
-        # Seed by seed, so that a suite that is stopped early has every row once rather than one row three times.
+        # Seed by seed, so that a suite that is stopped early has every row once rather than one row
+        # three times.
         self.runs = [suite.run(name, seed) for seed in seeds for name in suite.chosen(names)]
 
     def folder(self, run: Run) -> Path:
@@ -125,7 +81,7 @@ class Runner:
         return self.out / run.folder(self.data_hash)
 
     def states(self) -> list[State]:
-        """Where every run stands, as the folder tells."""
+        """Read the status of every run from the folder."""
         return [self._state(run) for run in self.runs]
 
     def _state(self, run: Run) -> State:
@@ -147,16 +103,20 @@ class Runner:
         """Whether a runner is at work in the folder."""
         return is_locked(self.out / RUN_LOCK)
 
-    def run(self, jobs: int = 1, say: Say = print) -> list[State]:
-        """Do all that is not done, ``jobs`` at a time; failed runs are tried again. Raises InputError when the folder is in use.
+    def run(self, jobs: int = 1, log: Log = print) -> list[State]:
+        """Train what is not done, ``jobs`` at a time; failed runs are tried again.
 
-        The trainings end with this process, and the next call goes on with them.
+        The trainings end with this process, and the next call resumes them.
+
+        Raises:
+            InputError: The folder is in use.
         """
         with locked(self.out / RUN_LOCK, str(self.out)):
             self._write_plan()
             todo = [run for run in self.runs if not (self.folder(run) / DONE).exists()]
-            say(
-                f"{len(self.runs) - len(todo)} of {len(self.runs)} trainings are done, {jobs} at a time"
+            log(
+                f"{len(self.runs) - len(todo)} of {len(self.runs)} trainings are done, {jobs} at a "
+                "time"
             )
             active: list[tuple[Run, subprocess.Popen[bytes], float]] = []
             try:
@@ -167,7 +127,7 @@ class Runner:
                     for item in [item for item in active if item[1].poll() is not None]:
                         active.remove(item)
                         left = len(todo) + len(active)
-                        say(f"{self._ended(*item)} ({len(self.runs) - left} of {len(self.runs)})")
+                        log(f"{self._ended(*item)} ({len(self.runs) - left} of {len(self.runs)})")
                     time.sleep(POLL)
             finally:
                 for _, process, _ in active:
@@ -224,7 +184,7 @@ class Runner:
         return f"{what}: failed, {reason}"
 
     def _write_plan(self) -> None:
-        """What this folder is about, for readers."""
+        """Write what this folder is about, for readers."""
         runs = [
             {"variant": run.variant, "seed": run.seed, "folder": run.folder(self.data_hash)}
             for run in self.runs
@@ -240,7 +200,11 @@ class Runner:
 
 
 def detach(arguments: Sequence[str], log: Path) -> int:
-    """Start ``python -m jambatalk`` with these arguments so that it outlives this process; its id. Output goes to ``log``."""
+    """Start ``python -m jambatalk`` so that it outlives this process; its output goes to ``log``.
+
+    Returns:
+        The process id.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "jambatalk", *arguments]
     with open(log, "ab") as file:
@@ -257,7 +221,7 @@ def detach(arguments: Sequence[str], log: Path) -> int:
 
 
 def logged(folder: Path) -> list[dict[str, float]]:
-    """The lines of a run's log; one that was cut short by a kill is left out."""
+    """Read a run's log without a line that was cut short by a kill."""
     rows = []
     path = folder / "log.jsonl"
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
@@ -275,14 +239,69 @@ def last_step(folder: Path) -> int:
 
 
 def last_line(path: Path) -> str:
-    """The last line of a log that says something."""
+    """The last line of a log that is not blank."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def read_json(path: Path) -> dict[str, object] | None:
-    """What a JSON file holds; None where there is none or half of one."""
+    """Read a JSON object; None where the file is missing or damaged."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
+
+
+# The worker: one training.
+
+
+def work(run: Path, cache: Path, data: list[Path]) -> None:
+    """Train in the folder ``run``, or resume the training there."""
+    from jambatalk.models.speech_to_motion import parameter_count
+    from jambatalk.training import build_task
+    from jambatalk.training.config import load_train_config
+    from jambatalk.training.trainer import Trainer
+
+    # A worker whose runner was killed frees its lock within moments.
+    with locked(run / LOCK, str(run), wait=20):
+        config = load_train_config(run / SETTINGS)
+        task = build_task(config, data, cache)
+        trainer = Trainer(config, task, run)
+        if trainer.resume():
+            print(f"resumed at step {trainer.step}", flush=True)
+        trainer.run()
+        if not (run / "best.safetensors").exists():
+            trainer.export(run / "best.safetensors")
+        facts = {
+            "steps": trainer.step,
+            "score": trainer.best_score,
+            "parameters": parameter_count(task.network),
+            "data_hash": task.data_hash,
+        }
+        with atomic_write(run / DONE) as temporary:
+            temporary.write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _end_with_runner() -> None:
+    # os.read, since a thread that waits in a Python buffer holds its lock when the process ends.
+    while os.read(0, 1):
+        pass
+    os._exit(GONE)
+
+
+def main(arguments: list[str]) -> int:
+    """Status 0, or 2 with one line on standard error for bad input."""
+    from jambatalk.errors import BAD_INPUT, EXPECTED, one_line
+
+    threading.Thread(target=_end_with_runner, daemon=True).start()
+    run, cache, *data = map(Path, arguments)
+    try:
+        work(run, cache, data)
+    except EXPECTED as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

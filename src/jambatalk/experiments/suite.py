@@ -1,15 +1,17 @@
-"""A suite of trainings: one base and small differences to it, all in one YAML file.
+"""A suite of trainings in one YAML file: a base and small differences to it.
 
-    base: {...}            # training settings, as for `jambatalk train`
+    base: {...}            # training settings, as for `jambatalk train`; {extends: FILE} in short
     variants:
       no-velocity:
         about: the loss without its velocity term
         change: {vertices: {loss: {velocity: 0}}}
+      voca:
+        change: {extends: ../grid/voca}
     left_out:
       name: why this row cannot be had
 
-A variant is ``base`` with ``change`` laid over it, mapping by mapping; ``against`` names the variant that it is compared with,
-``base`` if it says nothing.
+A variant is ``base`` with ``change`` merged over it, mapping by mapping; a ``change`` that extends
+a file is merged over that file instead. ``against`` names the variant that it is compared with.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from jambatalk.config import extended, from_mapping, overlay, read_settings, warn_of_renamed
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, shown
 from jambatalk.training.config import TrainConfig, change_setting, train_config, upgrade_settings
 
 BASE = "base"
@@ -36,27 +38,38 @@ NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,60}")
 class Variant:
     """One row of the table: what is changed, and why."""
 
-    about: str = ""  # one line for the table's reader
-    group: str = ""  # which part of the system it asks about; rows of one group stand together
-    against: str = BASE  # the variant it is compared with
-    change: dict[str, Any] = field(default_factory=dict)  # laid over the settings of `base`
+    about: str = ""
+    """One line for the table's reader."""
+    group: str = ""
+    """Which part of the system it asks about; rows of one group stand together."""
+    against: str = BASE
+    """The variant it is compared with."""
+    change: dict[str, Any] = field(default_factory=dict)
+    """Merged over the settings of ``base``, or over the file that it extends."""
 
 
 @dataclass(frozen=True)
 class SuiteFile:
-    """What a suite's YAML file holds."""
+    """The contents of a suite's YAML file."""
 
-    base: dict[str, Any]  # training settings
+    base: dict[str, Any]
+    """Training settings."""
     about: str = ""
-    variants: dict[str, Any] = field(default_factory=dict)  # name -> Variant
-    left_out: dict[str, Any] = field(
-        default_factory=dict
-    )  # name -> the reason, told with the table
+    variants: dict[str, Any] = field(default_factory=dict)
+    """Name -> ``Variant``."""
+    left_out: dict[str, Any] = field(default_factory=dict)
+    """Name -> the reason, printed with the table."""
+    metrics: list[str] = field(default_factory=list)
+    """Metrics of the table, with or without their units; empty: the usual ones."""
+    references: bool = False
+    """Whether truth, static and mean are rows of the table."""
+    memory: bool = False
+    """Whether the peak memory of animating is measured."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a variant with a seed, its full settings as the mapping that YAML would give, and typed."""
+    """One training: a variant with a seed, its settings as a YAML mapping (values) and typed."""
 
     variant: str
     seed: int
@@ -64,23 +77,28 @@ class Run:
     config: TrainConfig
 
     def identity(self, data_hash: str) -> str:
-        """SHA-256 of the full settings and the data: what is finished need not be done again."""
+        """SHA-256 of the full settings and the data, so that what is finished is not done again."""
         text = json.dumps({"settings": asdict(self.config), "data": data_hash}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def folder(self, data_hash: str) -> str:
-        """Where it lives below the suite's folder; other settings or data are another folder."""
+        """Its folder below the suite's; other settings or data have another one."""
         return f"runs/{self.variant}-{self.seed}-{self.identity(data_hash)[:10]}"
 
 
 class Suite:
-    """A suite that was read and checked: every variant's settings are those of a training.
+    """A suite whose variants all have valid training settings.
 
-    variants: by name, ``base`` first. left_out: name -> reason.
+    Attributes:
+        variants: By name, ``base`` first.
+        left_out: Name -> reason.
+        metrics, references, memory: As in ``SuiteFile``.
     """
 
     def __init__(self, name: str, file: SuiteFile, where: str, changes: Sequence[str] = ()) -> None:
         self.name, self.about = name, file.about
+        self.metrics, self.references = tuple(file.metrics), file.references
+        self.memory = file.memory
         self.left_out = {
             key: " ".join(str(reason).split()) for key, reason in file.left_out.items()
         }
@@ -88,19 +106,25 @@ class Suite:
         for key, values in file.variants.items():
             if key == BASE or not NAME.fullmatch(str(key)):
                 raise InputError(
-                    f"{where}: a variant is called {key!r}, expected letters, digits, - and _, and not {BASE!r}"
+                    f"{where}: a variant is called {shown(key)}, expected letters, digits, - and "
+                    f"_, and not {BASE!r}"
                 )
             self.variants[key] = from_mapping(Variant, values or {}, f"{where}: {key}")
         renamed: dict[str, str] = {}
         upgrade = partial(upgrade_settings, found=renamed)
-        base = extended(file.base, f"{where}: base", Path(where).parent, upgrade=upgrade)
+        folder = Path(where).parent
+        base = extended(file.base, f"{where}: base", folder, upgrade=upgrade)
         self._values, self._configs = {}, {}
         for key, variant in self.variants.items():
             if variant.against not in self.variants:
                 raise InputError(
-                    f"{where}: {key} is against {variant.against!r}, which is no variant of this suite"
+                    f"{where}: {key} is against {variant.against!r}, expected a variant of this "
+                    "suite"
                 )
-            values = overlay(base, upgrade_settings(variant.change, renamed))
+            if "extends" in variant.change:
+                values = extended(variant.change, f"{where}: {key}", folder, upgrade=upgrade)
+            else:
+                values = overlay(base, upgrade(variant.change))
             for change in changes:
                 change_setting(values, change, renamed)
             self._values[key] = values
@@ -108,9 +132,10 @@ class Suite:
         warn_of_renamed(where, renamed)
 
     def chosen(self, only: Sequence[str]) -> list[str]:
-        """The variants of these names and what they are compared with, in the suite's order; none named: all.
+        """Choose variants and what they are compared with, in the suite's order; none named: all.
 
-        InputError for a name that there is not.
+        Raises:
+            InputError: A name is unknown.
         """
         if unknown := [name for name in only if name not in self.variants]:
             raise InputError(
@@ -122,15 +147,20 @@ class Suite:
         return [name for name in self.variants if name in wanted]
 
     def run(self, variant: str, seed: int) -> Run:
-        """The training of one variant from one seed."""
+        """Make the training of one variant from one seed."""
         values = {**self._values[variant], "seed": seed}
         return Run(variant, seed, values, train_config(values, f"{self.name}: {variant}"))
 
 
 def load_suite(path: str | Path, changes: Sequence[str] = (), steps: int | None = None) -> Suite:
-    """A suite from its YAML file; ``changes`` (key=value) and ``steps`` apply to every variant, over what the variant says.
+    """Read a suite from its YAML file.
 
-    InputError when the file is missing, a key is unknown or settings do not fit each other.
+    Args:
+        changes: KEY=VALUE, for every variant, over the variant's own.
+        steps: The same for the number of steps.
+
+    Raises:
+        InputError: The file is missing, a key is unknown or settings do not fit each other.
     """
     file = from_mapping(SuiteFile, read_settings(path), str(path))
     return Suite(
@@ -142,7 +172,10 @@ def load_suite(path: str | Path, changes: Sequence[str] = (), steps: int | None 
 
 
 def data_hash(folders: Sequence[Path]) -> str:
-    """SHA-256 of the folders' contents: of the manifest, which holds the clips' checksums, or of all names, sizes and times."""
+    """SHA-256 of the folders' contents.
+
+    Of the manifest, which holds the clips' checksums, or of all names, sizes and times.
+    """
     digest = hashlib.sha256()
     for folder in folders:
         manifest = folder / "manifest.json"
@@ -151,9 +184,8 @@ def data_hash(folders: Sequence[Path]) -> str:
         elif folder.is_dir():
             for path in sorted(p for p in folder.rglob("*") if p.is_file()):
                 found = path.stat()
-                digest.update(
-                    f"{path.relative_to(folder).as_posix()} {found.st_size} {found.st_mtime_ns}\n".encode()
-                )
+                name = path.relative_to(folder).as_posix()
+                digest.update(f"{name} {found.st_size} {found.st_mtime_ns}\n".encode())
         else:
             raise InputError(f"no folder {folder}, expected a corpus")
         digest.update(b"\n")

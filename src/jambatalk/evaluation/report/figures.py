@@ -303,28 +303,33 @@ def figure(
         max(float(np.max(curve, initial=0.0)) for curve in (truth, *curves.values())) * 1.05 or 1.0
     )
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" class="curves">',
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" '
+        'class="curves">',
         f"<title>{escape(title)}</title>",
     ]
     for phone, start, end in phones:
         if phone in BILABIALS:
             x = _x(start, seconds)
             parts.append(
-                f'<rect class="meet" x="{x:.1f}" y="{CURVES_TOP}" width="{_x(end, seconds) - x:.1f}" height="{CURVES_HEIGHT}"/>'
-                f'<text class="phone" x="{_x((start + end) / 2, seconds):.1f}" y="{CURVES_TOP + 14}">{escape(phone)}</text>'
+                f'<rect class="meet" x="{x:.1f}" y="{CURVES_TOP}" '
+                f'width="{_x(end, seconds) - x:.1f}" height="{CURVES_HEIGHT}"/>'
+                f'<text class="phone" x="{_x((start + end) / 2, seconds):.1f}" '
+                f'y="{CURVES_TOP + 14}">{escape(phone)}</text>'
             )
     parts += _axes(seconds, top, unit)
     for text, start, end in words:
         if text not in PAUSES:
             parts.append(
-                f'<text class="word" x="{_x((start + end) / 2, seconds):.1f}" y="16">{escape(text)}</text>'
+                f'<text class="word" x="{_x((start + end) / 2, seconds):.1f}" y="16">'
+                f"{escape(text)}</text>"
             )
     for name, curve in ((TRUTH, truth), *curves.items()):
         parts.append(f'<path class="curve {name}" d="{_path(curve, fps, seconds, top)}"/>')
     wide = _x(len(samples) / SAMPLE_RATE, seconds) - LEFT
     if len(samples):
         parts.append(
-            f'<image class="spectrum" x="{LEFT}" y="{SPECTRUM_TOP}" width="{wide:.1f}" height="{SPECTRUM_HEIGHT}" '
+            f'<image class="spectrum" x="{LEFT}" y="{SPECTRUM_TOP}" width="{wide:.1f}" '
+            f'height="{SPECTRUM_HEIGHT}" '
             f'preserveAspectRatio="none" href="{data_uri(spectrogram(samples), "image/png")}"/>'
         )
     parts.append("</svg>")
@@ -358,7 +363,8 @@ def _axes(seconds: float, top: float, unit: str) -> list[str]:
         )
     middle = CURVES_TOP + CURVES_HEIGHT / 2
     parts.append(
-        f'<text class="axis" transform="translate(14 {middle}) rotate(-90)">lip opening, {escape(unit)}</text>'
+        f'<text class="axis" transform="translate(14 {middle}) rotate(-90)">'
+        f"lip opening, {escape(unit)}</text>"
     )
     middle = SPECTRUM_TOP + SPECTRUM_HEIGHT / 2
     parts.append(
@@ -374,10 +380,12 @@ def _axes(seconds: float, top: float, unit: str) -> list[str]:
         )
     parts.append(f'<text class="axis" x="{(LEFT + right) / 2}" y="{low + 36}">seconds</text>')
     parts.append(
-        f'<rect class="frame" x="{LEFT}" y="{CURVES_TOP}" width="{right - LEFT}" height="{CURVES_HEIGHT}"/>'
+        f'<rect class="frame" x="{LEFT}" y="{CURVES_TOP}" width="{right - LEFT}" '
+        f'height="{CURVES_HEIGHT}"/>'
     )
     parts.append(
-        f'<rect class="frame" x="{LEFT}" y="{SPECTRUM_TOP}" width="{right - LEFT}" height="{SPECTRUM_HEIGHT}"/>'
+        f'<rect class="frame" x="{LEFT}" y="{SPECTRUM_TOP}" width="{right - LEFT}" '
+        f'height="{SPECTRUM_HEIGHT}"/>'
     )
     return parts
 
@@ -428,7 +436,7 @@ class ClassScore:
 
 
 def thresholds(clips: Sequence[SpokenClip]) -> dict[str, float]:
-    """Clip -> its closure threshold, from the truth for every system alike: the mesh is the same."""
+    """Clip -> its closure threshold, from the truth for every system alike."""
     levels = {}
     for speaker in dict.fromkeys(clip.speaker for clip in clips):
         levels[speaker] = closed_level(clip.true for clip in clips if clip.speaker == speaker)

@@ -196,7 +196,7 @@ def clips_drawn(test_set: EvalDataset) -> list[EvalClip]:
 
 
 def clip_figure(systems: Sequence[ReportSystem], clip: EvalClip, unit: Unit) -> ClipFigure:
-    """The opening curves of one clip: the truth, and the first run of each of ``moving(systems)``."""
+    """Draw the opening curves of one clip: the truth, and the first run of each system."""
     words = clip.words or ()
     said = " ".join(word.text for word in words if word.text not in PAUSES)
     label = f"{clip.name}: {said}" if said else clip.name
