@@ -135,7 +135,7 @@ with Engine(talker) as engine, runner, TestClient(create_app(engine, settings, r
 
 @pytest.fixture
 def toy(tmp_path: Path) -> dict[str, str]:
-    """An environment in which one more format exists: one module, and one line that registers it."""
+    """An environment with one more format: one module, and one line that registers it."""
     (tmp_path / "toyformat.py").write_text(TOY_MODULE)
     # Python reads this file at its start: also the job's worker has the line.
     (tmp_path / "sitecustomize.py").write_text(TOY_LINE)

@@ -27,7 +27,7 @@ WEB = Path(__file__).parents[1] / "web"
 REFERENCE_FPS = 60.0
 REFERENCE_SECONDS = 60.0
 REFERENCE_STEP = 37
-"""Every so many frames of the reference are kept; no round number, so that nothing is missed by beat."""
+"""Every so many frames of the reference are kept; not a round number, to meet every phase."""
 
 
 def materials() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Read archives of numpy arrays from strangers: no pickles, and no more memory than the file says."""
+"""Read archives of numpy arrays from strangers: no pickles, bounded memory."""
 
 from __future__ import annotations
 
@@ -29,19 +29,18 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
             size.
     """
     source = Path(path)
-    with reading(source, "an .npz archive of plain arrays"):
-        with zipfile.ZipFile(source) as archive:
-            members = archive.infolist()
-            unpacked = sum(member.file_size for member in members)
-            if unpacked > max(FREE_BYTES, LARGEST_RATIO * source.stat().st_size):
-                raise InputError(
-                    f"{source} would unpack to {unpacked / 1e9:,.1f} GB, "
-                    f"more than {LARGEST_RATIO} times its size"
-                )
-            return {
-                member.filename.removesuffix(".npy"): _read_member(archive, member, source)
-                for member in members
-            }
+    with reading(source, "an .npz archive of plain arrays"), zipfile.ZipFile(source) as archive:
+        members = archive.infolist()
+        unpacked = sum(member.file_size for member in members)
+        if unpacked > max(FREE_BYTES, LARGEST_RATIO * source.stat().st_size):
+            raise InputError(
+                f"{source} would unpack to {unpacked / 1e9:,.1f} GB, "
+                f"more than {LARGEST_RATIO} times its size"
+            )
+        return {
+            member.filename.removesuffix(".npy"): _read_member(archive, member, source)
+            for member in members
+        }
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, source: Path) -> NDArray[Any]:

@@ -84,7 +84,7 @@ class Format:
         return importlib.import_module(self.module)
 
     def options(self) -> list[str]:
-        """Names of the options that its ``save`` takes."""
+        """Names of the options of its ``save``."""
         parameters = inspect.signature(self.load_module().save).parameters.values()
         return [
             parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY

@@ -1,4 +1,7 @@
-"""The mesh tools of ``tools/head``: subdivision, cutting, thinning, sealing, binding. The wheel itself is not needed."""
+"""The mesh tools of ``tools/head``: subdivision, cutting, thinning, sealing, binding.
+
+The wheel itself is not needed.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ from jambatalk.face.head import ARKIT_NAMES
 
 
 def quad_grid(n: int) -> tuple[np.ndarray, list[list[int]]]:
-    """n x n quads over the unit square in the plane z = 0, and its polygons counter-clockwise from +z."""
+    """n x n quads over the unit square in the plane z = 0, and its polygons counter-clockwise from
+    +z.
+    """
     x, y = np.meshgrid(np.linspace(0, 1, n + 1), np.linspace(0, 1, n + 1))
     points = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
     corner = [j * (n + 1) + i for j in range(n) for i in range(n)]

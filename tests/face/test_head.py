@@ -50,7 +50,9 @@ def halves(face: Face) -> tuple[np.ndarray, np.ndarray]:
 
 
 def line_gap(face: Face, posed: np.ndarray) -> np.ndarray:
-    """(n,) metres between upper and lower lip along the whole mouth line, at equal places of the template's line."""
+    """(n,) metres between upper and lower lip along the whole mouth line, at equal places of the
+    template's line.
+    """
     template = default_head()
     upper, lower = halves(template)
     s_upper, s_lower = template.vertices[upper, 0], template.vertices[lower, 0]
@@ -61,7 +63,9 @@ def line_gap(face: Face, posed: np.ndarray) -> np.ndarray:
 def first_hits(
     origins: np.ndarray, direction: np.ndarray, vertices: np.ndarray, triangles: np.ndarray
 ) -> np.ndarray:
-    """(n,) distance along the direction from each origin to the first triangle, infinity where there is none."""
+    """(n,) distance along the direction from each origin to the first triangle, infinity where
+    there is none.
+    """
     a, b, c = vertices[triangles].astype(np.float64).transpose(1, 0, 2)
     ab, ac = b - a, c - a
     p = np.cross(direction, ac)
@@ -122,7 +126,9 @@ def test_origin_is_between_the_eyes() -> None:
 
 
 def test_triangles_face_outwards() -> None:
-    """Two triangles that share an edge run along it in opposite directions; the nose and forehead face the viewer."""
+    """Two triangles that share an edge run along it in opposite directions; the nose and forehead
+    face the viewer.
+    """
     face = default_head()
     for material in ("skin", "eye", "teeth", "tongue", "gums", "cloth"):
         triangles = of_material(face, material)
@@ -386,10 +392,11 @@ def test_lower_teeth_move_with_the_jaw() -> None:
 @pytest.mark.parametrize("pose", SPEECH)
 @pytest.mark.parametrize("person", PEOPLE)
 def test_teeth_stay_in_the_mouth(person: str | None, pose: str) -> None:
-    """From the front, teeth and gums are covered by skin or seen through the parted lips, never in front of them.
+    """From the front, teeth and gums are covered by skin or seen through the parted lips, never in
+    front of them.
 
-    A tooth pokes through when the nearest skin behind it (towards the throat) is the outside of the face: its normal then
-    faces the viewer.
+    A tooth pokes through when the nearest skin behind it (towards the throat) is the outside of the
+    face: its normal then faces the viewer.
     """
     face = default_head(person)
     posed = face.pose(weights(**SPEECH[pose])).astype(np.float64)
@@ -403,7 +410,8 @@ def test_teeth_stay_in_the_mouth(person: str | None, pose: str) -> None:
     points = posed[members]
     points = points[points[:, 2] > points[:, 2].max() - 22 * MM]
     poking = np.isfinite(first_hits(points, np.array([0.0, 0.0, -1.0]), posed, frontal))
-    # The lower lip's inner side may curl so that a frontal triangle lies behind a lower tooth's foot: allow none above 1 %.
+    # The lower lip's inner side may curl so that a frontal triangle lies behind a lower tooth's
+    # foot: allow none above 1 %.
     assert poking.mean() <= 0.01
 
 

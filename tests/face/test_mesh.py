@@ -1,4 +1,6 @@
-"""Meshes as users have them: read vertex for vertex, refused in one sentence, and worn by a motion of offsets."""
+"""Meshes as users have them: read vertex for vertex, refused in one sentence, and worn by a motion
+of offsets.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from jambatalk.motion import Motion
 POINTS = np.array([[0, 0, 0], [1, 0, 0], [9, 9, 9], [1, 1, 0], [0, 1, 0.5]], np.float32)
 TRIANGLES = [[0, 1, 3], [0, 3, 4]]
 
-# A texture seam (vertex 1 with two coordinates) and a vertex without a face: neither may move the numbering.
+# A texture seam (vertex 1 with two coordinates) and a vertex without a face: neither may move the
+# numbering.
 SEAM = """# made by hand
 o thing
 v 0 0 0
@@ -59,8 +62,10 @@ def test_ply(tmp_path, encoding, quads):
     faces = [[0, 1, 3, 4]] if quads else TRIANGLES
     kind = "ascii" if encoding == "ascii" else "binary_little_endian"
     header = (
-        f"ply\nformat {kind} 1.0\ncomment TextureFile x.png\nelement vertex 5\nproperty float x\nproperty float y\n"
-        f"property float z\nelement face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+        f"ply\nformat {kind} 1.0\ncomment TextureFile x.png\nelement vertex 5\n"
+        "property float x\nproperty float y\n"
+        f"property float z\nelement face {len(faces)}\n"
+        "property list uchar int vertex_indices\nend_header\n"
     ).encode()
     if encoding == "ascii":
         rows = [" ".join(map(str, row)) for row in POINTS.tolist()] + [

@@ -42,7 +42,9 @@ def test_one_frame_equals_a_bounded_constrained_minimiser() -> None:
 
 
 def test_smoothing_over_time_equals_the_whole_linear_system() -> None:
-    """Bounds inactive and no gap: the minimiser solves (H - smooth * second difference) w = b, within each clip."""
+    """Bounds inactive and no gap: the minimiser solves (H - smooth * second difference) w = b,
+    within each clip.
+    """
     rng = np.random.default_rng(4)
     lengths, smooth = (5, 4), 0.7
     hessian = np.array([[2.0, 0.3], [0.3, 1.5]])

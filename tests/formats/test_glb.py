@@ -27,7 +27,9 @@ def motion(frames: int = 12, **changes) -> Motion:
 
 
 class Played:
-    """Reads a glb as a viewer does: plain and sparse accessors, primitives, targets, animation, skin."""
+    """Reads a glb as a viewer does: plain and sparse accessors, primitives, targets, animation,
+    skin.
+    """
 
     def __init__(self, path) -> None:
         self.file = pygltflib.GLTF2().load(str(path))

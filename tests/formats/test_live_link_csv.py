@@ -63,7 +63,9 @@ def test_round_trip(fps, tmp_path):
 
 
 def test_directions_are_the_apps(tmp_path):
-    """Bowing is a positive pitch; turning to the own left, and looking there with both eyes, is a negative yaw."""
+    """Bowing is a positive pitch; turning to the own left, and looking there with both eyes, is a
+    negative yaw.
+    """
     motion = Motion(
         30.0,
         weights=np.array([[1.0, 1.0, 0.0]], np.float32),
@@ -80,7 +82,9 @@ def test_directions_are_the_apps(tmp_path):
 
 
 def test_a_recording_with_a_60_fps_counter_and_dropped_rows(tmp_path):
-    """The app counts at 60 while it records every other frame, starts at the time of day, and drops rows."""
+    """The app counts at 60 while it records every other frame, starts at the time of day, and drops
+    rows.
+    """
     kept = [t for t in range(90) if t not in (17, 40, 41)]
     lines = [HEADER.replace("EyeBlinkLeft", "eyeBlinkLeft")]
     for t in kept:

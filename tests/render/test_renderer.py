@@ -1,4 +1,6 @@
-"""Whole pictures: exact silhouettes and colours, light and shadow, and the same bytes whatever the threads."""
+"""Whole pictures: exact silhouettes and colours, light and shadow, and the same bytes whatever the
+threads.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +116,8 @@ def test_a_thing_before_the_light_casts_a_shadow():
     lights = LightRig(Light((1, 0, 1), (1, 1, 1)), dark, dark, (0, 0, 0), (0, 0, 0))
     with_plate = picture(joined(wall, plate), lights=lights)
     without = picture(joined(wall, (*quad(0.2, 0.2, -0.3), "cloth", GREY)), lights=lights)
-    # Light from the right front throws the shadow of a plate 0.3 m off the wall 0.3 m to the left: column 48 - 0.3 * 96.
+    # Light from the right front throws the shadow of a plate 0.3 m off the wall 0.3 m to the left:
+    # column 48 - 0.3 * 96.
     assert with_plate[48, 19, 0] < 0.2 * without[48, 19, 0]
     assert with_plate[48, 85, 0] == pytest.approx(int(without[48, 85, 0]), abs=2)
 

@@ -58,7 +58,8 @@ def test_occlusion_of_a_ball_and_of_a_corner():
     normals = (points / 0.1).astype(np.float32)
     open_sky = bake(points, normals, faces, np.full(len(faces), TWO_SIDED, np.uint8))
     assert open_sky.min() > 0.9
-    # The middle of a floor with a wall all around, twice as high as it is far, sees the sky through a cone of about 27 degrees.
+    # The middle of a floor with a wall all around, twice as high as it is far, sees the sky through
+    # a cone of about 27 degrees.
     floor, faces = quad(2, 2)
     walls = []
     for angle in np.arange(4) * np.pi / 2:
@@ -71,7 +72,8 @@ def test_occlusion_of_a_ball_and_of_a_corner():
     normals = np.zeros_like(points)
     normals[:, 2] = 1
     middle = bake(points, normals, all_faces, np.full(len(all_faces), TWO_SIDED, np.uint8))[-1]
-    # Exact, by the form factor of the square opening (side 2, height 2) seen from the middle of the floor.
+    # Exact, by the form factor of the square opening (side 2, height 2) seen from the middle of the
+    # floor.
     x = 1 / 2
     exact = 4 / (2 * np.pi) * 2 * x / np.sqrt(1 + x * x) * np.arctan(x / np.sqrt(1 + x * x))
     assert middle == pytest.approx(exact, abs=0.08)

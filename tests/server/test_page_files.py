@@ -165,7 +165,8 @@ def test_shade_fits_the_head(client: TestClient) -> None:
     face = default_head()
     rows = base64.b64decode(found["vertices"])
     assert len(rows) == 4 * len(face.vertices)
-    # Teeth lie behind the lips and get little of the room's light while they are closed; the forehead sees the room.
+    # Teeth lie behind the lips and get little of the room's light while they are closed; the
+    # forehead sees the room.
     teeth, forehead = face.regions["teeth"], face.regions["forehead"]
     assert all(rows[4 * v + 2] == 255 for v in teeth)
     assert sum(rows[4 * v] for v in teeth) / len(teeth) < 60

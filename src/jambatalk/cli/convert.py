@@ -41,7 +41,7 @@ def released(
         str | None,
         Option(
             metavar="NAME",
-            help="released-vocaset or released-biwi6.  [default: told by the vertices]",
+            help="released-vocaset or released-biwi6.  [default: by the number of vertices]",
         ),
     ] = None,
     without_lip_reader: Annotated[
@@ -53,16 +53,18 @@ def released(
     ] = False,
     half: Annotated[bool, Option("--half", help="Write float16: half the size.")] = False,
 ) -> None:
-    """Turn a checkpoint of the released JambaTalk code into weights for ``jambatalk animate --model``.
+    """Turn a checkpoint of the released JambaTalk code into weights for ``jambatalk animate
+    --model``.
 
-    Every tensor is mapped by its name; one that is missing, left over or of another shape stops the conversion.
+    Every tensor is mapped by its name; one that is missing, left over or of another shape stops the
+    conversion.
     """
     from jambatalk.cli.console import progress_console
     from jambatalk.errors import InputError
     from jambatalk.models.convert_released import convert_released
 
     if out.suffix != ".safetensors":
-        raise InputError(f"{out} is no name for weights, expected one that ends in .safetensors")
+        raise InputError(f"{out} is not a name for weights, expected one that ends in .safetensors")
     with progress_console() as console:
         with console.progress(f"converting {checkpoint}") as report:
             done = convert_released(checkpoint, out, preset, not without_lip_reader, half, report)

@@ -1,1 +1,1 @@
-"""Faces: the default head, its shapes and regions, and carrying motion from one face to another."""
+"""Faces: the default head, its shapes and regions, fitting and deforming."""

@@ -65,7 +65,10 @@ class AnimatedMesh:
 
 
 class HeadTurn:
-    """Applies a head pose to the vertices of one face: full above the chin, fading down the neck, none at the shoulders."""
+    """Apply a head pose to the vertices of one face.
+
+    The turn is full above the chin, fades down the neck, and leaves the shoulders where they are.
+    """
 
     def __init__(self, face: Face) -> None:
         body = measure(face)
@@ -94,15 +97,16 @@ class HeadTurn:
 
 
 def pose_matrix(pose: Array) -> Array:
-    """(3,) radians (pitch, yaw, roll) -> (3, 3) rotation ``yaw @ pitch @ roll``.
+    """Turn (3,) radians (pitch, yaw, roll) into the (3, 3) rotation ``yaw @ pitch @ roll``.
 
-    Right-handed about the face's own axes: positive pitch bows the head (about x), positive yaw turns it to its own left
-    (about y), positive roll lifts its left ear (about z).
+    Right-handed about the face's own axes: positive pitch bows the head (about x), positive yaw
+    turns it to its own left (about y), positive roll lifts its left ear (about z).
     """
     pose = np.asarray(pose, np.float64)
     if pose.shape != (3,) or not np.isfinite(pose).all():
         raise InputError(
-            f"head_pose is {pose.tolist()}, expected three finite angles in radians (pitch, yaw, roll)"
+            f"head_pose is {pose.tolist()}, "
+            "expected three finite angles in radians (pitch, yaw, roll)"
         )
     (cx, cy, cz), (sx, sy, sz) = np.cos(pose), np.sin(pose)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
@@ -112,10 +116,16 @@ def pose_matrix(pose: Array) -> Array:
 
 
 def as_shapes(offsets: Array, face: Face) -> tuple[Face, Array]:
-    """(T, V, 3) metres -> the face with up to 64 shapes ``offset_00``, ... instead of its own, and (T, K) weights in -1..1.
+    """Turn (T, V, 3) metres into a few shapes and their weights.
 
-    The shapes are the principal directions of the offsets (about zero, since zero is the neutral face).
-    InputError if the offsets do not fit the face.
+    The shapes are the principal directions of the offsets (about zero, since zero is the neutral
+    face), up to 64, named ``offset_00``, ...
+
+    Returns:
+        The face with these shapes instead of its own, and (T, K) weights in -1..1.
+
+    Raises:
+        InputError: the offsets do not fit the face.
     """
     if offsets.shape[1:] != face.vertices.shape:
         raise InputError(
@@ -149,7 +159,8 @@ def as_shapes(offsets: Array, face: Face) -> tuple[Face, Array]:
 class Anatomy:
     """Measures of a neutral face, all in metres in the face's own axes.
 
-    known: whether the face names eyes and lips; without them everything follows from its bounds.
+    ``known`` is whether the face names eyes and lips; without them everything follows from its
+    bounds.
     """
 
     known: bool
@@ -193,7 +204,7 @@ def _triple(values: Array) -> tuple[float, float, float]:
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def affine(points: Array, matrix: Array) -> Array:
-    """(V, 3) float32 ``matrix[:, :3] @ point + matrix[:, 3]`` for a (3, 4) float32 matrix."""
+    """Compute (V, 3) float32 ``matrix[:, :3] @ point + matrix[:, 3]``; matrix (3, 4) float32."""
     moved = np.empty_like(points)
     for v in range(points.shape[0]):
         x, y, z = points[v, 0], points[v, 1], points[v, 2]

@@ -1,14 +1,16 @@
-"""Tracked face landmarks to shape weights: regularised least squares within 0..1, smooth in time, exact in the lip gap.
+"""Fit shape weights to tracked face landmarks.
 
-For every frame the weights w (K,) minimise
+Regularised least squares within 0..1, smooth in time, exact in the lip gap. For every frame the
+weights w (K,) minimise
 
-    mean |contours(w) - tracked|²                     lips and chin follow the tracked displacements
+    mean |contours(w) - tracked|²                     lips and chin follow the displacements
   + sum_k prior_k (w_k - score_k)²                    the tracker's own scores, trusted a little
   + sum_k smooth_k (w_k - w_k of the frame before)²   no jitter
   subject to  0 <= w <= 1  and  gap(w) = target       the face's own inner-lip gap
 
-The gap is held by a multiplier per frame (augmented Lagrangian), so it is met within a few hundredths of a millimetre without
-making the problem stiff. Lengths are in millimetres inside, so the coefficients read as "mm² that a weight of 1 may cost".
+The gap is held by a multiplier per frame (augmented Lagrangian), so it is met within a few
+hundredths of a millimetre without making the problem stiff. Lengths are in millimetres inside, so
+the coefficients read as "mm² that a weight of 1 may cost".
 """
 
 from __future__ import annotations
@@ -53,7 +55,8 @@ SPEECH_PRIORS: Mapping[str, float] = {
     "mouthUpperUpRight": 1.4,
     "cheekPuff": 16.0,
 }
-"""Shapes that are solved for, with the cost in mm² of a weight of 1 away from the tracker's score."""
+"""Shapes that are solved for, with the cost in mm² of a weight of 1 away from the tracker's score.
+"""
 
 COPIED_SHAPES: Mapping[str, float] = {
     "browDownLeft": 0.6,
@@ -75,15 +78,18 @@ COPIED_SHAPES: Mapping[str, float] = {
 class SolveSettings:
     """How landmarks become weights. Costs are in mm²; see the module's formula.
 
-    priors: shape -> cost of a weight of 1 away from the tracker's score; only these shapes are solved for.
-    copied: shape -> factor on the tracker's score, for shapes the lips say nothing about.
+    priors: shape -> cost of a weight of 1 away from the tracker's score; only these shapes are
+        solved for.
+    copied: shape -> factor on the tracker's score, for shapes that the lips do not determine.
     score_trust: factor on the tracker's scores used as priors of the solved shapes.
     smooth: cost of a change by 1 between two frames, for every solved shape.
     axis_trust: weight of the squared error in x, y, z; depth is what a single camera knows least.
-    vertical_gain: factor on vertical displacements beyond the ratio of the mouths' widths, for a lively mouth.
-    lateral_gain, lateral_threshold: sideways displacements are multiplied by gain * d² / (d² + threshold²), d the change of
-        the mouth's width in mm: a single camera's tracker under-reports how much rounded lips narrow, and lets the width of
-        lips that are not rounded wander by a millimetre.
+    vertical_gain: factor on vertical displacements beyond the ratio of the mouths' widths, for a
+        lively mouth.
+    lateral_gain, lateral_threshold: sideways displacements are multiplied by gain * d² / (d² +
+        threshold²), d the change of the mouth's width in mm: a single camera's tracker
+        under-reports how much rounded lips narrow, and lets the width of lips that are not rounded
+        wander by a millimetre.
     chin_trust: weight of the chin's squared error, against 1 for the mean over the lip contours.
     symmetry: 0 keeps the tracked left-right difference, 1 removes it.
     """
@@ -105,8 +111,10 @@ class SolveSettings:
 class LandmarkSolver:
     """Solves tracked landmarks for the weights of one face.
 
-    face: needs the ordered regions "outer_lip_ring" and "inner_lip_ring", ``gap_vertices`` and the solved shapes.
-    neutral: (468, 3) the tracked person's own neutral landmarks, any unit: contours correspond by their arc length.
+    face: needs the ordered regions "outer_lip_ring" and "inner_lip_ring", ``gap_vertices`` and the
+        solved shapes.
+    neutral: (468, 3) the tracked person's own neutral landmarks, any unit: contours correspond by
+        their arc length.
     """
 
     def __init__(self, face: Face, neutral: Array, settings: SolveSettings | None = None) -> None:
@@ -126,7 +134,9 @@ class LandmarkSolver:
         self._build_contours()
 
     def _build_contours(self) -> None:
-        """The rows of the least-squares problem: K x (points * 3) in mm, with the square roots of their trust."""
+        """The rows of the least-squares problem: K x (points * 3) in mm, with the square roots of
+        their trust.
+        """
         face, rows, points = self.face, [], []
         for ring in ("outer", "inner"):
             upper, lower = landmarks.split_ring(face, f"{ring}_lip_ring")
@@ -162,7 +172,9 @@ class LandmarkSolver:
         )
 
     def _targets(self, positions: Array) -> Array:
-        """Tracked landmarks (T, 468, 3) to the right-hand side (T, rows), in weighted mm on this face."""
+        """Tracked landmarks (T, 468, 3) to the right-hand side (T, rows), in weighted mm on this
+        face.
+        """
         moved = (np.asarray(positions, np.float64) - self.neutral) * (self.scale * 1e3)
         moved[:, :, 1] *= self.settings.vertical_gain
         right, left = landmarks.OUTER_UPPER[0], landmarks.OUTER_UPPER[-1]
@@ -185,7 +197,8 @@ class LandmarkSolver:
         """Weights that follow the tracked landmarks.
 
         positions: (T, 468, 3) tracked landmarks, in the unit of ``neutral``.
-        scores: (T, K) the tracker's shape scores in 0..1, in the face's column order, 0 where it has none.
+        scores: (T, K) the tracker's shape scores in 0..1, in the face's column order, 0 where it
+            has none.
         gap: (T,) metres, the inner-lip gap this face shall have.
         lengths: (clips,) frames per clip, summing to T; smoothing does not cross clips.
         Returns (T, K) float32 weights in 0..1 on ``face.names``.
@@ -196,7 +209,8 @@ class LandmarkSolver:
             or len(scores) != len(positions)
         ):
             raise InputError(
-                f"{len(positions)} frames, {len(scores)} scores, {len(gap)} gaps, clips of {int(np.sum(lengths))} frames in all"
+                f"{len(positions)} frames, {len(scores)} scores, {len(gap)} gaps, "
+                f"clips of {int(np.sum(lengths))} frames in all"
             )
         settings = self.settings
         prior = np.array([settings.priors[name] for name in self.names])
@@ -241,10 +255,12 @@ def _minimise(
     rounds: int,
     sweeps: int,
 ) -> None:
-    """Coordinate descent on w (T, K) in place: rounds of sweeps, the gap's multipliers updated between rounds.
+    """Coordinate descent on w (T, K) in place: rounds of sweeps, the gap's multipliers updated
+    between rounds.
 
-    Each coordinate has its exact minimiser given the others, clipped to 0..1. With the penalty ``rho`` on the gap the
-    multiplier converges in a few rounds; plain penalties large enough would make the sweeps crawl.
+    Each coordinate has its exact minimiser given the others, clipped to 0..1. With the penalty
+    ``rho`` on the gap the multiplier converges in a few rounds; plain penalties large enough would
+    make the sweeps crawl.
     """
     count = w.shape[1]
     rho = 1.0
@@ -281,7 +297,9 @@ def _minimise(
 
 
 def smoothed(values: Array, lengths: Array, sigma: float) -> Array:
-    """Gaussian smoothing (zero phase, sigma in frames) of (T,) or (T, n) values, within clips of the given lengths."""
+    """Gaussian smoothing (zero phase, sigma in frames) of (T,) or (T, n) values, within clips of
+    the given lengths.
+    """
     radius = max(1, int(np.ceil(3 * sigma)))
     kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     kernel /= kernel.sum()

@@ -1,6 +1,7 @@
 """The default head: built by ``tools/head`` from CC0 data, see ``assets/HEAD.md``.
 
-Metres; x to the head's own left, y up, z out of the face. The origin lies midway between the centres of the two eyes.
+Metres; x to the head's own left, y up, z out of the face. The origin lies midway between the
+centres of the two eyes.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ def _template() -> Face:
 
 @lru_cache(maxsize=8)
 def default_head(identity: str | None = None) -> Face:
-    """The head that ships with jambatalk: 52 ARKit shapes, named regions, colours and materials.
+    """The head that ships with jambatalk: 52 ARKit shapes, regions, colours and materials.
 
-    identity: one of ``IDENTITIES`` for another person, None for the head itself. The result is shared between callers:
-    do not write into its arrays. Raises InputError, naming the choices, when the identity is unknown.
+    The result is shared between callers: do not write into its arrays.
+
+    Args:
+        identity: one of ``IDENTITIES`` for another person, None for the head itself.
+
+    Raises:
+        InputError: the identity is unknown; the message lists the choices.
     """
     return _template() if identity is None else _template().with_identity(identity)
 

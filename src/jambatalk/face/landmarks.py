@@ -1,7 +1,7 @@
-"""Which of MediaPipe's 468 face landmarks lie on the lips and the chin, and where the same points lie on a face of ours.
+"""MediaPipe's 468 face landmarks: which lie on lips and chin, and where they lie on our faces.
 
-Landmark numbers are MediaPipe's face mesh topology. Its canonical face has x to the face's own left, y up, z forward,
-as :class:`Face` has; so no axes are exchanged anywhere.
+Landmark numbers are those of MediaPipe's face mesh. Its canonical face has x to the face's own
+left, y up, z forward, as :class:`Face` has; so no axes are exchanged anywhere.
 """
 
 from __future__ import annotations
@@ -27,31 +27,39 @@ CONTOURS = {
     "inner_upper": INNER_UPPER,
     "inner_lower": INNER_LOWER,
 }
-# The chin's tip between its two neighbours, right to left; their mean is steadier than the tip alone.
+# The chin's tip between its two neighbours, right to left; their mean is steadier than the tip
+# alone.
 CHIN = (148, 152, 377)
 GAP_UPPER, GAP_LOWER = 13, 14
 
 
 def measured_gap(positions: Array) -> Array:
-    """Vertical distance of the middle of the inner lips: (T, 468, 3) -> (T,), in the unit of ``positions``."""
+    """Height (T,) of the middle of the inner lips of (T, 468, 3), in the same unit."""
     return positions[:, GAP_UPPER, 1] - positions[:, GAP_LOWER, 1]
 
 
 def mirrored(indices: tuple[int, ...], displacements: Array) -> Array:
-    """Displacements (T, n, 3) of a right-to-left contour as a mirror would show them: reversed, with x negated."""
+    """Mirror displacements (T, n, 3) of a right-to-left contour: reversed, with x negated."""
     assert displacements.shape[1] == len(indices)
     return displacements[:, ::-1] * np.array([-1.0, 1.0, 1.0], displacements.dtype)
 
 
 def split_ring(face: Face, region: str) -> tuple[Array, Array]:
-    """A closed ring of lip vertices as (upper, lower) index arrays, each running from right corner to left corner.
+    """Split a closed ring of lip vertices into upper and lower index arrays.
 
-    region: the name of an ordered ring in ``face.regions`` (either direction, any first vertex).
-    Raises InputError when the face has no such ring.
+    Each runs from the right corner to the left corner.
+
+    Args:
+        face: the face.
+        region: name of an ordered ring in ``face.regions`` (either direction, any first vertex).
+
+    Raises:
+        InputError: the face has no such ring.
     """
     if region not in face.regions:
         raise InputError(
-            f"this face has no region {region!r}: carrying tracked motion needs its ordered lip rings"
+            f"this face has no region {region!r}: "
+            "fitting tracked landmarks needs its ordered lip rings"
         )
     ring = np.asarray(face.regions[region], np.int64)
     x = face.vertices[ring, 0]
@@ -65,17 +73,22 @@ def split_ring(face: Face, region: str) -> tuple[Array, Array]:
 
 
 def arc_fractions(points: Array) -> Array:
-    """Where each point of a polyline (n, 3) lies along it, from 0 at the first point to 1 at the last."""
+    """Place of each point of a polyline (n, 3) along its length, from 0 to 1."""
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(steps)])
     return along / along[-1]
 
 
 def sample_contour(face: Face, contour: Array, fractions: Array) -> tuple[Array, Array]:
-    """Points at ``fractions`` of the arc length of a contour of ``face``, as linear maps of its shapes.
+    """Sample a contour of ``face`` as linear maps of its shapes.
 
-    contour: (n,) vertex indices along the contour. fractions: (m,) in 0..1.
-    Returns (rest (m, 3) metres, basis (K, m, 3) metres per unit of weight).
+    Args:
+        face: the face.
+        contour: (n,) vertex indices along the contour.
+        fractions: (m,) places along its arc length, in 0..1.
+
+    Returns:
+        rest (m, 3) in metres, and basis (K, m, 3) in metres per unit of weight.
     """
     own = arc_fractions(face.vertices[contour].astype(np.float64))
     after = np.clip(np.searchsorted(own, fractions), 1, len(own) - 1)
@@ -88,9 +101,10 @@ def sample_contour(face: Face, contour: Array, fractions: Array) -> tuple[Array,
 
 
 def find_chin(face: Face) -> int:
-    """The vertex at the tip of the chin: of the skin on the mid-line below the lips, the lowest that still faces forward.
+    """The vertex at the tip of the chin.
 
-    It is where a line leaning 45 degrees forward and down last touches the profile.
+    Of the skin on the mid-line below the lips, it is the lowest vertex that still faces forward:
+    where a line leaning 45 degrees forward and down last touches the profile.
     """
     upper, lower = split_ring(face, "outer_lip_ring")
     lip_y = float(face.vertices[lower, 1].min())

@@ -1,4 +1,6 @@
-"""Meshes that a user brings: .obj, .ply and .npz files as a ``Face`` without shapes, vertex for vertex as in the file."""
+"""Meshes that a user brings: .obj, .ply and .npz files as a ``Face`` without shapes, vertex for
+vertex as in the file.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +45,16 @@ def load_mesh(path: str | Path) -> Face:
         vertices = np.ascontiguousarray(vertices, np.float32)
     if not len(vertices) or not len(triangles):
         raise InputError(
-            f"{path} holds {len(vertices)} vertices and {len(triangles)} triangles, expected a surface"
+            f"{path} holds {len(vertices)} vertices and {len(triangles)} triangles, "
+            "expected a surface"
         )
     if not np.isfinite(vertices).all():
         raise InputError(f"{path} holds positions that are not finite")
     if triangles.min() < 0 or triangles.max() >= len(vertices):
         wrong = int(triangles.max() if triangles.max() >= len(vertices) else triangles.min())
         raise InputError(
-            f"{path}: a face names vertex {wrong}, but the file has {len(vertices)} (counted from 0)"
+            f"{path}: a face names vertex {wrong}, "
+            f"but the file has {len(vertices)} (counted from 0)"
         )
     return Face(vertices, np.ascontiguousarray(triangles, np.int32))
 
@@ -120,6 +124,7 @@ def _read_npz(path: Path) -> tuple[Array, Array]:
             or values.dtype.kind not in ("iuf" if name == "vertices" else "iu")
         ):
             raise InputError(
-                f"{path}: {name} are {values.dtype} of shape {values.shape}, expected numbers of shape (n, 3)"
+                f"{path}: {name} are {values.dtype} of shape {values.shape}, "
+                "expected numbers of shape (n, 3)"
             )
     return found["vertices"], found["triangles"].astype(np.int64)

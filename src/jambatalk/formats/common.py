@@ -20,7 +20,7 @@ def check_names(
     """Check the shape names of a file.
 
     Args:
-        names: what the file says.
+        names: the names in the file.
         where: the start of the error message, such as the file's name.
         known: the names that exist; None admits any, and the face that the motion moves decides.
 
@@ -61,7 +61,7 @@ def finite_float32(values: ArrayLike, where: str) -> NDArray[np.float32]:
 
 
 def read_motion(where: str, fps: float, **values: Any) -> Motion:
-    """A motion of what a file said; an InputError of ``Motion`` gets the file's name."""
+    """A motion of a file's values; an InputError of ``Motion`` gets the file's name."""
     try:
         return Motion(fps, **values)
     except InputError as error:

@@ -1,8 +1,8 @@
 """Motion as JSON: the form that web pages and language-model agents read without a library.
 
 ``{"format": "jambatalk-motion", "version": 1, "fps": 25.0, "seconds": 2.0, "names": [...],
-"frames": [{"time": 0.0, "weights": [...], "head_pose": [pitch, yaw, roll]}, ...]}``; weights follow the order of ``names``,
-``head_pose`` (radians) is there only when known.
+"frames": [{"time": 0.0, "weights": [...], "head_pose": [pitch, yaw, roll]}, ...]}``; weights follow
+the order of ``names``, ``head_pose`` (radians) is there only when known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VERSION = 1
 
 
 def save(motion: Motion, path: Path) -> None:
-    """Write one frame per line, so that long files stay readable and are written in bounded memory."""
+    """Write one frame per line: long files stay readable and need little memory."""
     weights = weights_of(motion, ".json")
     head = {
         "format": FORMAT,

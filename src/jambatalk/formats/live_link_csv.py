@@ -1,8 +1,10 @@
-"""Motion as the CSV that Epic's Live Link Face app records: what Unreal, Blender and Maya importers read.
+"""Motion as the CSV that Epic's Live Link Face app records: what Unreal, Blender and Maya importers
+read.
 
-Checked against recordings of the app: columns ``Timecode, BlendShapeCount``, the 52 ARKit shapes with a capital first letter,
-then nine angles in radians; ten decimals; ``HH:MM:SS:FF.fff`` where FF counts frames within the second. In those recordings a
-positive pitch looks down and a positive yaw turns to the face's own right, so yaw is our yaw negated.
+Checked against recordings of the app: columns ``Timecode, BlendShapeCount``, the 52 ARKit shapes
+with a capital first letter, then nine angles in radians; ten decimals; ``HH:MM:SS:FF.fff`` where FF
+counts frames within the second. In those recordings a positive pitch looks down and a positive yaw
+turns to the face's own right, so yaw is our yaw negated.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ BLEND_SHAPE_COUNT = len(SHAPES) + len(ANGLES)
 NUMBERS = ",%.10f" * BLEND_SHAPE_COUNT
 
 EYE_RADIANS = 0.6
-"""How far an eye turns at weight 1 of a look shape; recordings of the app lie between 0.46 (up) and 0.72 (out)."""
+"""How far an eye turns at weight 1 of a look shape; recordings of the app lie between 0.46 (up) and
+0.72 (out).
+"""
 
 _LOOK = {name: i for i, name in enumerate(ARKIT_NAMES) if name.startswith("eyeLook")}
 
@@ -51,9 +55,10 @@ DAY = 24 * 3600
 
 
 def save(motion: Motion, path: Path) -> None:
-    """Write all 52 shapes (0 for those that the motion does not have) and the angles, one row per frame.
+    """Write all 52 shapes (0 for those that the motion does not have) and the angles.
 
-    InputError for vertex offsets and for shape names outside ARKit's, which the format cannot hold.
+    Raises:
+        InputError: vertex offsets, or shape names outside ARKit's, which the format cannot hold.
     """
     weights = weights_of(motion, ".csv")
     check_names(motion.names, f"cannot write {path}")
@@ -63,9 +68,8 @@ def save(motion: Motion, path: Path) -> None:
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(",".join(COLUMNS) + "\r\n")
         for t in range(len(motion)):
-            file.write(
-                f"{timecode(t, motion.fps)},{BLEND_SHAPE_COUNT}{NUMBERS % (*table[t], *angles[t])}\r\n"
-            )
+            numbers = NUMBERS % (*table[t], *angles[t])
+            file.write(f"{timecode(t, motion.fps)},{BLEND_SHAPE_COUNT}{numbers}\r\n")
 
 
 def load(path: Path) -> Motion:
@@ -102,13 +106,16 @@ def load(path: Path) -> Motion:
 
 
 def head_and_eyes(weights: NDArray[Any], pose: NDArray[Any] | None) -> NDArray[Any]:
-    """(T, 9) radians: yaw, pitch and roll of the head, of the left eye and of the right eye.
+    """Angles (T, 9) in radians: yaw, pitch and roll of head, left eye and right eye.
 
-    weights: (T, 52) in 0..1, in ``ARKIT_NAMES``' order; an eye turns by ``EYE_RADIANS`` at weight 1 of a look shape. pose: (T, 3)
-    radians (pitch, yaw, roll), None for a head at rest.
+    Order and names are those of Unreal's enumeration EARFaceBlendShape from its place 52 on
+    (HeadYaw ... RightEyeRoll), the signs those of the Live Link Face app's recordings: a positive
+    pitch looks down, a positive yaw turns to the face's own right.
 
-    Order and names are those of Unreal's enumeration EARFaceBlendShape from its place 52 on (HeadYaw ... RightEyeRoll), the signs
-    those of the Live Link Face app's recordings: a positive pitch looks down, a positive yaw turns to the face's own right.
+    Args:
+        weights: (T, 52) in 0..1, in ``ARKIT_NAMES``' order; an eye turns by ``EYE_RADIANS`` at
+            weight 1 of a look shape.
+        pose: (T, 3) radians (pitch, yaw, roll), None for a head at rest.
     """
     angles = np.zeros((len(weights), 9))
     if pose is not None:
@@ -127,10 +134,11 @@ def head_and_eyes(weights: NDArray[Any], pose: NDArray[Any] | None) -> NDArray[A
 
 
 def timecode(frame: int, fps: float) -> str:
-    """``HH:MM:SS:FF.fff`` of a frame: whole seconds, then frames (with thousandths for odd rates) within the second."""
+    """Time code ``HH:MM:SS:FF.fff`` of a frame; FF counts within the second."""
     second = math.floor(frame / fps + 1e-9)
     thousandths = max(0, round((frame - second * fps) * 1000))
-    return f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}:{thousandths // 1000:02d}.{thousandths % 1000:03d}"
+    clock = f"{second // 3600:02d}:{second // 60 % 60:02d}:{second % 60:02d}"
+    return f"{clock}:{thousandths // 1000:02d}.{thousandths % 1000:03d}"
 
 
 def _rows(path: Path) -> tuple[list[str], NDArray[Any], list[str]]:

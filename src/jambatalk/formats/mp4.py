@@ -17,7 +17,9 @@ def save(
     identity: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write an H.264 video with AAC sound; the options and errors are those of ``render.write_video``."""
+    """Write an H.264 video with AAC sound; the options and errors are those of
+    ``render.write_video``.
+    """
     # Imported on use: drawing needs compiled kernels that the other formats do not.
     from jambatalk.render.video import write_video
 

@@ -1,4 +1,6 @@
-"""From mesh to picture, and from pictures and speech to video: a small CPU renderer that needs no OpenGL."""
+"""From mesh to picture, and from pictures and speech to video: a small CPU renderer that needs no
+OpenGL.
+"""
 
 from __future__ import annotations
 

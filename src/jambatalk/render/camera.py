@@ -1,4 +1,4 @@
-"""Where the picture is taken from."""
+"""The camera: where a picture is taken from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Array = NDArray[Any]
 class Camera:
     """A perspective camera.
 
-    position, target: metres, in the axes of Face (x to the face's left, y up, z towards the viewer).
+    position, target: metres, in the axes of Face (x to the face's left, y up, z towards the
+        viewer).
     fov: vertical field of view in degrees.
     """
 
@@ -38,11 +39,15 @@ class Camera:
             or self.position == self.target
         ):
             raise InputError(
-                f"the camera at {self.position} looks at {self.target}, expected two different finite points"
+                f"the camera at {self.position} looks at {self.target}, "
+                "expected two different finite points"
             )
 
     def rotation(self) -> Array:
-        """(3, 3) rows are the camera's right, up and backward axes: ``rotation @ (p - position)`` is in view space."""
+        """The (3, 3) rotation whose rows are the camera's right, up and backward axes.
+
+        ``rotation @ (p - position)`` is in view space.
+        """
         back = np.subtract(self.position, self.target).astype(np.float64)
         back /= np.linalg.norm(back)
         # Looking straight up or down, "up" is the direction away from the face's crown.
@@ -60,7 +65,12 @@ class Camera:
         return 0.5 * height / math.tan(math.radians(self.fov) / 2)
 
     def orbit(self, yaw: float = 0.0, pitch: float = 0.0) -> Camera:
-        """The same camera moved around its target, in degrees; yaw 35 shows the left cheek, pitch 10 looks down."""
+        """The same camera moved around its target.
+
+        Args:
+            yaw: degrees; 35 shows the left cheek.
+            pitch: degrees; 10 looks down.
+        """
         offset = np.subtract(self.position, self.target)
         distance = float(np.linalg.norm(offset))
         azimuth = math.atan2(offset[0], offset[2]) + math.radians(yaw)
@@ -76,7 +86,7 @@ class Camera:
         return replace(self, position=position)
 
     def closer(self, target: tuple[float, float, float], height: float) -> Camera:
-        """The same direction and lens, but with ``height`` metres at ``target`` filling the picture from bottom to top."""
+        """The same direction and lens; ``height`` metres at ``target`` fill the picture."""
         offset = np.subtract(self.position, self.target).astype(np.float64)
         offset *= 0.5 * height / math.tan(math.radians(self.fov) / 2) / np.linalg.norm(offset)
         x, y, z = (float(t + o) for t, o in zip(target, offset))
@@ -84,7 +94,7 @@ class Camera:
 
 
 def frame_face(face: Face, aspect: float = 1.0, fov: float = 18.0) -> Camera:
-    """A portrait camera: the whole head and a little shoulder, for any ``aspect`` (width / height)."""
+    """A portrait camera: the head and a little shoulder; ``aspect`` is width / height."""
     body = measure(face)
     unit = body.eyes_to_lips
     top = body.top + 0.42 * unit

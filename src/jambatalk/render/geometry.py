@@ -16,7 +16,10 @@ Array = NDArray[Any]
 
 @njit(cache=True, nogil=True)
 def vertex_normals(vertices: Array, triangles: Array, owner: Array) -> Array:
-    """(V, 3) float32 unit normals: the sum of the neighbouring triangles' normals by area, shared through ``owner``."""
+    """Smooth unit normals (V, 3) float32: the neighbouring triangles' by area.
+
+    ``owner`` (V,) names the vertex whose normal each vertex shares, see ``weld``.
+    """
     count = vertices.shape[0]
     normals = np.zeros((count, 3), np.float32)
     for t in range(triangles.shape[0]):
@@ -48,10 +51,11 @@ def vertex_normals(vertices: Array, triangles: Array, owner: Array) -> Array:
 
 
 def weld(vertices: Array, triangles: Array, materials: Array, table: Sequence[Material]) -> Array:
-    """(V,) int32: for each vertex the vertex it shares its normal with.
+    """For each vertex the vertex it shares its normal with, (V,) int32.
 
-    Meshes repeat vertices where materials or texture charts meet; without this the seam shows. Vertices are joined when they
-    coincide, belong to materials that smooth together, and face the same side (lips that touch at rest stay two lips).
+    Meshes repeat vertices where materials or texture charts meet; without this the seam shows.
+    Vertices are joined when they coincide, belong to materials that smooth together, and face the
+    same side (lips that touch at rest stay two lips).
     """
     count = len(vertices)
     owner = np.arange(count, dtype=np.int32)

@@ -76,7 +76,7 @@ def contact_sheet(images: Sequence[Array], labels: Sequence[str], columns: int) 
 
 
 def glyph(character: str) -> Array:
-    """(7, 5) bool dots; an unknown character is a full block, so that a gap in the typeface is seen."""
+    """Dots (7, 5) of a letter; a full block where the typeface has none."""
     rows = ROWS.get(character.upper(), "1f 1f 1f 1f 1f 1f 1f")
     bits = np.array([int(row, 16) for row in rows.split()])
     return (bits[:, None] >> np.arange(WIDTH)[::-1]) & 1 > 0
@@ -90,7 +90,7 @@ def text_size(text: str, scale: int) -> tuple[int, int]:
 def draw_text(
     image: Array, text: str, corner: tuple[int, int], colour: tuple[int, int, int], scale: int
 ) -> None:
-    """Write a line into (H, W, 3) uint8 with its upper left at ``corner`` (x, y); what does not fit is cut off."""
+    """Write a line into (H, W, 3) uint8, upper left at ``corner`` (x, y), cut at the edges."""
     x, y = corner
     for character in text:
         dots = glyph(character).repeat(scale, 0).repeat(scale, 1)

@@ -13,7 +13,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Light:
-    """A far light. towards: the direction it comes from, in view space (x right, y up, z to the viewer). colour: linear RGB."""
+    """A far light.
+
+    Args:
+        towards: the direction it comes from, in view space (x right, y up, z to the viewer).
+        colour: linear RGB.
+    """
 
     towards: tuple[float, float, float]
     colour: tuple[float, float, float]
@@ -21,7 +26,14 @@ class Light:
 
 @dataclass(frozen=True)
 class LightRig:
-    """key (casts the shadow), fill, rim (from behind), and the room: linear RGB from above and from below."""
+    """Three soft lights and that of the room, fixed to the camera: every view is well lit.
+
+    Args:
+        key: the main light, which casts the shadow.
+        fill: brightens the other side.
+        rim: from behind.
+        above, below: the room's light, linear RGB.
+    """
 
     key: Light = Light((-0.62, 0.58, 0.70), (1.05, 0.96, 0.86))
     fill: Light = Light((0.80, 0.06, 0.62), (0.17, 0.195, 0.24))
@@ -30,7 +42,7 @@ class LightRig:
     below: tuple[float, float, float] = (0.125, 0.10, 0.09)
 
     def rows(self) -> Array:
-        """(5, 6) float32: key, fill and rim as unit direction + colour; then the room's light from above and from below."""
+        """Rows (5, 6) float32: direction and colour of key, fill, rim, room above, room below."""
         lights = [
             np.concatenate([np.divide(light.towards, np.linalg.norm(light.towards)), light.colour])
             for light in self.lights()
@@ -48,7 +60,7 @@ class LightRig:
 
 SHOULDER = 0.60  # linear light below this keeps its value, so a face's colours stay what they are
 TABLE_SIZE = 4096
-TABLE_LIMIT = 8.0  # the brightest linear value the table tells apart from white
+TABLE_LIMIT = 8.0  # the brightest linear value the table distinguishes from white
 
 
 def to_linear(srgb: Array) -> Array:
@@ -68,7 +80,7 @@ def to_srgb(linear: Array) -> Array:
 
 
 def tonemap(linear: Array) -> Array:
-    """The filmic curve: straight up to SHOULDER, then an exponential roll-off that reaches white only at infinity."""
+    """The filmic curve: straight to SHOULDER, then rolling off, white only at infinity."""
     linear = np.maximum(np.asarray(linear, np.float64), 0)
     room = 1.0 - SHOULDER
     return np.where(
@@ -77,9 +89,11 @@ def tonemap(linear: Array) -> Array:
 
 
 def tone_table() -> Array:
-    """(TABLE_SIZE + 1,) float32: ``255 * to_srgb(tonemap(x))`` at ``x = TABLE_LIMIT * (i / TABLE_SIZE) ** 2``.
+    """(TABLE_SIZE + 1,) float32: ``255 * to_srgb(tonemap(x))`` at ``x = TABLE_LIMIT * (i /
+    TABLE_SIZE) ** 2``.
 
-    Spaced by the square root, so the dark end, where the eye and sRGB are finest, has the most entries.
+    Spaced by the square root, so the dark end, where the eye and sRGB are finest, has the most
+    entries.
     """
     steps = np.arange(TABLE_SIZE + 1) / TABLE_SIZE
     return (255.0 * to_srgb(tonemap(TABLE_LIMIT * steps**2))).astype(np.float32)
@@ -90,7 +104,7 @@ CORNER = (0.165, 0.190, 0.225)  # sRGB in the corners
 
 
 def backdrop(width: int, height: int) -> Array:
-    """A soft glow behind the head that falls off into the corners: (H, W, 3) float32 linear light."""
+    """A soft glow behind the head, dark in the corners: (H, W, 3) float32 linear light."""
     x = (np.arange(width) + 0.5 - 0.5 * width) / max(width, height)
     y = (np.arange(height) + 0.5 - 0.42 * height) / max(width, height)
     distance = np.sqrt((1.05 * x[None, :]) ** 2 + y[:, None] ** 2)

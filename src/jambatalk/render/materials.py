@@ -1,4 +1,4 @@
-"""How each material answers light. Change a number here and every picture follows."""
+"""How each material reflects light, for videos and for the page (tools/page_data.py)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ Array = NDArray[Any]
 class Material:
     """One material; the numeric fields, in this order, are the columns the shading kernel reads.
 
-    wrap_red, wrap_green, wrap_blue: how far light creeps past the terminator (0 = a hard solid); unequal values tint the
-        edge of a shadow the way light scattered under skin does.
-    sheen, sharpness: strength and tightness of the broad highlight (sharpness is the exponent of its cosine).
+    wrap_red, wrap_green, wrap_blue: how far light creeps past the terminator (0 = a hard solid);
+        unequal values tint the edge of a shadow the way light scattered under skin does.
+    sheen, sharpness: strength and tightness of the broad highlight (sharpness is the exponent of
+        its cosine).
     glint, glint_sharpness: a second, tight highlight: wetness.
-    catchlight: how much of the highlights survives shade: an eye keeps its catchlight, which is also drawn nearer the pupil
-        than a lamp above the lids would have it.
+    catchlight: how much of the highlights survives shade: an eye keeps its catchlight, which is
+        also drawn nearer the pupil than a lamp above the lids would have it.
     edge: how much brighter the highlights grow at grazing angles (Fresnel).
-    rim: how much of the rim light the material takes.
+    rim: how much of the rim light it reflects.
     occlusion: exponent on ambient occlusion; above 1 deepens creases.
     inside: 1 for what lies behind the lips and darkens with depth, else 0.
     flat: 1 shows the vertex colour as it is, without light.
-    bright: how much of the key light a shadow leaves. Light that the mouth scatters to and fro reaches teeth and tongue
-        behind the lips' hard shadow; without it teeth look grey.
+    bright: how much of the key light a shadow leaves. Light that the mouth scatters to and fro
+        reaches teeth and tongue behind the lips' hard shadow; without it teeth look grey.
     """
 
     wrap_red: float = 0.0
@@ -163,7 +164,10 @@ def materials_of(names: Sequence[str]) -> list[Material]:
 
 
 def table(names: Sequence[str]) -> Array:
-    """(M, 14) float32 rows for the shading kernel; a wrap w is kept as 1 / (1 + w), all that the kernel needs of it."""
+    """Rows (M, 14) float32 for the shading kernel.
+
+    A wrap w is kept as 1 / (1 + w), all that the kernel needs of it.
+    """
     rows = np.array([material.row() for material in materials_of(names)], np.float32)
     rows[:, : WRAP_BLUE + 1] = 1 / (1 + rows[:, : WRAP_BLUE + 1])
     return rows

@@ -1,4 +1,7 @@
-"""How much of the room's light reaches each vertex, baked once from depth pictures taken all around the head."""
+"""Occlusion: how much of the room's light reaches each vertex.
+
+Baked once from depth pictures taken all around the head; the mouth's changes as it opens.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +42,9 @@ def looking_along(towards: Array) -> Array:
 
 
 def flat_view(towards: Array, centre: Array, radius: float, size: int) -> Array:
-    """(3, 4) float32: positions -> column, row (texels) and nearness of a parallel view of a ball from ``towards``.
+    """The (3, 4) float32 map to a parallel view of a ball from ``towards``.
 
-    Nearness is in metres, 1 at the ball's centre plane for the raster's convention that nearness is positive.
+    Positions become column and row (texels) and nearness (metres, positive in front).
     """
     turn = looking_along(towards)
     scale = 0.5 * size / radius
@@ -53,7 +56,7 @@ def flat_view(towards: Array, centre: Array, radius: float, size: int) -> Array:
 def depth_map(
     points: Array, triangles: Array, sides: Array, view: Array, size: int
 ) -> tuple[Array, Array]:
-    """Nearness (size, size) float32 seen through a ``flat_view``, and the (V, 3) texel positions and nearness of the points."""
+    """Nearness (size, size) seen through a ``flat_view``, and the points in its space (V, 3)."""
     seen = affine(points, view)
     screen = np.round(seen[:, :2] * SUBPIXEL).astype(np.int64)
     near = np.ascontiguousarray(seen[:, 2], np.float32)
@@ -80,9 +83,12 @@ def _gather(
 
 
 def bake(vertices: Array, normals: Array, triangles: Array, sides: Array) -> Array:
-    """(V,) float32 in 0..1: the share of the sky each vertex sees, weighted by the cosine to its normal.
+    """The share of the sky (V,) in 0..1 that each vertex sees, weighted by the cosine.
 
-    sides: (F,) raster sides; a triangle marked SKIP casts nothing.
+    Args:
+        vertices, normals: (V, 3).
+        triangles: (F, 3).
+        sides: (F,) raster sides; a triangle marked SKIP casts nothing.
     """
     low, high = vertices.min(0), vertices.max(0)
     centre, radius = 0.5 * (low + high), max(0.5 * float(np.linalg.norm(high - low)), 1e-3)
@@ -91,40 +97,37 @@ def bake(vertices: Array, normals: Array, triangles: Array, sides: Array) -> Arr
     for towards in fibonacci_sphere(DIRECTIONS):
         view = flat_view(towards, centre, radius, DEPTH_SIZE)
         depths, _ = depth_map(vertices, triangles, sides, view, DEPTH_SIZE)
-        # Asked a little off the surface, so that neither the grid nor the triangle's own slope darkens it.
+        # Tested a little off the surface, so that neither the grid nor the triangle's own slope
+        # darkens it.
         lifted = affine(vertices + normals * np.float32(1.5 * texel), view)
         cosine = (normals @ towards.astype(np.float32)).astype(np.float32)
         _gather(lifted, depths, cosine, 0.25 * texel, light, weight)
     return np.where(weight > 0, light / np.maximum(weight, 1e-6), 1).astype(np.float32)
 
 
-# Light that changes as the mouth opens: occlusion in the folds, and the dark behind the lips.
-
-
 WIDE = 0.012  # metres of lip gap at which the mouth counts as open to the light
-REACH_CLOSED, REACH_OPEN = (
-    0.010,
-    0.034,
-)  # metres behind the lips after which the light has fallen to 1/e
+REACH_CLOSED, REACH_OPEN = 0.010, 0.034
+"""Metres behind the lips after which the light has fallen to 1/e."""
 LIP_THICKNESS = 0.006  # metres behind the foremost lip that are still in the open
 DEEPEST = 0.20  # what is left of the light at the back of the throat
 LID_SHADE = 0.70  # how dark the eye is right under the upper lid, 0..1
 
 
 class MouthLight:
-    """For each frame, how much of the room's and of the lamps' light reaches each vertex.
+    """How much of the room's and of the lamps' light reaches each vertex of a frame.
 
-    Occlusion is baked for the neutral face and, when the face can open its jaw, for the open mouth; a frame lies between the
-    two by its lip gap. What lies behind the lips darkens with its depth behind them, less so the wider they open.
+    Occlusion is baked for the neutral face and, when the face can open its jaw, for the open mouth;
+    a frame lies between the two by its lip gap. What lies behind the lips darkens with its depth
+    behind them, less so the wider they open.
     """
 
     def __init__(
         self, face: Face, owner: Array, triangles: Array, materials: Array, sides: Array
     ) -> None:
         vertices = np.asarray(face.vertices, np.float32)
-        looks = table(face.material_names)[materials]
+        rows = table(face.material_names)[materials]
         depth = np.ones(len(vertices), np.float32)
-        depth[triangles.reshape(-1)] = np.repeat(looks[:, OCCLUSION], 3)
+        depth[triangles.reshape(-1)] = np.repeat(rows[:, OCCLUSION], 3)
         self._neutral = (
             bake(vertices, vertex_normals(vertices, triangles, owner), triangles, sides) ** depth
         )
@@ -139,7 +142,7 @@ class MouthLight:
         self._gap_vertices = face.gap_vertices
         self._rest = self._gap(vertices)
         behind = np.zeros(len(vertices), bool)
-        behind[triangles[looks[:, INSIDE] > 0].reshape(-1)] = True
+        behind[triangles[rows[:, INSIDE] > 0].reshape(-1)] = True
         lips = face.regions.get("inner_lips", face.regions.get("lips"))
         self._lips = lips if lips is not None and len(lips) else None
         # Lips share vertices with what lies behind them; those stay lip.
@@ -177,9 +180,10 @@ class MouthLight:
 
 
 def eye_shade(face: Face, triangles: Array, materials: Array) -> tuple[Array, Array]:
-    """Eye vertices and the (n,) light that the lids leave them: darker towards the upper lid and the corners.
+    """Eye vertices, and the light (n,) that the lids leave them.
 
-    It belongs to the socket, not to the ball, and so is found from where a vertex rests.
+    Darker towards the upper lid and the corners. It belongs to the socket, not to the ball, and so
+    is found from where a vertex rests.
     """
     wanted = [i for i, name in enumerate(face.material_names) if name in ("eye", "cornea")]
     vertex = np.unique(triangles[np.isin(materials, wanted)])

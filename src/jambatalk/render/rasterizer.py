@@ -1,11 +1,12 @@
 """Which triangle is seen where: a z-buffer rasteriser over bands of rows.
 
-Screen positions are whole numbers of 1/256 pixel, so edge functions are exact integers: triangles that share an edge leave no
-gap and cover no sample twice (the top-left rule), whatever the picture's size. Depth is carried as *nearness*: a quantity that
-is linear on the screen and grows towards the viewer (1/depth for a perspective camera). A triangle with a vertex at or behind
-the camera (nearness <= 0) is left out; a portrait never has one in the picture.
+Screen positions are whole numbers of 1/256 pixel, so edge functions are exact integers: triangles
+that share an edge leave no gap and cover no sample twice (the top-left rule), whatever the
+picture's size. Depth is stored as *nearness*: a quantity that is linear on the screen and grows
+towards the viewer (1/depth for a perspective camera). A triangle with a vertex at or behind the
+camera (nearness <= 0) is left out; a portrait never has one in the picture.
 
-``jambatalk.render.reference`` holds the same rules in plain NumPy.
+``raster_reference`` has the same rules in plain NumPy; the kernel is tested against it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ SKIP, ONE_SIDED, TWO_SIDED = 0, 1, 2  # what to do with a triangle in this pass
 def sample_offsets(supersample: int) -> Array:
     """(S, 2) int64 sample positions inside a pixel in 1/256 pixel, S = supersample².
 
-    A rotated grid: every sample has a row and a column of its own, so a nearly level or upright edge takes S + 1 steps
-    from empty to full instead of supersample + 1.
+    A rotated grid: every sample has a row and a column of its own, so a nearly level or upright
+    edge takes S + 1 steps from empty to full instead of supersample + 1.
     """
     count = supersample * supersample
     index = np.arange(count)
@@ -37,7 +38,11 @@ def sample_offsets(supersample: int) -> Array:
 
 @njit(cache=True, nogil=True)
 def project(view: Array, focal: float, width: int, height: int) -> tuple[Array, Array]:
-    """View-space (V, 3) metres -> screen (V, 2) int64 in 1/256 pixel (y down) and nearness (V,) float32 = 1 / depth."""
+    """Project (V, 3) metres of view space onto the screen.
+
+    Returns:
+        screen (V, 2) int64 in 1/256 pixel (y down), and nearness (V,) float32 = 1 / depth.
+    """
     count = view.shape[0]
     screen = np.zeros((count, 2), np.int64)
     near = np.zeros(count, np.float32)
@@ -57,7 +62,11 @@ def project(view: Array, focal: float, width: int, height: int) -> tuple[Array, 
 def bin_triangles(
     screen: Array, near: Array, triangles: Array, sides: Array, width: int, height: int, band: int
 ) -> tuple[Array, Array]:
-    """Sort triangles into bands of ``band`` rows: (bands + 1,) starts and the triangle indices of each band in mesh order."""
+    """Sort triangles into bands of ``band`` rows.
+
+    Returns:
+        (bands + 1,) starts, and the triangle indices of each band in mesh order.
+    """
     bands = (height + band - 1) // band
     count = triangles.shape[0]
     first = np.full(count, -1, np.int32)
@@ -114,8 +123,10 @@ def raster_rows(
 ) -> None:
     """Draw ``items`` into rows top..bottom-1.
 
-    offsets: (S, 2) sample positions. ids: (rows, W, S) int32, -1 where empty, gets the triangle seen by each sample.
-    best: (rows, W, S) float32, its nearness. Of two triangles equally near the earlier in the mesh stays.
+    offsets: (S, 2) sample positions. ids: (rows, W, S) int32, -1 where empty, gets the triangle
+        seen by each sample.
+    best: (rows, W, S) float32, its nearness. Of two triangles equally near the earlier in the mesh
+        stays.
     """
     width = ids.shape[1]
     samples = offsets.shape[0]
@@ -137,7 +148,8 @@ def raster_rows(
             j, k = k, j
             bx, by, cx, cy = cx, cy, bx, by
             area = -area
-        # Edge functions e = dx * (py - y) - dy * (px - x), positive inside; samples on a top or left edge belong to it.
+        # Edge functions e = dx * (py - y) - dy * (px - x), positive inside; samples on a top or
+        # left edge belong to it.
         abx, aby, bcx, bcy, cax, cay = bx - ax, by - ay, cx - bx, cy - by, ax - cx, ay - cy
         bias_ab = 0 if (aby == 0 and abx > 0) or aby < 0 else -1
         bias_bc = 0 if (bcy == 0 and bcx > 0) or bcy < 0 else -1
@@ -183,10 +195,7 @@ def raster_rows(
                 e_ca -= cay * SUBPIXEL
 
 
-# The rasteriser again, in plain NumPy and double precision: slow, short, and the truth ``raster`` is tested against.
-
-
-def draw(
+def raster_reference(
     screen: Array,
     near: Array,
     triangles: Array,
@@ -195,9 +204,10 @@ def draw(
     height: int,
     offsets: Array,
 ) -> tuple[Array, Array]:
-    """Which triangle each sample sees.
+    """Which triangle each sample sees, in plain NumPy and double precision: slow and short.
 
-    screen: (V, 2) int64 in 1/256 pixel, y down. near: (V,) nearness, positive in front of the camera. sides: (F,) SKIP,
+    screen: (V, 2) int64 in 1/256 pixel, y down. near: (V,) nearness, positive in front of the
+        camera. sides: (F,) SKIP,
     ONE_SIDED or TWO_SIDED. offsets: (S, 2) sample positions in 1/256 pixel.
     Returns ids (H, W, S) int32, -1 where empty, and nearness (H, W, S) float64, 0 where empty.
     """
@@ -227,7 +237,8 @@ def draw(
             start, end = points[n], points[(n + 1) % 3]
             way = end - start
             edge = _cross(way, spots - start)
-            # A sample exactly on an edge belongs to the triangle for which that edge is its top or its left one.
+            # A sample exactly on an edge belongs to the triangle for which that edge is its top or
+            # its left one.
             owns = (way[1] == 0 and way[0] > 0) or way[1] < 0
             inside &= edge >= 0 if owns else edge > 0
             value += edge / area * depths[(n + 2) % 3]

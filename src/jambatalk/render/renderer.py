@@ -47,14 +47,16 @@ PLAIN = (0.78, 0.74, 0.71)  # sRGB of a face that brings no colours: unglazed cl
 
 
 class Renderer:
-    """Draws one face, seen by one camera.
+    """Draws one face, seen by one camera. Several Python threads may use one renderer.
 
-    face: what to draw; its neutral vertices set the framing and the occlusion in its folds.
-    size: (width, height) in pixels, each 1 to 8192.
-    camera: None frames the head and a little shoulder.
-    supersample: 1 (no anti-aliasing) to 4; samples per pixel are its square.
-    lights: see ``LightRig``. threads: None uses all cores, at most 8; the picture is the same for any number.
-    One renderer may be used from several Python threads at once.
+    Args:
+        face: what to draw; its neutral vertices set the framing and the occlusion in its folds.
+        size: (width, height) in pixels, each 1 to 8192.
+        camera: None frames the head and a little shoulder.
+        supersample: 1 (no anti-aliasing) to 4; samples per pixel are its square.
+        lights: None for ``LightRig()``.
+        background: (H, W, 3) float32 linear light, None for ``backdrop``.
+        threads: None uses all cores, at most 8; the picture is the same for any number.
     """
 
     def __init__(
@@ -106,25 +108,27 @@ class Renderer:
         )
         if count and (self._triangles.min() < 0 or self._triangles.max() >= len(vertices)):
             raise InputError(
-                f"a triangle names vertex {self._triangles.max()}, but the face has {len(vertices)} vertices"
+                f"a triangle names vertex {self._triangles.max()}, "
+                f"but the face has {len(vertices)} vertices"
             )
         if self._materials.shape != (count,) or (
             count and self._materials.max() >= len(face.material_names)
         ):
             raise InputError(
-                f"face.materials does not give one of {len(face.material_names)} materials to each of {count} triangles"
+                f"face.materials does not name one of {len(face.material_names)} materials "
+                f"for each of {count} triangles"
             )
-        looks = materials_of(face.material_names)
+        materials = materials_of(face.material_names)
         self._table = table(face.material_names)
-        self._two_sided = np.array([look.two_sided for look in looks])
-        glass = np.array([look.glass for look in looks])[self._materials]
+        self._two_sided = np.array([one.two_sided for one in materials])
+        glass = np.array([one.glass for one in materials])[self._materials]
         sides = np.where(self._two_sided, TWO_SIDED, ONE_SIDED).astype(np.uint8)[self._materials]
         self._solid_sides = np.where(glass, SKIP, sides).astype(np.uint8)
         self._glass_sides = np.where(glass, sides, SKIP).astype(np.uint8)
-        casts = np.array([look.casts_shadow for look in looks])[self._materials]
+        casts = np.array([one.casts_shadow for one in materials])[self._materials]
         # Both sides: light also passes a mesh's open rim from behind.
         self._shadow_sides = np.where(glass | ~casts, SKIP, TWO_SIDED).astype(np.uint8)
-        self._owner = weld(vertices, self._triangles, self._materials, looks)
+        self._owner = weld(vertices, self._triangles, self._materials, materials)
 
         self._colours = np.zeros((len(vertices), ATTRIBUTES), np.float32)
         plain = np.broadcast_to(np.array(PLAIN), vertices.shape)
@@ -150,7 +154,15 @@ class Renderer:
             )
 
     def render(self, vertices: Array, head_pose: Array | None = None) -> Array:
-        """Draw (V, 3) vertices in metres, the head turned by (3,) radians (pitch, yaw, roll) -> (H, W, 3) uint8 sRGB."""
+        """Draw one frame.
+
+        Args:
+            vertices: (V, 3) metres.
+            head_pose: (3,) radians (pitch, yaw, roll), or None.
+
+        Returns:
+            (H, W, 3) uint8 sRGB.
+        """
         width, height = self.size
         vertices = np.ascontiguousarray(vertices, np.float32)
         self._check(vertices)
@@ -187,7 +199,11 @@ class Renderer:
         return picture
 
     def _shadow_map(self, view: Array, rotation: Array) -> tuple[Array, Array]:
-        """What the key light sees: (3, 4) view space -> texel and nearness, and the (M, M) map of nearness."""
+        """What the key light sees.
+
+        Returns:
+            (3, 4) view space -> texel and nearness, and the (S, S) map of nearness.
+        """
         centre = rotation @ (self._ball[0] - np.asarray(self.camera.position))
         # A fifth more room than the neutral head needs, for an open jaw and a turned head.
         to_light = flat_view(self._lights[0, :3], centre, 1.2 * self._ball[1], SHADOW_SIZE)

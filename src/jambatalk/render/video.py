@@ -1,4 +1,4 @@
-"""Pictures and speech to a video file: H.264 and AAC through PyAV, which brings its own ffmpeg."""
+"""Write pictures and speech to a video: H.264 and AAC by PyAV, which has its own ffmpeg."""
 
 from __future__ import annotations
 
@@ -24,56 +24,15 @@ from jambatalk.motion import Motion
 from jambatalk.ops.threads import thread_limit
 from jambatalk.render.renderer import Renderer
 
-# Speech as the sound of a video: 48 kHz, pulled out piece by piece, exactly as long as the pictures.
-
-
 Array = NDArray[Any]
 
 RATE = 48_000
-
-
-class Soundtrack:
-    """Gives the first ``samples`` samples of a speech at 48 kHz, with silence after its end."""
-
-    def __init__(self, speech: Speech) -> None:
-        self._pieces = self._resampled(speech)
-        self._rest = np.zeros(0, np.float32)
-
-    @staticmethod
-    def _resampled(speech: Speech) -> Iterator[Array]:
-        stream = soxr.ResampleStream(speech.rate, RATE, 1, dtype="float32", quality="HQ")
-        for block in speech.blocks(1.0):
-            yield stream.resample_chunk(np.ascontiguousarray(block))
-        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
-
-    def take(self, samples: int) -> Array:
-        """The next (samples,) float32, clipped to -1..1."""
-        parts, have = [self._rest], len(self._rest)
-        while have < samples:
-            piece = next(self._pieces, None)
-            if piece is None:
-                piece = np.zeros(samples - have, np.float32)
-            parts.append(piece)
-            have += len(piece)
-        joined = np.concatenate(parts)
-        self._rest = joined[samples:]
-        return np.clip(joined[:samples], -1.0, 1.0)
-
+"""Samples a second of the sound."""
 
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv")
 QUALITY = {"crf": "18", "preset": "veryfast"}
 SOUND_BITS = 128_000
 BT709 = 1  # ffmpeg's number for ITU-R BT.709 as primaries, transfer function and matrix
-
-
-def even_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) rounded up to even numbers, since H.264 keeps colour for blocks of 2x2 pixels."""
-    width, height = size
-    if not (1 <= width <= 8192 and 1 <= height <= 8192):
-        raise InputError(
-            f"the video's size is {width}x{height}, expected 1 to 8192 pixels each way"
-        )
-    return width + width % 2, height + height % 2
 
 
 def write_video(
@@ -86,14 +45,25 @@ def write_video(
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
 ) -> None:
-    """Render a motion to a video with its speech as sound; the suffix chooses the container (.mp4, .m4v, .mov, .mkv).
+    """Render a motion to a video with its speech as sound.
 
-    size: (width, height) in pixels; an odd number is rounded up to even. fps: None keeps the motion's own.
-    identity: one of the face's identities. progress: called with (frames done, frames in all).
-    threads: frames drawn at a time; None uses all cores, at most 8. The pictures do not depend on it.
-    The sound starts with the first frame and is cut, or filled with silence, to the length of the pictures; without speech
-    the video is silent. Frames pass through one by one, so memory does not grow with length. An interrupted or failed run
-    leaves nothing behind. InputError for an empty motion, one that does not fit its face, or a bad size, fps, suffix or identity.
+    Frames pass through one by one, so memory does not grow with length. The sound starts with the
+    first frame and is cut, or filled with silence, to the length of the pictures. An interrupted
+    or failed run leaves nothing behind.
+
+    Args:
+        motion: weights or offsets; without ``motion.speech`` the video is silent.
+        path: the suffix chooses the container (.mp4, .m4v, .mov, .mkv).
+        size: (width, height) in pixels; an odd number is rounded up to even.
+        fps: None keeps the motion's own.
+        identity: one of the face's identities.
+        progress: called with (frames done, frames in all).
+        threads: frames drawn at a time; None uses all cores, at most 8. The pictures do not depend
+            on it.
+
+    Raises:
+        InputError: an empty motion, one that does not fit its face, or a bad size, fps, suffix or
+            identity.
     """
     size = even_size(size)
     if Path(path).suffix.lower() not in CONTAINERS:
@@ -106,30 +76,30 @@ def write_video(
         motion = motion.resampled(fps)
     if len(motion) == 0:
         raise InputError("the motion has no frames to make a video of")
-    worn = AnimatedMesh(motion, identity)
-    renderer = Renderer(worn.face, size, threads=1)
+    mesh = AnimatedMesh(motion, identity)
+    renderer = Renderer(mesh.face, size, threads=1)
     with (
         atomic_write(path) as temporary,
         VideoFile(temporary, size, motion.fps, motion.speech) as video,
     ):
         for done, picture in enumerate(
-            draw_frames(renderer, worn, threads or min(8, thread_limit()[0])), 1
+            draw_frames(renderer, mesh, threads or min(8, thread_limit()[0])), 1
         ):
             video.add(picture)
             if progress is not None:
                 progress(done, len(motion))
 
 
-def draw_frames(renderer: Renderer, worn: AnimatedMesh, threads: int) -> Iterator[Array]:
-    """The pictures of all frames in order, (H, W, 3) uint8 each; ``threads`` frames are drawn at a time and few wait."""
+def draw_frames(renderer: Renderer, mesh: AnimatedMesh, threads: int) -> Iterator[Array]:
+    """Pictures of all frames in order, (H, W, 3) uint8; ``threads`` are drawn at a time."""
 
     def draw(frame: int) -> Array:
-        return renderer.render(worn.vertices(frame), worn.head_pose(frame))
+        return renderer.render(mesh.vertices(frame), mesh.head_pose(frame))
 
     pool = ThreadPoolExecutor(threads, thread_name_prefix="jambatalk-video")
     waiting: deque[Future[Array]] = deque()
     try:
-        for frame in range(len(worn)):
+        for frame in range(len(mesh)):
             waiting.append(pool.submit(draw, frame))
             if len(waiting) > threads:
                 yield waiting.popleft().result()
@@ -140,9 +110,9 @@ def draw_frames(renderer: Renderer, worn: AnimatedMesh, threads: int) -> Iterato
 
 
 class VideoFile:
-    """A video being written: add pictures one by one; the sound keeps pace by itself. A context manager.
+    """A video being written: add pictures one by one; the sound keeps pace by itself.
 
-    The file is complete only when the ``with`` block ends without an error.
+    A context manager; the file is complete only when the ``with`` block ends without an error.
     """
 
     def __init__(
@@ -189,10 +159,48 @@ class VideoFile:
         self._frames += 1
         if self._sound is not None:
             end = round(self._frames * RATE / self._rate)
-            self._add_sound(self._track.take(end - self._samples))
+            self._add_sound(self._track.read(end - self._samples))
 
     def _add_sound(self, samples: Array) -> None:
         frame = av.AudioFrame.from_ndarray(samples[None, :], format="fltp", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = RATE, self._samples, Fraction(1, RATE)
         self._file.mux(self._sound.encode(frame))
         self._samples += len(samples)
+
+
+class Soundtrack:
+    """Speech as the sound of a video: 48 kHz, read piece by piece, then silence."""
+
+    def __init__(self, speech: Speech) -> None:
+        self._pieces = self._resampled(speech)
+        self._rest = np.zeros(0, np.float32)
+
+    @staticmethod
+    def _resampled(speech: Speech) -> Iterator[Array]:
+        stream = soxr.ResampleStream(speech.rate, RATE, 1, dtype="float32", quality="HQ")
+        for block in speech.blocks(1.0):
+            yield stream.resample_chunk(np.ascontiguousarray(block))
+        yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def read(self, samples: int) -> Array:
+        """The next (samples,) float32, clipped to -1..1."""
+        parts, have = [self._rest], len(self._rest)
+        while have < samples:
+            piece = next(self._pieces, None)
+            if piece is None:
+                piece = np.zeros(samples - have, np.float32)
+            parts.append(piece)
+            have += len(piece)
+        joined = np.concatenate(parts)
+        self._rest = joined[samples:]
+        return np.clip(joined[:samples], -1.0, 1.0)
+
+
+def even_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Round (width, height) up to even numbers: H.264 keeps colour for blocks of 2x2 pixels."""
+    width, height = size
+    if not (1 <= width <= 8192 and 1 <= height <= 8192):
+        raise InputError(
+            f"the video's size is {width}x{height}, expected 1 to 8192 pixels each way"
+        )
+    return width + width % 2, height + height % 2
