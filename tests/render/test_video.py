@@ -187,10 +187,10 @@ def test_even_size():
 
 def test_the_soundtrack_is_the_speech_whatever_the_pieces():
     speech = beeps(2.5, 0.3)
-    whole = Soundtrack(speech).take(3 * RATE)
+    whole = Soundtrack(speech).read(3 * RATE)
     rng, pieces, track, have = np.random.default_rng(0), [], Soundtrack(speech), 0
     while have < 3 * RATE:
-        pieces.append(track.take(min(int(rng.integers(1, 9000)), 3 * RATE - have)))
+        pieces.append(track.read(min(int(rng.integers(1, 9000)), 3 * RATE - have)))
         have += len(pieces[-1])
     assert np.array_equal(np.concatenate(pieces), whole)
     assert not whole[round(2.6 * RATE) :].any()
