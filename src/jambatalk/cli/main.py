@@ -19,7 +19,6 @@ from jambatalk.cli.demo import demo
 from jambatalk.cli.doctor import doctor
 from jambatalk.cli.evaluate import evaluate
 from jambatalk.cli.export import export
-from jambatalk.cli.fit_phones import fit_phones
 from jambatalk.cli.info import info
 from jambatalk.cli.live import live
 from jambatalk.cli.serve import serve
@@ -78,7 +77,6 @@ for command in (ablate, animate, compare, demo, doctor, evaluate, export, info, 
     example = f"Example: jambatalk {EXAMPLES[command.__name__]}"
     app.command(epilog=example)(handle_errors(command))
 app.command("network", hidden=True)(handle_errors(info))  # the name of before
-data.command("fit-phones")(handle_errors(fit_phones))
 for name, group in (("convert", convert), ("data", data), ("study", study)):
     app.add_typer(group, name=name, cls=TaskGroup)
 
