@@ -164,13 +164,13 @@ def test_all_frames_come_at_once_and_see_the_whole_clip() -> None:
     assert torch.equal(network.animate(samples, FRAMES), moved)
 
 
-def test_with_a_recogniser_it_reads_text(tmp_path: Path) -> None:
+def test_with_a_recognizer_it_reads_text(tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
     from tiny_speech import LETTERS, WIDTH, save_wav2vec2_ctc
 
     folder = save_wav2vec2_ctc(tmp_path / "wav2vec2")
     config = replace(
-        TINY, recogniser=str(folder), letters=len(LETTERS), read_width=WIDTH, latent=1.0, ctc=1.0
+        TINY, recognizer=str(folder), letters=len(LETTERS), read_width=WIDTH, latent=1.0, ctc=1.0
     )
     samples, offsets = clips(2)
     network, terms = trained(config, samples, offsets, 25)
@@ -184,7 +184,7 @@ def test_with_a_recogniser_it_reads_text(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         again.loss(samples, offsets, NOBODY, 0)
     folder = save_wav2vec2_ctc(tmp_path / "wav2vec2")
-    wrong = SelfTalk(replace(config, recogniser=str(folder), letters=7))
+    wrong = SelfTalk(replace(config, recognizer=str(folder), letters=7))
     with pytest.raises(
         InputError, match="has width 16 and 13 letters, expected read_width 16 and letters 7"
     ):
@@ -223,8 +223,8 @@ def test_lips_that_are_named_stay() -> None:
         ({"width": 30, "heads": 4}, "width is 30, expected a multiple of heads, which is 4"),
         ({"lips": [0, 500]}, "lips has 500, expected vertices of 0 to 467"),
         ({"lip_share": 0.0}, "lip_share is 0.0, expected more than 0"),
-        ({"recogniser": "some"}, "letters is 0, expected as many as the recogniser 'some' knows"),
-        ({"read_width": 64}, "read_width is 64, expected the width of 192 without a recogniser"),
+        ({"recognizer": "some"}, "letters is 0, expected as many as the recognizer 'some' has"),
+        ({"read_width": 64}, "read_width is 64, expected the width of 192 without a recognizer"),
         ({"layers": 0}, "layers is 0, expected at least 1"),
     ],
 )
