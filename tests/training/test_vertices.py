@@ -436,7 +436,7 @@ def test_a_streaming_encoder_moves_vertices_too(
     task = VertexTask(
         replace(config, model=replace(SMALL_STREAMING, outputs=3 * V)), [corpora["paper-biwi6"]]
     )
-    assert task.network.norm.start.abs().min() > 0
+    assert task.network.encoder.norm.start.abs().min() > 0
     task.module(task.batch(0, slice(0, 2)), 0)[0].backward()
     assert task.network.head.weight.grad.abs().sum() > 0
     assert task.validate(task.network.eval())["score"] < 0
