@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from pathlib import Path
 
@@ -205,3 +206,58 @@ def test_what_a_newcomer_types(talker: Talker) -> None:
     assert frame["jawOpen"] == frame.weights[frame.names.index("jawOpen")]
     with pytest.raises(KeyError, match="unknown shape 'jawopen', did you mean 'jawOpen'"):
         frame["jawopen"]
+
+
+def test_sound_in_the_shapes_that_microphones_and_sockets_give(talker: Talker) -> None:
+    ints = (speechlike(1.0) * 32767).astype("<i2")
+    _, wanted = talker.stream().push_array(ints)
+    floats = ints.astype(np.float32) / 32768
+    data = ints.tobytes()
+    for samples in (
+        ints[:, None],
+        ints[None],
+        floats[:, None],
+        data,
+        bytearray(data),
+        memoryview(data),
+        memoryview(ints),
+        torch.from_numpy(floats),
+    ):
+        np.testing.assert_array_equal(talker.stream().push_array(samples)[1], wanted)
+    session = talker.stream()
+    parts = [session.push_array(data[at : at + 333])[1] for at in range(0, len(data), 333)]
+    np.testing.assert_allclose(np.concatenate(parts), wanted, atol=TOLERANCE)
+
+
+def test_sound_on_another_scale_is_refused(talker: Talker) -> None:
+    ints = (speechlike(0.2) * 32767).astype("<i2")
+    with pytest.raises(InputError, match=r"expected -1\.\.1: divide"):
+        talker.stream().push(ints.astype(np.float32))
+    with pytest.raises(InputError, match="two bytes"):
+        talker.stream().push(b"123", at=0)
+
+
+def test_a_damaged_session_is_refused_or_gives_numbers(talker: Talker) -> None:
+    """With and without the checksum, which earlier versions did not store."""
+    session = talker.stream(rate=8000, fps=30)
+    session.push(speechlike(0.4), at=0)
+    saved = session.save()
+    again = talker.restore(saved)
+    np.testing.assert_array_equal(again.flush_array()[1], session.flush_array()[1])
+    random = np.random.default_rng(0)
+    start = 8 + int.from_bytes(saved[:8], "little")
+    for k in range(40):
+        damaged = bytearray(saved)
+        at = int(random.integers(start if k % 2 else 0, len(saved)))
+        damaged[at] ^= 1 << int(random.integers(8))
+        with pytest.raises(InputError):
+            talker.restore(bytes(damaged))
+    plain = saved.replace(b'"sha256"', b'"unused"')
+    for _ in range(40):
+        damaged = bytearray(plain)
+        for at in random.integers(start, len(plain), 20):
+            damaged[at] = random.integers(256)
+        with contextlib.suppress(InputError):
+            found = talker.restore(bytes(damaged))
+            frames = found.push(speechlike(0.1)) + found.flush()
+            assert all(np.isfinite(frame.weights).all() for frame in frames)

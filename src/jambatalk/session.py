@@ -251,8 +251,12 @@ class Session:
         while core.pending_hops:
             hops = torch.from_numpy(core.next_chunk(MAX_CHUNK))[None]
             few = hops.shape[1] <= SINGLE_THREAD_HOPS * model.config.hop
-            with torch.inference_mode(), one_thread() if few else free_threads():
-                y, state = model(hops.to(self.talker.device), self.state, **style)
+            try:
+                with torch.inference_mode(), one_thread() if few else free_threads():
+                    y, state = model(hops.to(self.talker.device), self.state, **style)
+            except ArithmeticError as error:
+                # Sound is checked when it is pushed, so this comes from a stored state.
+                raise InputError("the network cannot compute: its state is damaged") from error
             parts.append(core.accept(y[0].float().cpu().numpy(), state))
         if len(parts) < 2:
             return parts[0] if parts else core.no_frames()

@@ -338,5 +338,5 @@ def test_web_socket():
 
 
 def test_the_documented_table_is_the_registry() -> None:
-    docs = Path(__file__).parents[2] / "docs" / "" / "links.md"
+    docs = Path(__file__).parents[2] / "docs" / "how-to" / "senders.md"
     assert senders_table() in docs.read_text("utf-8")

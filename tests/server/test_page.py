@@ -1,172 +1,25 @@
-"""The page in a real browser against a real server: what it shows is what the network says, when the sound says it."""
+"""The page in a real browser against a real server: what it shows is what the network gives, in time with the sound."""
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-import soxr
 
 import jambatalk
+from browser_page import DEMO, STEP, TOKEN, Array, Visit, browser, server, websockets
 from jambatalk.audio import Speech
 from jambatalk.motion import Motion
 
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
-    pytest.skip("no chromium is installed", allow_module_level=True)
-sync_api = pytest.importorskip("playwright.sync_api")
-pytest.importorskip("fastapi")
-websockets = pytest.importorskip("websockets.sync.client")
-
-TOKEN = "a-token-for-tests"
-DEMO = files("jambatalk") / "assets" / "demo.flac"
-STEP = 0.02  # seconds of the page's own loudness curve
-Array = Any
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """HOST:PORT of the real command, for one session at a time."""
-    options = [
-        "--port",
-        "0",
-        "--token",
-        TOKEN,
-        "--max-sessions",
-        "1",
-        "--jobs",
-        str(tmp_path_factory.mktemp("jobs")),
-    ]
-    command = [sys.executable, "-m", "jambatalk", "serve", *options]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-    try:
-        assert process.stderr is not None
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if found := re.search(r"ws://([^/\s]+)/v1/stream", line):
-                yield found[1]
-                break
-        else:
-            raise AssertionError("".join(said))
-    finally:
-        process.terminate()
-        process.communicate()
+__all__ = ["browser", "server"]  # fixtures
 
 
 @pytest.fixture(scope="module")
 def offline() -> Motion:
     return jambatalk.load().animate(Speech.load(DEMO.read_bytes()))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Its microphone hears the demo recording once, from the moment it is opened."""
-    samples, rate = soundfile.read(str(DEMO), dtype="float32")
-    heard = tmp_path_factory.mktemp("microphone") / "demo.wav"
-    soundfile.write(heard, soxr.resample(samples, rate, 48000), 48000, "PCM_16")
-    arguments = [
-        "--no-sandbox",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--use-angle=swiftshader",
-        "--enable-unsafe-swiftshader",
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-audio-capture={heard}%noloop",
-        "--autoplay-policy=no-user-gesture-required",
-    ]
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield started
-        started.close()
-
-
-class _Visit:
-    """The page, open, with all that went wrong in it."""
-
-    def __init__(
-        self,
-        browser: Any,
-        server: str,
-        token: str = TOKEN,
-        permissions: tuple[str, ...] = ("microphone",),
-    ) -> None:
-        # Few pixels: they are drawn without a GPU here.
-        self.context = browser.new_context(
-            viewport={"width": 240, "height": 320}, permissions=list(permissions)
-        )
-        self.page = self.context.new_page()
-        self.server, self.wrong, self.hosts = server, [], set()
-        self.page.on(
-            "console",
-            lambda one: self.wrong.append(one.text) if one.type in ("error", "warning") else None,
-        )
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on(
-            "request",
-            lambda request: self.hosts.add(re.sub(r"^\w+:(//)?([^/]*).*", r"\2", request.url)),
-        )
-        self.sent = bytearray()  # sound
-        self.page.on("websocket", self._connected)
-        plain = (
-            '{"life": false, "echoCancellation": false, "noiseSuppression": false, "curves": false}'
-        )
-        self.page.add_init_script(f"localStorage.setItem('jambatalk', '{plain}')")
-        self.page.goto(f"http://{server}/#token={token}")
-
-    def _connected(self, socket: Any) -> None:
-        self.hosts.add(re.sub(r"^\w+://([^/]*).*", r"\1", socket.url))
-        socket.on(
-            "framesent",
-            lambda message: self.sent.extend(message) if isinstance(message, bytes) else None,
-        )
-
-    def until(self, condition: str, seconds: float = 60.0) -> Any:
-        # Asked again and again: the page's Content-Security-Policy forbids what wait_for_function does.
-        for _ in range(int(seconds / 0.05)):
-            found = self.page.evaluate(condition)
-            if found:
-                return found
-            self.page.wait_for_timeout(50)
-        raise AssertionError(
-            f"never came true: {condition}; the page says {self.page.inner_text('body')!r}; {self.wrong}"
-        )
-
-    def ready(self) -> _Visit:
-        self.until("document.documentElement.dataset.ready !== undefined")
-        return self
-
-    def shown(self, name: str) -> Array:
-        """(n,) what was on the screen while nothing but the take was."""
-        return np.array(
-            self.page.evaluate(
-                f"jambatalk.telemetry.filter((row) => row.share === 1).map((row) => row.{name})"
-            )
-        )
-
-    def trouble(self) -> str:
-        self.until("!document.getElementById('error').hidden")
-        return str(self.page.inner_text("#error-text"))
-
-    def leave(self) -> None:
-        """All was well: nothing was said on the console, nobody else was asked for anything."""
-        assert self.wrong == []
-        assert self.hosts == {self.server}
-        self.context.close()
 
 
 def _column(motion: Motion, name: str, times: Array) -> Array:
@@ -187,7 +40,7 @@ def _best_lag(curve: Any, reference: Array) -> tuple[float, float]:
 def test_the_sample_shows_the_offline_result_on_the_clock_of_the_sound(
     browser: Any, server: str, offline: Motion
 ) -> None:
-    visit = _Visit(browser, server).ready()
+    visit = Visit(browser, server).ready()
     visit.page.click("#sample")
     visit.until("jambatalk.telemetry.at(-1)?.t > 5 && jambatalk.source.complete")
     visit.page.keyboard.press("Escape")
@@ -219,7 +72,7 @@ def test_the_sample_shows_the_offline_result_on_the_clock_of_the_sound(
 def test_the_microphone_moves_the_mouth_as_offline(
     browser: Any, server: str, offline: Motion
 ) -> None:
-    visit = _Visit(browser, server).ready()
+    visit = Visit(browser, server).ready()
     visit.page.click("#microphone")
     visit.until("jambatalk.source?.sent > 7")
     visit.page.keyboard.press("Escape")
@@ -275,7 +128,7 @@ def test_the_microphone_moves_the_mouth_as_offline(
 
 
 def test_a_refused_microphone_is_said_in_words(browser: Any, server: str) -> None:
-    visit = _Visit(browser, server, permissions=()).ready()
+    visit = Visit(browser, server, permissions=()).ready()
     visit.page.click("#microphone")
     assert "microphone is not allowed" in visit.trouble()
     for name, words in (
@@ -293,11 +146,11 @@ def test_a_refused_microphone_is_said_in_words(browser: Any, server: str) -> Non
 
 
 def test_a_wrong_token_and_a_busy_server_are_said_in_words(browser: Any, server: str) -> None:
-    visit = _Visit(browser, server, token="not-the-token")
+    visit = Visit(browser, server, token="not-the-token")
     assert "wants its token" in visit.trouble()
     visit.context.close()
 
-    visit = _Visit(browser, server).ready()
+    visit = Visit(browser, server).ready()
     assert "token" not in visit.page.url
     assert TOKEN not in visit.page.evaluate("JSON.stringify(localStorage)")
     with websockets.connect(f"ws://{server}/v1/stream", proxy=None) as other:
@@ -321,7 +174,7 @@ def test_a_file_of_ones_own_and_the_saved_motion(
     samples, rate = soundfile.read(str(DEMO), dtype="float32")
     own = tmp_path / "own.wav"
     soundfile.write(own, np.stack([samples[: 2 * rate]] * 2, axis=1), rate)
-    visit = _Visit(browser, server).ready()
+    visit = Visit(browser, server).ready()
     visit.page.set_input_files("#file", own)
     visit.until("jambatalk.source?.over")
     visit.page.click("#settings-open")
@@ -344,7 +197,7 @@ def test_a_file_of_ones_own_and_the_saved_motion(
 
 
 def test_a_dropped_file_plays(browser: Any, server: str, offline: Motion) -> None:
-    visit = _Visit(browser, server).ready()
+    visit = Visit(browser, server).ready()
     visit.page.evaluate(
         """async (token) => {
           const reply = await fetch("v1/demo.flac", { headers: { Authorization: `Bearer ${token}` } });
@@ -368,7 +221,7 @@ def test_a_dropped_file_plays(browser: Any, server: str, offline: Motion) -> Non
 
 def test_a_recording_is_a_video_with_sound(browser: Any, server: str, tmp_path: Path) -> None:
     av = pytest.importorskip("av")
-    visit = _Visit(browser, server).ready()
+    visit = Visit(browser, server).ready()
     visit.page.click("#record")
     visit.page.click("#sample")
     visit.until("jambatalk.telemetry.at(-1)?.t > 2")

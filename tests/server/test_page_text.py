@@ -10,8 +10,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 pytest.importorskip("playwright.sync_api")
-from test_page import _Visit, browser, server
-
+from browser_page import Visit, browser, server
 from jambatalk.face.head import default_head
 from jambatalk.server.text_to_motion import FPS, SpeakRequest, answer
 
@@ -47,7 +46,7 @@ Object.defineProperty(window, "speechSynthesis", { value: {
 """
 
 
-def _visit(browser: Any, server: str) -> _Visit:
+def _visit(browser: Any, server: str) -> Visit:
     context = browser.new_context
     try:
         # The voice has to be there before the page's own script runs.
@@ -57,7 +56,7 @@ def _visit(browser: Any, server: str) -> _Visit:
             return made
 
         browser.new_context = with_voice
-        return _Visit(browser, server).ready()
+        return Visit(browser, server).ready()
     finally:
         browser.new_context = context
 
