@@ -461,7 +461,7 @@ def test_what_does_not_fit_is_one_sentence(
         ),
         (
             {"vertices": {"lip_reading": {"text": "corpus"}}},
-            r"knows no text of clip FaceTalk_170728_03272_TA_sentence21",
+            r"has no text of clip FaceTalk_170728_03272_TA_sentence21",
         ),
     ]
     for changes, message in cases:
