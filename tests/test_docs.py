@@ -16,6 +16,8 @@ from jambatalk.cli.main import app
 from jambatalk.config import read_settings
 from jambatalk.experiments.suite import load_suite
 from jambatalk.models.block import LAYERS, MIXERS
+from jambatalk.models.config import SpeechEncoderConfig
+from jambatalk.models.encoders import ENCODERS
 from jambatalk.models.presets import load_preset
 from running import run
 from tiny_checkout import write_checkout
@@ -72,6 +74,8 @@ def test_page_runs(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
                 exec(compile(block.code, block.where, "exec"), names)
     finally:
         LAYERS.pop("S", None)
+        ENCODERS.pop("level", None)
+        SpeechEncoderConfig.kinds.pop("level", None)
         MIXERS.pop("smooth", None)
 
 

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Low-rank learned rotary position embedding (LRL-RoPE) of JambaTalk (arXiv 2408.01627).
-
 
 class LowRankRope(nn.Module):
-    """Rotary embedding whose sines and cosines get a learned low-rank correction.
+    """Low-rank learned rotary position embedding (LRL-RoPE) of JambaTalk, arXiv 2408.01627.
+
+    Sines and cosines get a learned low-rank correction:
 
         angle = position * 10000^(-arange(0, d, 2) / d);  base = [sin angle, cos angle]  (T, d)
         sin, cos = base + base W1' W2',   W1: d -> rank, W2: rank -> d
@@ -68,9 +68,8 @@ class LowRankRope(nn.Module):
         return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).flatten(-2)
 
 
-# Queries that causal attention over a cache works on at once: bounds the size of the mask, BLOCK x
-# all keys.
 BLOCK = 256
+"""Queries of causal attention over a cache at a time: bounds the mask, BLOCK x all keys."""
 
 
 @dataclass

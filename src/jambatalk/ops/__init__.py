@@ -1,3 +1,1 @@
-"""Operations with several implementations: the selective scan, the causal convolution, the RMS
-norm.
-"""
+"""Operations with several kernels each: selective scan, causal convolution, RMS norm."""

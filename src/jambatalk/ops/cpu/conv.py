@@ -1,9 +1,9 @@
-"""CPU kernels of the causal depthwise convolution: LANES channels side by side, rows of the input
-read as they lie.
+"""CPU kernels of the causal depthwise convolution, LANES channels side by side.
 
-Every output is bias + w_0 x_{t-k+1} + ... + w_{k-1} x_t in this order, wherever the chunk that
-holds it begins: pieces and the whole are equal to the bit. The backward walks over the channels in
-groups, so that sums over time have one fixed order.
+Rows of the input are read as they lie. Every output is bias + w_0 x_{t-k+1} + ... + w_{k-1} x_t in
+this order, wherever the chunk that holds it begins: pieces and the whole are equal to the bit. The
+backward walks over the channels in groups, so that sums over time have one fixed order. Names as in
+``ops.cpu.scan``: x_ is an address, x_b and x_t are strides, spare is scratch memory.
 """
 
 from __future__ import annotations

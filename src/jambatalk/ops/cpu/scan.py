@@ -1,5 +1,4 @@
-"""CPU kernels of the selective scan: LANES channels side by side in one register, time in the loop
-around them.
+"""CPU kernels of the selective scan: LANES channels in one register, time in the loop around them.
 
 A job is one sequence of the batch and a group of channel blocks. It walks over the time in tiles,
 and within a tile over its blocks, so that rows are read in long runs; a block's state (N, LANES)
@@ -7,6 +6,19 @@ stays in the first-level cache within a tile. Softplus, gate and skip are comput
 nothing is copied or transposed but A and the state. The backward keeps the state at every CHUNK-th
 step from the forward and computes the ones between again. The sums over channels (gradients of B
 and C) and over time run in a fixed order, the same for every run with this number of groups.
+
+Glossary (symbols of ``ops.selective_scan`` besides):
+
+    x_              address of x (0: absent); x_b and x_t are its strides over batch and time
+    u_b d_b z_b b_b c_b, u_t d_t z_t b_t c_t    strides of u, delta, z, B and C
+    b, t, c, n      sequence, step, first channel of a block, state
+    k, first, stop  block of LANES channels, and the blocks of this job
+    spare           scratch memory of a job; the names below are offsets into it
+    row             LANES floats for a last block that is not full
+    own, a, h       start of a block's part: A times log2(e), then the state
+    xs ds dxs outs  over a tile: u, delta, delta u, output (backward: gradient of the output)
+    kept            states at every CHUNK-th step, for the backward
+    g...            gradient of the tensor named after it
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""A vector of LANES floats as a value inside numba kernels, so that these use the processor's
-widest registers for certain.
+"""A vector of LANES floats as a value in numba kernels: always the processor's widest registers.
 
-numba alone leaves it to LLVM's loop vectoriser to find vectors, which it guards with overlap tests
+numba alone leaves it to LLVM's loop vectorizer to find vectors, which it guards with overlap tests
 in the innermost loop and gives up on for unlucky lengths. Here ``load`` gives a vector, ``+ - * /``
 and the functions below work on it, ``store`` writes it back; LLVM turns each into one instruction
 or, on processors with narrower registers, into a few. Offsets count floats. Kernels get addresses

@@ -1,9 +1,8 @@
-"""GPU kernels of the causal depthwise convolution, in Triton: one program makes BLOCK_T steps of
-BLOCK_D channels.
+"""GPU kernels of the causal depthwise convolution, in Triton.
 
-Inputs of any float type, sums in float32. The backward first takes the gradient through the silu
-and sums those of weight and bias per program (added up over the programs in a fixed order), then
-convolves back.
+One program makes BLOCK_T steps of BLOCK_D channels. Inputs of any float type, sums in float32. The
+backward first takes the gradient through the silu and sums those of weight and bias per program
+(added up over the programs in a fixed order), then convolves back.
 """
 
 from __future__ import annotations

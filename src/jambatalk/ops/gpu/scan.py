@@ -1,5 +1,7 @@
-"""GPU kernels of the selective scan, in Triton: one program holds the states of BLOCK_D channels of
-one sequence in registers and walks over the time. Inputs of any float type, sums in float32.
+"""GPU kernels of the selective scan, in Triton.
+
+One program holds the states of BLOCK_D channels of one sequence in registers and walks over the
+time. Inputs of any float type, sums in float32.
 
 The backward needs the states in reverse. The forward keeps one every CHUNK steps; from it the
 backward computes the CHUNK states that follow again, into a small buffer that stays in the GPU's
