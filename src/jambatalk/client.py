@@ -32,12 +32,14 @@ class TurnEnd:
 
 
 class LiveClient:
-    """``async with LiveClient("ws://127.0.0.1:8000/v1/stream", rate=24000) as live``: a session on a server.
+    """``async with LiveClient("ws://127.0.0.1:8000/v1/stream", rate=24000) as live``: a session on
+    a server.
 
-    ``await live.send(pcm)`` takes samples (n,) int16 or float32 in -1..1 (or bytes of int16), any sizes; iterate over it for
-    frames (``Frame``, in order, with ``time`` in seconds of the turn's sound) and ``TurnEnd``. ``end`` says that the speech is
-    over, ``interrupt`` that it is broken off. Further options are those of the start message (docs/how-to/live.md).
-    LiveError when the server refuses, ConnectionError when it cannot be reached.
+    ``await live.send(pcm)`` takes samples (n,) int16 or float32 in -1..1 (or bytes of int16), any
+    sizes; iterate over it for frames (``Frame``, in order, with ``time`` in seconds of the turn's
+    sound) and ``TurnEnd``. ``end`` says that the speech is over, ``interrupt`` that it is broken
+    off. Further options are those of the start message (docs/how-to/live.md). LiveError when the
+    server refuses, ConnectionError when it cannot be reached.
     """
 
     def __init__(

@@ -35,11 +35,10 @@ class Talker:
     """Speech in, motion of a face out.
 
     Args:
-        model: the network.
-        names: the shape names of its outputs, none for a network that moves vertices.
-        path: the file that the weights came from.
-        device: where the network runs, "cpu" or "cuda".
-        face: the mesh to move; None is the default head for shape weights, and no face for vertices.
+        model: the network. names: the shape names of its outputs, none for a network that moves
+        vertices. path: the file that the weights came from. device: where the network runs, "cpu"
+        or "cuda". face: the mesh to move; None is the default head for shape weights, and no face
+        for vertices.
     """
 
     def __init__(
@@ -169,9 +168,11 @@ class Talker:
     def animate_blocks(
         self, blocks: Iterable[NDArray[np.float32]], speech: Speech | None = None
     ) -> Motion:
-        """The motion for 16 kHz mono sound that comes in blocks; ``speech`` is attached to the motion when given.
+        """The motion for 16 kHz mono sound that comes in blocks; ``speech`` is attached to the
+        motion when given.
 
-        Sound goes through block by block, unless the network hears the whole recording first: then it is gathered.
+        Sound goes through block by block, unless the network hears the whole recording first: then
+        it is gathered.
         """
         values = self._streamed(blocks) if self.model.config.streaming else self._whole(blocks)
         if self.names:
@@ -215,10 +216,11 @@ def load(
 ) -> Talker:
     """A talker from a weights' file (default: the weights inside the package) on "cpu" or "cuda".
 
-    ``precision``: "float32", or "bfloat16" / "float16" for the weights and products on a GPU (features, scans and results
-    stay float32). ``face``: the mesh that a network of vertex offsets moves. ``style``: one of the ways of speaking that the
-    weights know (``Talker.styles``); None is their default. Raises InputError when the file is missing or damaged, the device
-    is not there, the style is unknown, or the face is not the network's.
+    ``precision``: "float32", or "bfloat16" / "float16" for the weights and products on a GPU
+    (features, scans and results stay float32). ``face``: the mesh that a network of vertex offsets
+    moves. ``style``: one of the ways of speaking that the weights know (``Talker.styles``); None is
+    their default. Raises InputError when the file is missing or damaged, the device is not there,
+    the style is unknown, or the face is not the network's.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision is {precision!r}, expected {', '.join(PRECISIONS)}")

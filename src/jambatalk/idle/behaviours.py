@@ -1,10 +1,12 @@
 """Blinks: when, and how the lids go.
 
-Rates are those of Bentivoglio et al., Analysis of blink rate patterns in normal subjects (Movement Disorders, 1997): a median of
-17 a minute at rest and 26 in conversation; intervals are skewed to the right, here log-normal. Blinks gather at the breaks of
-speech (Nakano and Kitazawa, Eyeblink entrainment at breakpoints of speech, Experimental Brain Research, 2010), so a pause
-brings on a blink that would have come soon. Lids close in 70 to 100 ms and open in 150 to 200 ms: down about twice as fast as
-up, as eyelid recordings show (VanderWerf et al., Journal of Neurophysiology, 2003).
+Rates are those of Bentivoglio et al., Analysis of blink rate patterns in normal subjects (Movement
+Disorders, 1997): a median of 17 a minute at rest and 26 in conversation; intervals are skewed to
+the right, here log-normal. Blinks gather at the breaks of speech (Nakano and Kitazawa, Eyeblink
+entrainment at breakpoints of speech, Experimental Brain Research, 2010), so a pause brings on a
+blink that would have come soon. Lids close in 70 to 100 ms and open in 150 to 200 ms: down about
+twice as fast as up, as eyelid recordings show (VanderWerf et al., Journal of Neurophysiology,
+2003).
 """
 
 from __future__ import annotations
@@ -80,10 +82,11 @@ class Blinks(StateDict):
 
 # Gaze: where the eyes look, in small jumps that stay with the viewer most of the time.
 #
-# Between two eyes and a mouth of the viewer lie a degree or two at a conversation's distance; the eyes jump among them. At the
-# start of an utterance a speaker tends to look away for a moment (Kendon, Some functions of gaze-direction in social
-# interaction, Acta Psychologica, 1967). A jump of A degrees lasts about 21 + 2.2 A ms (Carpenter, Movements of the Eyes, 1988).
-# Eyes turn against the head, so that the viewer stays looked at while it moves (the vestibulo-ocular reflex).
+# Between two eyes and a mouth of the viewer lie a degree or two at a conversation's distance; the
+# eyes jump among them. At the start of an utterance a speaker tends to look away for a moment
+# (Kendon, Some functions of gaze-direction in social interaction, Acta Psychologica, 1967). A jump
+# of A degrees lasts about 21 + 2.2 A ms (Carpenter, Movements of the Eyes, 1988). Eyes turn against
+# the head, so that the viewer stays looked at while it moves (the vestibulo-ocular reflex).
 
 
 FIXATION = (
@@ -150,9 +153,10 @@ class Gaze(StateDict):
 
 # Head motion: a slow drift, and nods on stressed syllables.
 #
-# Heads move with the voice: more in speech than in silence, and with quick movements on stressed syllables (Hadar et al., Head
-# movement correlates of juncture and stress at sentence level, Language and Speech, 1983; Munhall et al., Visual prosody and
-# speech intelligibility, Psychological Science, 2004). The drift is a cubic B-spline through seeded random values, the nods
+# Heads move with the voice: more in speech than in silence, and with quick movements on stressed
+# syllables (Hadar et al., Head movement correlates of juncture and stress at sentence level,
+# Language and Speech, 1983; Munhall et al., Visual prosody and speech intelligibility,
+# Psychological Science, 2004). The drift is a cubic B-spline through seeded random values, the nods
 # are minimum-jerk ways down and back, so angle, speed and acceleration are bounded by construction.
 
 
@@ -228,11 +232,13 @@ class Head(StateDict):
         ) / 6.0
 
 
-# Breath: a slow cycle that shows in the head and the brows, and takes its inhalations at pauses of speech.
+# Breath: a slow cycle that shows in the head and the brows, and takes its inhalations at pauses of
+# speech.
 #
-# At rest people breathe 12 to 18 times a minute, in for about two fifths of the cycle; who speaks breathes in quickly in a pause
-# and lets the air go over the next phrase (Hixon, Goldman, Mead, Kinematics of the chest wall during speech production, Journal
-# of Speech and Hearing Research, 1973). Lips are left alone: an open mouth between words would be read as speech.
+# At rest people breathe 12 to 18 times a minute, in for about two fifths of the cycle; who speaks
+# breathes in quickly in a pause and lets the air go over the next phrase (Hixon, Goldman, Mead,
+# Kinematics of the chest wall during speech production, Journal of Speech and Hearing Research,
+# 1973). Lips are left alone: an open mouth between words would be read as speech.
 
 
 IN, OUT = 1.6, 2.5  # seconds, median, at rest

@@ -25,10 +25,11 @@ STRONGEST = 2.0
 
 @dataclass(frozen=True)
 class IdleSettings:
-    """Strengths 0 (none) to 2 of the layers, and the seed (0 to 2**63 - 1) that all their chances come from.
+    """Strengths 0 (none) to 2 of the layers, and the seed (0 to 2**63 - 1) that all their chances
+    come from.
 
-    blinks: how often, relative to people's rates. gaze: how far the eyes wander. head: how far the head moves. breath: how
-    much a breath shows. InputError for anything else.
+    blinks: how often, relative to people's rates. gaze: how far the eyes wander. head: how far the
+    head moves. breath: how much a breath shows. InputError for anything else.
     """
 
     blinks: float = 1.0
@@ -127,16 +128,19 @@ SIDEWARD, UPWARD, DOWNWARD = 30.0, 25.0, 25.0
 LID_DOWN, LID_UP = 0.25, 0.2
 """Of eyeLookDown and eyeLookUp, how much the lids go along, in eyeBlink and eyeWide."""
 
-# A step of the clock is 10 ms; rounding in index * 100 / fps must not put a frame before a step that is exactly at its time.
+# A step of the clock is 10 ms; rounding in index * 100 / fps must not put a frame before a step
+# that is exactly at its time.
 SLACK = 1e-6
 
 
 class IdleMotion:
-    """Blinks, gaze, head motion and breath over the frames of a stream, the same however sound and frames are cut.
+    """Blinks, gaze, head motion and breath over the frames of a stream, the same however sound and
+    frames are cut.
 
-    settings: strengths and seed. names: the K shapes of the frames that come in. fps: frames a second, at most 240.
-    A frame follows the sound up to its own time. Only eyes, brows and head move: no shape of the mouth or the jaw is touched.
-    InputError for frames without shapes, or another fps.
+    settings: strengths and seed. names: the K shapes of the frames that come in. fps: frames a
+    second, at most 240. A frame follows the sound up to its own time. Only eyes, brows and head
+    move: no shape of the mouth or the jaw is touched. InputError for frames without shapes, or
+    another fps.
     """
 
     def __init__(self, settings: IdleSettings, names: tuple[str, ...], fps: float) -> None:
@@ -195,10 +199,11 @@ class IdleMotion:
         self._kept = sound[whole:].copy()
 
     def apply(self, weights: Array) -> tuple[Array, Array | None]:
-        """The next n frames (n, K) in 0..1 -> (n, K2) float32 in 0..1 on ``names``, and the head's pose (n, 3) float32 radians.
+        """The next n frames (n, K) in 0..1 -> (n, K2) float32 in 0..1 on ``names``, and the head's
+        pose (n, 3) float32 radians.
 
-        The sound up to the frames' times has been heard; where it has not, there is silence. The pose is None when neither
-        the head nor the breath moves it.
+        The sound up to the frames' times has been heard; where it has not, there is silence. The
+        pose is None when neither the head nor the breath moves it.
         """
         if self.off:
             return weights, None
@@ -321,10 +326,12 @@ class IdleMotion:
 
 
 def add_idle_motion(motion: Motion, settings: IdleSettings | None = None) -> Motion:
-    """The motion with blinks, gaze, head motion and breath, as a stream with the same settings would show it.
+    """The motion with blinks, gaze, head motion and breath, as a stream with the same settings
+    would show it.
 
-    The head follows ``motion.speech``; without one there is silence. A head pose that the motion has is added to life's.
-    settings: None for ``IdleSettings()``. InputError for a motion of vertices, which has no shapes to move.
+    The head follows ``motion.speech``; without one there is silence. A head pose that the motion
+    has is added to life's. settings: None for ``IdleSettings()``. InputError for a motion of
+    vertices, which has no shapes to move.
     """
     settings = settings if settings is not None else IdleSettings()
     if settings.off:

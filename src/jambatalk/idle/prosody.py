@@ -1,8 +1,10 @@
-"""A cheap, causal ear: is there speech, where do pauses and utterances begin, which syllables are stressed.
+"""A cheap, causal ear: is there speech, where do pauses and utterances begin, which syllables are
+stressed.
 
-It hears one level in dB per 10 ms and knows nothing of what comes later. An onset is where the quick envelope rises above the
-slow one, as in the classic onset detectors; stress is how loud the syllable's peak is among the speech of the last seconds
-(loudness is the strongest single cue of prominence: Kochanski et al. 2005).
+It hears one level in dB per 10 ms and knows nothing of what comes later. An onset is where the
+quick envelope rises above the slow one, as in the classic onset detectors; stress is how loud the
+syllable's peak is among the speech of the last seconds (loudness is the strongest single cue of
+prominence: Kochanski et al. 2005).
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ UTTERANCE_GAP = 0.4  # seconds of pause after which speech counts as a new utter
 def levels(samples: NDArray[np.float32]) -> list[float]:
     """(n * HOP,) samples -> n levels in dB of full scale."""
     rows = samples.reshape(-1, HOP).astype(np.float64)
-    # Each row is summed by itself, so that it does not matter how many there are; math.log10 for the same reason.
+    # Each row is summed by itself, so that it does not matter how many there are; math.log10 for
+    # the same reason.
     return [
         10.0 * math.log10(energy / HOP + 1e-10)
         for energy in np.einsum("nt,nt->n", rows, rows, optimize=False).tolist()
@@ -47,8 +50,9 @@ def levels(samples: NDArray[np.float32]) -> list[float]:
 class Prosody(StateDict):
     """What the ear makes of the levels, tick by tick.
 
-    speaking: whether there is speech. paused, started: whether at this tick a pause or an utterance began. stress: 0, or at
-    the tick of a syllable's peak how prominent it is (about 1 is well above the usual level).
+    speaking: whether there is speech. paused, started: whether at this tick a pause or an utterance
+    began. stress: 0, or at the tick of a syllable's peak how prominent it is (about 1 is well above
+    the usual level).
     """
 
     remembered = (
@@ -78,7 +82,8 @@ class Prosody(StateDict):
 
     def tick(self, level: float) -> None:
         """The next 10 ms at ``level`` dB."""
-        # The background: down at once, up slowly, so that a long sentence does not become its own background.
+        # The background: down at once, up slowly, so that a long sentence does not become its own
+        # background.
         self.floor = min(max(min(self.floor + 2.0 * TICK, level), -80.0), -35.0)
         self.quick += (level - self.quick) * (TICK / QUICK)
         self.slow += (level - self.slow) * (TICK / SLOW)

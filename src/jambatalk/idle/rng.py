@@ -1,7 +1,9 @@
-"""Chances from a counter: number n of a stream is a function of (seed, stream, n) alone, so one integer is all its state.
+"""Chances from a counter: number n of a stream is a function of (seed, stream, n) alone, so one
+integer is all its state.
 
-The idea of counter-based generators is Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (2011); the mixing function
-is that of SplitMix64 (Steele, Lea, Flood, Fast Splittable Pseudorandom Number Generators, 2014).
+The idea of counter-based generators is Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3
+(2011); the mixing function is that of SplitMix64 (Steele, Lea, Flood, Fast Splittable Pseudorandom
+Number Generators, 2014).
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Connections of the live server that take the place of others: those that ask for nothing, that read nothing, and too many.
+"""Connections of the live server that take the place of others: those that ask for nothing, that
+read nothing, and too many.
 
-A system gives a process so many open connections, a thousand often. uvicorn waits without end for the rest of a request's head
-and for a reader, so a thousand silent connections would shut everybody else out.
+A system gives a process so many open connections, a thousand often. uvicorn waits without end for
+the rest of a request's head and for a reader, so a thousand silent connections would shut everybody
+else out.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ from jambatalk.server.websocket import ABORT
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """request: seconds until the head of a request must be whole, of a new connection and of one that has had its reply.
+    """request: seconds until the head of a request must be whole, of a new connection and of one
+    that has had its reply.
 
-    idle: connections without a request; beyond, the one that has waited longest goes. unread: seconds for which a reader may take
-    nothing of a reply. sockets: WebSockets, open or on their way out. total: of any kind; beyond, requests are answered with 503.
+    idle: connections without a request; beyond, the one that has waited longest goes. unread:
+    seconds for which a reader may take nothing of a reply. sockets: WebSockets, open or on their
+    way out. total: of any kind; beyond, requests are answered with 503.
     """
 
     request: float = 10.0
@@ -45,10 +49,12 @@ def abort(transport: Any) -> None:
 
 
 def abortable_ws_protocol(name: str = "websockets-sansio") -> Any:
-    """uvicorn's WebSocket protocol of this name ("websockets-sansio", "wsproto"), whose connections can be abort.
+    """uvicorn's WebSocket protocol of this name ("websockets-sansio", "wsproto"), whose connections
+    can be aborted.
 
-    ASGI knows only closing in good order, for which the last bytes must have been taken. The extension ``ABORT`` of the scope is a
-    function that drops the connection with whatever has not been taken, and may be called at any time, also after it has ended.
+    ASGI knows only closing in good order, for which the last bytes must have been taken. The
+    extension ``ABORT`` of the scope is a function that drops the connection with whatever has not
+    been taken, and may be called at any time, also after it has ended.
     """
     from uvicorn.config import WS_PROTOCOLS
     from uvicorn.importer import import_from_string

@@ -1,6 +1,8 @@
-"""The bookkeeping of a live session: sound in any pieces in, chunks for the network and timed frames out.
+"""The bookkeeping of a live session: sound in any pieces in, chunks for the network and timed
+frames out.
 
-Nothing here knows what the network is. Whoever runs it (``Session`` for one stream, ``server.engine`` for many at once) repeats
+Nothing here knows what the network is. Whoever runs it (``Session`` for one stream,
+``server.engine`` for many at once) repeats
 
     core.feed(samples)
     while core.pending_hops:
