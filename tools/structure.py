@@ -54,7 +54,7 @@ GOAL = {
 
 LEVELS = (
     {"errors", "version", "typing"},
-    {"arrays", "atomic", "config", "file_lock", "ops", "supervised_process"},
+    {"arrays", "atomic", "config", "file_lock", "ops", "statistics", "supervised_process"},
     {"audio"},
     {"streaming"},
     {"motion"},
@@ -77,7 +77,7 @@ ONLY = {
     "motion": {"streaming", "errors", "atomic"},
     "models": {"ops", "audio", "config", "atomic", "errors"},
     "face": {"motion", "arrays", "atomic", "errors"},
-    "study": {"motion", "face", "audio", "render", "atomic", "errors", "version"},
+    "study": {"motion", "face", "audio", "render", "atomic", "errors", "statistics", "version"},
     "jambatalk": {"ops", "version"},
 }
 """What the packages that all others rest on, and the user studies, may import at most."""

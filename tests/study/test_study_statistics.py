@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from jambatalk.statistics import holm
 from jambatalk.study import statistics as st
 
 scipy_stats = pytest.importorskip("scipy.stats")
@@ -32,9 +33,9 @@ def test_no_answers_prefer_nobody() -> None:
 
 def test_holm_by_hand() -> None:
     # 0.01 x 4, 0.02 x 3, 0.03 x 2 (not less than the one before), 0.6 x 1
-    assert st.holm([0.6, 0.01, 0.03, 0.02]) == pytest.approx([0.6, 0.04, 0.06, 0.06])
-    assert st.holm([0.7, 0.9]) == [1.0, 1.0]
-    assert st.holm([]) == []
+    assert holm([0.6, 0.01, 0.03, 0.02]) == pytest.approx([0.6, 0.04, 0.06, 0.06])
+    assert holm([0.7, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
 
 
 def test_bradley_terry_of_two_is_the_log_odds() -> None:

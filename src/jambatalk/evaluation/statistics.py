@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.errors import InputError, MissingExtraError
+from jambatalk.statistics import holm
 
 Array = NDArray[Any]
 
@@ -183,18 +184,7 @@ def corrected(differences: Sequence[Difference], alpha: float = ALPHA) -> list[D
     ``real`` anew.
     """
     adjusted = holm([difference.p for difference in differences])
-    return [_judged(difference, float(p), alpha) for difference, p in zip(differences, adjusted)]
-
-
-def holm(p_values: Sequence[float]) -> Array:
-    """(n,) p-values corrected for n comparisons after Holm (1979); each is at least as large as
-    before and at most 1.
-    """
-    p = np.asarray(p_values, np.float64)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return adjusted
+    return [_judged(difference, p, alpha) for difference, p in zip(differences, adjusted)]
 
 
 def sign_flip(differences: Array, seed: int = 0, draws: int = RESAMPLES) -> float:

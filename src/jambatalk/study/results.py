@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.statistics import holm
 from jambatalk.study import statistics as st
 from jambatalk.study.plan import AB, Study
 from jambatalk.study.store import Rater
@@ -124,7 +125,7 @@ def _comparisons(study: Study, votes: Sequence[Vote], draws: int) -> dict[str, A
                 "p": one.p,
             }
         )
-    for pair, corrected in zip(pairs, st.holm([pair["p"] for pair in pairs])):
+    for pair, corrected in zip(pairs, holm([pair["p"] for pair in pairs])):
         pair["p_holm"] = corrected
     first_side = sum(vote.chosen == vote.systems[0] for vote in votes)
     decided = sum(vote.chosen != "tie" for vote in votes)
@@ -194,7 +195,7 @@ def _opinions(study: Study, votes: Sequence[Vote]) -> dict[str, Any]:
                 "p": p,
             }
         )
-    for pair, corrected in zip(pairs, st.holm([pair["p"] for pair in pairs])):
+    for pair, corrected in zip(pairs, holm([pair["p"] for pair in pairs])):
         pair["p_holm"] = corrected
     return {"systems": systems, "pairs": pairs}
 

@@ -62,18 +62,6 @@ def preference(wins: int, losses: int, ties: int = 0) -> Preference:
     )
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """p values corrected for their number after Holm: none falls below its own or that of a smaller
-    one, none exceeds 1.
-    """
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    corrected, largest = [0.0] * len(values), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[i]))
-        corrected[i] = largest
-    return corrected
-
-
 def bradley_terry(wins: Array, rounds: int = 10_000, tolerance: float = 1e-10) -> Array:
     """(K,) natural logarithms of the strengths, mean 0, from ``wins[i, j]``: how often i was
     preferred to j.
