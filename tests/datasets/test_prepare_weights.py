@@ -111,7 +111,7 @@ def test_grid_comes_back_as_its_reader_gives_it(grid: Path, tmp_path: Path) -> N
             False,
         )
         assert one.text == "bin five"
-    with pytest.raises(InputError, match="holds blendshape weights, not vertices"):
+    with pytest.raises(InputError, match="holds weights of shapes, not vertices"):
         _ = corpus.clips()[0].offsets
     with pytest.raises(InputError, match="it has no templates"):
         corpus.template("s1")
