@@ -41,7 +41,7 @@ def _describe(command: Any, name: str, parts: list[str]) -> None:
     parts.append(f"## {name}\n\n{_plain(command.help)}\n\n`{name} {usage}`")
     rows = [record for p in command.get_params(context) if (record := p.get_help_record(context))]
     if rows:
-        table = [f"| `{_cell(left)}` | {_cell(right)} |" for left, right in rows]
+        table = [f"| `{left}` | {_cell(right)} |" for left, right in rows]
         parts.append("\n".join(["| option | |", "|---|---|", *table]))
 
 
@@ -50,4 +50,5 @@ def _plain(text: str | None) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
+    # Brackets would be taken for references to other pages.
+    return " ".join(re.sub(r"([|\[\]])", r"\\\1", text).split())
