@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.arrays import read_arrays
 from jambatalk.atomic import atomic_write, file_sha256, write_json
 from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.datasets.clip import Clip
-from jambatalk.datasets.source import IN_METRES, read_array, read_arrays
+from jambatalk.datasets.source import IN_METRES, read_array
 from jambatalk.errors import InputError, reading, shortened, shown
 from jambatalk.face.face import Face
 from jambatalk.motion import Motion

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.audio import Speech
-from jambatalk.errors import InputError, MissingExtraError, reading, shown
+from jambatalk.errors import InputError, MissingExtraError, reading
 from jambatalk.face.mesh import load_mesh
 from jambatalk.text.phones import Timed
 
@@ -182,31 +181,10 @@ def require(folder: Path, names: tuple[str, ...], what: str) -> None:
             raise InputError(f"{folder} has no {name}: {what} is {', '.join(names)}")
 
 
-LARGEST_ARRAYS = 16_000_000_000
-"""Bytes that the arrays of one .npz may take; compressed zeros take a thousandth of them."""
-
-
 def read_array(path: Path, mmap: bool = True) -> Array:
     """Read a .npy file, as a memory map or whole. InputError when it is damaged or cut off."""
     with reading(path, "a .npy file of numbers"):
         return np.asanyarray(np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False))
-
-
-def read_arrays(path: Path) -> dict[str, Array]:
-    """Read all arrays of an .npz file. InputError when it is damaged, cut off or too large."""
-    with reading(path, "an .npz file of arrays"):
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > LARGEST_ARRAYS:
-            raise InputError(
-                f"{path} unpacks to {size:,} bytes, expected {LARGEST_ARRAYS:,} at most"
-            )
-        with np.load(path, allow_pickle=False) as stored:
-            found = {key: stored[key] for key in stored.files}
-    for key, values in found.items():
-        if not isinstance(values, np.ndarray):
-            raise InputError(f"{path} holds {shown(key)}, which is not an array")
-    return found
 
 
 def visible(paths: Iterable[Path]) -> list[Path]:

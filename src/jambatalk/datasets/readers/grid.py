@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.arrays import read_arrays
 from jambatalk.atomic import atomic_write
 from jambatalk.audio import Speech
 from jambatalk.datasets.align import SILENT_WORDS, Aligner
@@ -33,7 +34,6 @@ from jambatalk.datasets.source import (
     SourceCorpus,
     fixed_rate,
     own_splits,
-    read_arrays,
     require,
 )
 from jambatalk.errors import InputError, MissingExtraError, reading
