@@ -41,7 +41,7 @@ def _describe(command: Any, name: str, parts: list[str]) -> None:
     parts.append(f"## {name}\n\n{_plain(command.help)}\n\n`{name} {usage}`")
     rows = [record for p in command.get_params(context) if (record := p.get_help_record(context))]
     if rows:
-        table = [f"| `{left}` | {_cell(right)} |" for left, right in rows]
+        table = [f"| `{left.replace('|', ' or ')}` | {_cell(right)} |" for left, right in rows]
         parts.append("\n".join(["| option | |", "|---|---|", *table]))
 
 

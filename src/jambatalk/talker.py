@@ -35,10 +35,11 @@ class Talker:
     """Speech in, motion of a face out.
 
     Args:
-        model: the network. names: the shape names of its outputs, none for a network that moves
-        vertices. path: the file that the weights came from. device: where the network runs, "cpu"
-        or "cuda". face: the mesh to move; None is the default head for shape weights, and no face
-        for vertices.
+        model: The network.
+        names: The shape names of its outputs, none for a network that moves vertices.
+        path: The file that the weights came from.
+        device: Where the network runs, "cpu" or "cuda".
+        face: The mesh to move; None is the default head for shape weights, and no face for vertices.
     """
 
     def __init__(
