@@ -149,7 +149,7 @@ def test_files_that_changed_after_preparing(raw: Path, tmp_path: Path) -> None:
         "its motion is not what was prepared (another checksum)",
         "frame 3, vertex 1 is not finite",
     ]
-    assert "is damaged, cut off or not" in reasons(report, second.name)[0]
+    assert f"cannot read {second.audio_path}: No such file" in reasons(report, second.name)[0]
     assert "is damaged, cut off or not" in reasons(report, third.name)[0]
     assert "the manifest says floats (90, 5, 3)" in reasons(report, fourth.name)[0]
     assert {p.name for p in report.problems} == {first.name, second.name, third.name, fourth.name}

@@ -82,7 +82,12 @@ def numeral(text: str) -> list[str]:
     plain = whole.replace(",", "")
     if len(plain) > LONGEST or (len(plain) > 1 and plain[0] == "0"):
         words = digits(plain)
-    elif len(whole) == 4 and whole.isdigit() and not part and (1100 <= int(whole) < 2000 or 2010 <= int(whole) < 2100):
+    elif (
+        len(whole) == 4
+        and whole.isdigit()
+        and not part
+        and (1100 <= int(whole) < 2000 or 2010 <= int(whole) < 2100)
+    ):
         high, low = divmod(int(whole), 100)
         rest = ["hundred"] if low == 0 else ["oh", *cardinal(low)] if low < 10 else cardinal(low)
         words = [*cardinal(high), *rest]
