@@ -13,7 +13,8 @@ from jambatalk.models.checkpoint import save_weights
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from small_network import SMALL
 
-# A shell starts background jobs with Ctrl-C ignored, and their programs would ignore it too: tests that press it need it heard.
+# A shell starts background jobs with Ctrl-C ignored, and their programs would ignore it too: tests
+# that press it need it heard.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -135,7 +135,8 @@ def test_same_sound_same_bytes(talker: Talker) -> None:
 
 
 def test_memory_does_not_grow_over_an_hour(talker: Talker) -> None:
-    """An hour in pieces of 20 s: what the session holds is the same size after a minute and after the hour."""
+    """An hour in pieces of 20 s: what the session holds is the same size after a minute and after
+    the hour."""
 
     def held(value: object) -> int:
         if isinstance(value, torch.Tensor):

@@ -109,7 +109,7 @@ class LiveClient:
             data = array.astype("<i2").tobytes()
         if self._timestamps != (at is not None):
             raise InputError(
-                "an index goes with each piece of sound where timestamps=True, and with none otherwise"
+                "each piece of sound has an index where timestamps=True, and none otherwise"
             )
         await self._socket.send(data if at is None else INDEX.pack(at) + data)
 

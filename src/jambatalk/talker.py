@@ -39,7 +39,8 @@ class Talker:
         names: The shape names of its outputs, none for a network that moves vertices.
         path: The file that the weights came from.
         device: Where the network runs, "cpu" or "cuda".
-        face: The mesh to move; None is the default head for shape weights, and no face for vertices.
+        face: The mesh to move; None is the default head for shape weights, and no face for
+        vertices.
     """
 
     def __init__(
@@ -54,7 +55,8 @@ class Talker:
         self._face = face
         if not names and face is not None and 3 * len(face.vertices) != model.config.outputs:
             raise InputError(
-                f"the network moves {model.config.outputs // 3:,} vertices, but the face has {len(face.vertices):,}: "
+                f"the network moves {model.config.outputs // 3:,} vertices, but the face has "
+                f"{len(face.vertices):,}: "
                 "expected the mesh that it was trained on"
             )
 
@@ -80,12 +82,14 @@ class Talker:
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """Ways of speaking that ``load(style=...)`` can choose from, the default first; none where there is one way."""
+        """Ways of speaking that ``load(style=...)`` can choose from, the default first; none where
+        there is one way."""
         return tuple(self.model.config.styles)
 
     @property
     def look_ahead_ms(self) -> float:
-        """How much sound after a frame's own time the frame depends on, in milliseconds; infinite for the whole clip."""
+        """How much sound after a frame's own time the frame depends on, in milliseconds; infinite
+        for the whole clip."""
         return self.model.config.look_ahead_ms
 
     @cached_property
@@ -137,14 +141,14 @@ class Talker:
         return Session(self, rate, fps, life, style, patience)
 
     def restore(self, data: bytes, life: IdleSettings | MotionOverlay | None = None) -> Session:
-        """The session that ``Session.save`` stored, on the same weights; see ``Session.restore``."""
+        """Continue a session that ``Session.save`` stored; see ``Session.restore``."""
         self._check_streaming()
         return Session.restore(self, data, life)
 
     def _check_streaming(self) -> None:
         if not self.model.config.streaming:
             raise InputError(
-                "this network hears the whole recording before it moves (look_ahead: full): animate() runs it"
+                "this network needs the whole recording first (look_ahead: full): animate() runs it"
             )
 
     def animate(
@@ -198,7 +202,7 @@ class Talker:
             y, _ = self.model.forward_offline(torch.from_numpy(samples)[None].to(self.device))
         if not y.shape[1]:
             raise InputError(
-                f"the sound has {len(samples)} samples at 16 kHz, too few for one frame of this network"
+                f"the sound has {len(samples)} samples at 16 kHz, too few for one frame"
             )
         values = y[0].float().cpu().numpy()
         return np.clip(values, 0.0, 1.0) if self.names else values
@@ -253,11 +257,12 @@ def _load_onnx(
 
     if style is not None:
         raise InputError(
-            f"{path} speaks in the style that it was exported with: choose it in jambatalk export --style"
+            f"{path} has the style that it was exported with: choose it in jambatalk export --style"
         )
     if torch.device(device).type != "cpu" or precision != "float32":
         raise InputError(
-            f"{path} runs on the cpu in the precision that it was exported in, not on {device!r} in {precision}"
+            f"{path} runs on the cpu in the precision that it was exported in, not on {device!r} "
+            f"in {precision}"
         )
     model, names, _ = load_onnx(path)
     return Talker(model, names, path, face=face)

@@ -1,7 +1,10 @@
-"""What earlier versions wrote still gives the same: motion of the shipped weights, a stored session, a training run.
+"""What earlier versions wrote still gives the same: motion of the shipped weights, a stored
+session, a training run.
 
-The files beside this test were written by the version before the packages were renamed (commit of 27 November 2026). On the
-machine that wrote them the results are equal bit for bit; other processors round differently, hence the tolerances. When the
+The files beside this test were written by the version before the packages were renamed (commit of
+27 November 2026). On the
+machine that wrote them the results are equal bit for bit; other processors round differently, hence
+the tolerances. When the
 shipped weights change on purpose, write ``motion.npz`` and ``session.bin`` anew.
 """
 

@@ -126,14 +126,16 @@ class Visit:
         )
 
     def until(self, condition: str, seconds: float = 60.0) -> Any:
-        # Asked again and again: the page's Content-Security-Policy forbids what wait_for_function does.
+        # Asked again and again: the page's Content-Security-Policy forbids what wait_for_function
+        # does.
         for _ in range(int(seconds / 0.05)):
             found = self.page.evaluate(condition)
             if found:
                 return found
             self.page.wait_for_timeout(50)
         raise AssertionError(
-            f"never came true: {condition}; the page says {self.page.inner_text('body')!r}; {self.wrong}"
+            f"never came true: {condition}; {self.wrong}; the page says "
+            f"{self.page.inner_text('body')!r}"
         )
 
     def ready(self) -> Visit:

@@ -1,4 +1,5 @@
-"""A made speaker for the tests of the autoregressive baselines: a few vertices that move as loud and as bright as the sound."""
+"""A made speaker for the tests of the autoregressive baselines: a few vertices that move as loud
+and as bright as the sound."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ TINY: dict[str, Any] = {
 
 
 def made_talk(clips: int, frames: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Sound (B, frames * HOP) of two noises that come and go, and offsets (B, frames, 12) that follow them."""
+    """Sound (B, frames * HOP) of two noises that come and go, and offsets (B, frames, 12) that
+    follow them."""
     rng = np.random.default_rng(seed)
     t = np.arange(frames) / 25
     phases, speeds = rng.uniform(0, 6, (2, clips, 1)), rng.uniform(2, 4, (2, clips, 1))

@@ -1,4 +1,4 @@
-"""A small network of the released code's layout, under the authors' names, made without our code."""
+"""A small network of the released code's layout, under its names, made without our code."""
 
 from __future__ import annotations
 

@@ -62,7 +62,8 @@ def joined(*parts: tuple[np.ndarray, np.ndarray, str, tuple[float, float, float]
 
 
 def puppet(around: int = 48) -> Face:
-    """A ball for a head on a wider ball for shoulders, with eyes and lips painted on as regions, and a jaw that opens."""
+    """A ball for a head on a wider ball for shoulders, with eyes and lips painted on as regions,
+    and a jaw that opens."""
     head, head_faces = sphere(0.1, around)
     body, body_faces = sphere(0.16, around, (0, -0.3, -0.04))
     face = joined(

@@ -8,7 +8,8 @@ from jambatalk.face.face import Face
 
 
 def small_face() -> Face:
-    """A bumpy grid of 9 x 9 vertices: skin around, lips in the middle; the third shape moves every vertex."""
+    """A bumpy grid of 9 x 9 vertices: skin around, lips in the middle; the third shape moves every
+    vertex."""
     x, y = np.meshgrid(np.linspace(-0.08, 0.08, 9), np.linspace(-0.1, 0.1, 9))
     vertices = (
         np.stack([x, y, 0.03 * np.cos(20 * x) * np.cos(15 * y)], axis=-1)

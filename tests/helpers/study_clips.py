@@ -77,7 +77,8 @@ def answer_all(
     seed: int = 0,
     took: float = 2.0,
 ) -> None:
-    """A rater who answers everything: ratings by ``choose``, checks and tones rightly if attentive, else by ``choose`` too."""
+    """A rater who answers everything: ratings by ``choose``, checks and tones rightly if attentive,
+    else by ``choose`` too."""
     rng = Random(f"{seed}/{number}")
     store = Store(study.folder / ANSWERS_FILE)
     rater = store.join(f"{number:032x}", "yes", 10_000, lambda n: trials_for(study, n))
@@ -95,7 +96,7 @@ def answer_all(
 
 
 def _add_at_once(study: Study, rater: str, answers: Sequence[Answer]) -> None:
-    """Many answers in one transaction: hundreds of simulated raters need no disk to be waited for."""
+    """Many answers in one transaction: hundreds of simulated raters need not wait for a disk."""
     import json
     import sqlite3
 
@@ -110,7 +111,8 @@ def _add_at_once(study: Study, rater: str, answers: Sequence[Answer]) -> None:
 
 
 def run(*arguments: object) -> tuple[int, str, str]:
-    """Run a command: status, output, errors. An exception that a user would see as a traceback is raised here."""
+    """Run a command: status, output, errors. An exception that a user would see as a traceback is
+    raised here."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

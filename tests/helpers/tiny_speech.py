@@ -13,7 +13,8 @@ WIDTH = 16
 
 
 def save_wav2vec2_ctc(folder: Path, seed: int = 0) -> Path:
-    """A wav2vec2-CTC network of the large ones' layout that hears letters at random, with vocab.json."""
+    """A wav2vec2-CTC network of the large ones' layout that hears letters at random, with
+    vocab.json."""
     torch.manual_seed(seed)
     config = transformers.Wav2Vec2Config(
         hidden_size=WIDTH,

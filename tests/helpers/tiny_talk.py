@@ -1,4 +1,5 @@
-"""A prepared corpus of vertices made up on the spot: a little mask whose mouth opens, with sound, words and phones."""
+"""A prepared corpus of vertices made up on the spot: a little mask whose mouth opens, with sound,
+words and phones."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ PHONES = [
 
 
 def mask() -> tuple[np.ndarray, np.ndarray]:
-    """(V, 3) centimetres and (F, 3): a bulging sheet, open between the sixth and the seventh row of the middle."""
+    """(V, 3) centimetres and (F, 3): a bulging sheet, open between the sixth and the seventh row of
+    the middle."""
     rows, columns = np.divmod(np.arange(VERTICES), GRID)
     x, y = (columns - 5.0) * 1.4, (5.0 - rows) * 1.8
     y[rows == 7] += 1.6  # the lips nearly touch
@@ -110,7 +112,8 @@ def write_talk(
 def write_predictions(
     folder: Path, truth: dict[str, np.ndarray], gain: float = 1.0, late: int = 0, noise: float = 0.0
 ) -> Path:
-    """A folder of <clip>.npy: the truth times ``gain``, ``late`` frames behind, with trembling of ``noise`` centimetres."""
+    """A folder of <clip>.npy: the truth times ``gain``, ``late`` frames behind, with trembling of
+    ``noise`` centimetres."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(len(folder.name))
     for name, offsets in truth.items():

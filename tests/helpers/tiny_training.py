@@ -1,6 +1,8 @@
-"""A training so small that it ends in a second: a face of ten vertices, noise that follows its own loudness, a tiny network.
+"""A training so small that it ends in a second: a face of ten vertices, noise that follows its own
+loudness, a tiny network.
 
-Run as a program it trains: ``tiny_training.py RUN '{"steps": 12}'`` with changes to the settings; ``wait`` among them stops
+Run as a program it trains: ``tiny_training.py RUN '{"steps": 12}'`` with changes to the settings;
+``wait`` among them stops
 the program for ever after that step, for tests that kill it.
 """
 
@@ -24,7 +26,8 @@ from jambatalk.training.trainer import Trainer
 from small_network import SMALL, speechlike
 
 MODEL = replace(SMALL, outputs=3)
-# Dropout is drawn for each process and accumulated part, so only without it is a batch the same however it is cut.
+# Dropout is drawn for each process and accumulated part, so only without it is a batch the same
+# however it is cut.
 NO_DROPOUT = replace(
     MODEL, encoder=replace(MODEL.encoder, dropout=0.0), decoder=replace(MODEL.decoder, dropout=0.0)
 )
@@ -32,7 +35,8 @@ NAMES = ("jawOpen", "mouthPucker", "mouthSmileLeft")
 
 
 def tiny_face() -> Face:
-    """Ten lip vertices; shape 0 opens the gap between vertices 0 and 1 by 20 mm, the others move others."""
+    """Ten lip vertices; shape 0 opens the gap between vertices 0 and 1 by 20 mm, the others move
+    others."""
     rng = np.random.default_rng(0)
     vertices = rng.standard_normal((10, 3)).astype(np.float32) * 0.01
     vertices[1] = vertices[0]

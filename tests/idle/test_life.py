@@ -1,4 +1,5 @@
-"""Life over speech: off changes nothing, cuts change nothing, the mouth is left alone, angles stay within their bounds."""
+"""Life over speech: off changes nothing, cuts change nothing, the mouth is left alone, angles stay
+within their bounds."""
 
 from __future__ import annotations
 
@@ -110,7 +111,8 @@ def blinks_of(weights: np.ndarray, fps: float) -> np.ndarray:
 
 
 def test_blinks_come_at_peoples_rates_and_more_at_speech() -> None:
-    """17 a minute at rest, 26 in conversation (Bentivoglio et al. 1997): within a third, over ten seeds of five minutes."""
+    """17 a minute at rest, 26 in conversation (Bentivoglio et al. 1997): within a third, over ten
+    seeds of five minutes."""
     minutes, rest, talk = 5, [], []
     recorded = Speech.load((files("jambatalk") / "assets" / "demo.flac").read_bytes()).samples
     silence, speech = (

@@ -114,7 +114,8 @@ def test_a_part_of_a_frame_stays_below_one():
 
 
 def test_live_link_as_a_reader_of_unreals_kind_takes_it(receiver):
-    """Field by field as public readers of packet version 6 do: each string with its own length, big-endian, nothing left over."""
+    """Field by field as public readers of packet version 6 do: each string with its own length,
+    big-endian, nothing left over."""
     link = opened(receiver, "livelink", "?name=Mia", fps=29.97)
     link.send(frame(tongueOut=0.5))
     packet = receiver.recv(2000)

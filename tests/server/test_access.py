@@ -135,17 +135,42 @@ def test_forms_without_a_file_are_refused(client: TestClient, body: bytes, says:
 
 
 PATHS = st.sampled_from(
-    ["/", "/healthz", "/metrics", "/v1/info", "/v1/speak", "/v1/jobs", "/v1/demo.flac"]
-    + ["/v1/faces/mei.glb", "/v1/faces/%00/shade", "/v1/jobs/" + "0" * 32, "/assets/..%2f..%2fa"]
-    + ["/asyncapi.json", "/openapi.json", "/v1/stream", "//", "/%ff"]
+    [
+        "/",
+        "/healthz",
+        "/metrics",
+        "/v1/info",
+        "/v1/speak",
+        "/v1/jobs",
+        "/v1/demo.flac",
+        "/v1/faces/mei.glb",
+        "/v1/faces/%00/shade",
+        "/v1/jobs/" + "0" * 32,
+        "/assets/..%2f..%2fa",
+        "/asyncapi.json",
+        "/openapi.json",
+        "/v1/stream",
+        "//",
+        "/%ff",
+    ]
 )
 VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=30).map(
     lambda text: text.encode("latin-1")
 )
 HEADERS = st.dictionaries(
     st.sampled_from(
-        [b"origin", b"authorization", b"content-type", b"content-length", b"range", b"accept"]
-        + [b"if-none-match", b"if-range", b"access-control-request-method", b"cookie"]
+        [
+            b"origin",
+            b"authorization",
+            b"content-type",
+            b"content-length",
+            b"range",
+            b"accept",
+            b"if-none-match",
+            b"if-range",
+            b"access-control-request-method",
+            b"cookie",
+        ]
     ),
     VALUES | st.sampled_from([b"http://[", b"bytes=9-2", b"multipart/form-data; boundary=x"]),
     max_size=3,

@@ -189,7 +189,8 @@ class Server:
             str(weights),
             *options,
         ]
-        # Not to be stopped by a Ctrl-C of whoever runs the tests, but to hear the one that a test sends.
+        # Not to be stopped by a Ctrl-C of whoever runs the tests, but to hear the one that a test
+        # sends.
         self.process = subprocess.Popen(
             command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -1,4 +1,5 @@
-"""``jambatalk live``, pacing and the microphone: with a real socket, a made-up clock and a made-up sound card."""
+"""``jambatalk live``, pacing and the microphone: with a real socket, a made-up clock and a made-up
+sound card."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Connections that ask for nothing, read nothing or are too many do not take the place of others; over real sockets."""
+"""Connections that ask for nothing, read nothing or are too many do not take the place of others;
+over real sockets."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ BIG = 16 << 20
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """/: ok; /slow: ok after a second; /big: more than a system keeps for a reader; any WebSocket: open until it is closed."""
+    """/: ok; /slow: ok after a second; /big: more than a system keeps for a reader; any WebSocket:
+    open until it is closed."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})
@@ -111,7 +113,8 @@ def test_silent_connections_go_and_others_are_answered(port: int) -> None:
     ]
     began = time.monotonic()
     assert httpx.get(f"http://127.0.0.1:{port}/", timeout=SOON).text == "ok"
-    # Those beyond the limit went to make room, the first ones first; the others when their time was over.
+    # Those beyond the limit went to make room, the first ones first; the others when their time was
+    # over.
     assert all(over(one) for one in silent[:39])
     first = time.monotonic() - began
     assert all(over(one) for one in silent)

@@ -1,4 +1,5 @@
-"""Many sessions through one network: the same frames as alone, fair, and each one's trouble its own."""
+"""Many sessions through one network: the same frames as alone, fair, and each one's trouble its
+own."""
 
 from __future__ import annotations
 
@@ -209,7 +210,8 @@ def test_states_join_and_part_to_the_bit(talker: Talker) -> None:
             np.testing.assert_array_equal(
                 tensors_of(batch)[name][row], list(tensors_of(states[row]).values())[k][0]
             )
-    # Other streams come, in another order; what the network made of them is kept, and the others are left alone.
+    # Other streams come, in another order; what the network made of them is kept, and the others
+    # are left alone.
     batch, moved = pool.join([held[2], states[4], held[0]])
     pool.store(moved, rebuilt_state(batch, [2 * tensor for tensor in tensors_of(batch).values()]))
     assert moved[0] is held[2]
@@ -342,7 +344,8 @@ class Poisoned(Exception):
 def test_one_poisoned_session_among_twenty_ends_alone(
     talker: Talker, monkeypatch: pytest.MonkeyPatch, error: Exception | None
 ) -> None:
-    """The error rises in the batch that all share (None: no error, but values that are not numbers)."""
+    """The error rises in the batch that all share (None: no error, but values that are not
+    numbers)."""
     forward, poison, batches = talker.model.forward, 0.7771, []
 
     def network(samples: Any, *arguments: Any, **options: Any) -> Any:

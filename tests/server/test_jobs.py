@@ -464,7 +464,8 @@ def test_a_damaged_job_does_not_keep_the_server_from_starting(tmp_path: Path, co
 def test_workers_give_way_to_sessions() -> None:
     program = (
         "import os; from jambatalk.supervised_process import lower_priority; lower_priority();"
-        "group = open('/proc/self/autogroup').read().split()[-1] if os.path.exists('/proc/self/autogroup') else '19';"
+        "path = '/proc/self/autogroup';"
+        "group = open(path).read().split()[-1] if os.path.exists(path) else '19';"
         "print(os.sched_getscheduler(0) == os.SCHED_IDLE, os.nice(0) >= 10, group)"
     )
     # As the runner starts them: in a session of their own, whose group is theirs alone.

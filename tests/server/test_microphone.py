@@ -1,4 +1,5 @@
-"""``jambatalk live --mic`` from end to end: a made-up sound card that speaks in real time, and a real UDP receiver."""
+"""``jambatalk live --mic`` from end to end: a made-up sound card that speaks in real time, and a
+real UDP receiver."""
 
 from __future__ import annotations
 
@@ -29,9 +30,11 @@ app.command()(handle_errors(live))
 
 
 class Card:
-    """A made-up module sounddevice whose one input gives ``sound`` in blocks of 20 ms, at their time.
+    """A made-up module sounddevice whose one input gives ``sound`` in blocks of 20 ms, at their
+    time.
 
-    overflow_at: block before which 60 ms were lost. vanish_at: block from which on nothing comes; tells: whether the end of the
+    overflow_at: block before which 60 ms were lost. vanish_at: block from which on nothing comes;
+    tells: whether the end of the
     stream is told then. busy: cannot be opened.
     """
 

@@ -1,4 +1,5 @@
-"""The page in a real browser against a real server: what it shows is what the network gives, in time with the sound."""
+"""The page in a real browser against a real server: what it shows is what the network gives, in
+time with the sound."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def _column(motion: Motion, name: str, times: Array) -> Array:
 
 
 def _best_lag(curve: Any, reference: Array) -> tuple[float, float]:
-    """Seconds by which the reference has to be late to be most like the curve, and their correlation then."""
+    """Seconds by which the reference has to be late to be most like the curve, and their
+    correlation then."""
     lags = np.arange(-0.4, 0.4001, 0.005)
     alike = [np.corrcoef(curve(lag), reference)[0, 1] for lag in lags]
     return float(lags[int(np.argmax(alike))]), float(max(alike))
@@ -50,8 +52,9 @@ def test_the_sample_shows_the_offline_result_on_the_clock_of_the_sound(
     wrong = np.abs(jaw - _column(offline, "jawOpen", times))
     behind = sound - times
     print(
-        f"\nsample: {len(times)} pictures, jawOpen off by at most {wrong.max():.5f}, media time behind the AudioContext's clock "
-        f"by {1000 * np.median(behind):.0f} ms, {1000 * behind.min():.0f} to {1000 * behind.max():.0f} ms"
+        f"\nsample: {len(times)} pictures, jawOpen off by at most {wrong.max():.5f}, media time "
+        f"behind the AudioContext's clock by {1000 * np.median(behind):.0f} ms, {1000 * behind.min():.0f} to "
+        f"{1000 * behind.max():.0f} ms"
     )
     assert wrong.max() < 2e-3
     # The face goes with what is heard, which the context made a moment (its output latency) before.
@@ -61,7 +64,8 @@ def test_the_sample_shows_the_offline_result_on_the_clock_of_the_sound(
     before = visit.page.evaluate("performance.getEntriesByType('resource').length")
     visit.page.click("#again")
     visit.until(
-        "jambatalk.source.kind === 'clip' && jambatalk.source.earlier && jambatalk.source.soundTime > 0.5"
+        "jambatalk.source.kind === 'clip' && jambatalk.source.earlier"
+        " && jambatalk.source.soundTime > 0.5"
     )
     visit.page.click("#microphone")
     visit.until("jambatalk.source.over")
@@ -115,13 +119,16 @@ def test_the_microphone_moves_the_mouth_as_offline(
     lag, likeness = _best_lag(lambda late: _column(offline, "jawOpen", times - offset - late), jaw)
     print(
         f"the recording begins {offset:.3f} s into the sound sent "
-        f"(loudness r {max(alike):.3f}); jawOpen r {likeness:.3f} at a lag of {1000 * lag:.0f} ms of media time; shown "
-        f"{1000 * np.median(sound - times):.0f} ms after the sound left the page; frames came {1000 * beyond:.0f} ms beyond the "
+        f"(loudness r {max(alike):.3f}); jawOpen r {likeness:.3f} at a lag of "
+        f"{1000 * lag:.0f} ms of media time; shown "
+        f"{1000 * np.median(sound - times):.0f} ms after the sound left the page; frames "
+        f"came {1000 * beyond:.0f} ms beyond the "
         "look-ahead"
     )
     assert max(alike) > 0.95
     assert len(times) > 20
-    # The browser's echo cancellation and gain change the sound a little, and a software WebGL shows few pictures.
+    # The browser's echo cancellation and gain change the sound a little, and a software WebGL shows
+    # few pictures.
     assert likeness > 0.85
     assert abs(lag) <= 0.04
     visit.leave()
@@ -136,7 +143,8 @@ def test_a_refused_microphone_is_said_in_words(browser: Any, server: str) -> Non
         ("NotReadableError", "another program may be using it"),
     ):
         visit.page.evaluate(
-            "(name) => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', name)) }",
+            "(name) => { navigator.mediaDevices.getUserMedia ="
+            " () => Promise.reject(new DOMException('no', name)) }",
             name,
         )
         visit.page.click("#retry")
@@ -200,13 +208,16 @@ def test_a_dropped_file_plays(browser: Any, server: str, offline: Motion) -> Non
     visit = Visit(browser, server).ready()
     visit.page.evaluate(
         """async (token) => {
-          const reply = await fetch("v1/demo.flac", { headers: { Authorization: `Bearer ${token}` } });
+          const reply = await fetch("v1/demo.flac", { headers: { Authorization: `Bearer ${token}` }
+          });
           const data = new DataTransfer();
           data.items.add(new File([await reply.blob()], "mine.flac", { type: "audio/flac" }));
           for (const kind of ["dragenter", "dragover"])
-            dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+            dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true
+            }));
           window.dropping = !document.getElementById("drop").hidden;
-          dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+          dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true
+          }));
         }""",
         TOKEN,
     )
@@ -247,7 +258,8 @@ def test_a_recording_is_a_video_with_sound(browser: Any, server: str, tmp_path: 
         ]
     )
     print(
-        f"\nrecording: {path.suffix}, {len(pictures)} pictures of {video.width}x{video.height}, {seconds:.2f} s of sound"
+        f"\nrecording: {path.suffix}, {len(pictures)} pictures of {video.width}x{video.height}, "
+        f"{seconds:.2f} s of sound"
     )
     assert len(pictures) > 2
     assert (video.width, video.height) == (240, 320)

@@ -18,7 +18,8 @@ __all__ = ["browser", "server"]  # fixtures
 
 TEXT = "Mama buys big maps. Peter puts them away."
 
-# A voice that is slower than the server thinks, breathes after a sentence, and tells where it is, as real ones do.
+# A voice that is slower than the server thinks, breathes after a sentence, and tells where it is,
+# as real ones do.
 VOICE = """
 window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text } };
 const spoken = { cancelled: 0, starts: [] };
@@ -88,7 +89,8 @@ def test_the_face_goes_with_the_browsers_voice(browser: Any, server: str) -> Non
     early, late = (media - ends[said])[inside], (begins[said] - media)[inside]
     pause = np.array([*(begins[1:] - ends[:-1]), 1.0])[said][inside]
     print(
-        f"\ntext: {len(at)} pictures, jawOpen off by at most {wrong.max():.4f}, media time at most {(early - pause).max():.3f} s "
+        f"\ntext: {len(at)} pictures, jawOpen off by at most {wrong.max():.4f}, "
+        f"media time at most {(early - pause).max():.3f} s "
         f"past the voice's word and {late.max():.3f} s before it"
     )
     assert wrong.max() < 2e-3

@@ -1,4 +1,5 @@
-"""The server's descriptions of itself hold: OpenAPI against whatever it allows, AsyncAPI against real messages."""
+"""The server's descriptions of itself hold: OpenAPI against whatever it allows, AsyncAPI against
+real messages."""
 
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ def test_rest_answers_as_it_says(app: Any) -> None:
         )
         @given(case=operation.as_strategy())
         def call(case: Any) -> None:
-            # Which identities and styles there are, /v1/info says: the description allows any text, and 422 answers.
+            # Which identities and styles there are, /v1/info says: the description allows any text,
+            # and 422 answers.
             case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
         call()

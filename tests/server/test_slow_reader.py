@@ -1,4 +1,4 @@
-"""A client that sends and never reads, over a real socket: it is dropped, and others do not notice."""
+"""A client that sends and never reads, over a real socket, is dropped; others do not notice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from jambatalk.client import LiveClient, TurnEnd
 from jambatalk.server.app import create_app
 from jambatalk.server.connections import abortable_ws_protocol
 
-SOON = 15.0  # seconds: far less than what the system or keep-alive pings, which are off here, would take
+# seconds: far less than what the system or keep-alive pings, which are off here, would take
+SOON = 15.0
 
 
 @pytest.fixture(params=["websockets-sansio", "wsproto"])
@@ -145,8 +146,10 @@ def test_who_does_not_answer_the_closing_is_cut(
     host, port = url.split("/")[2].split(":")
     with socket.create_connection((host, int(port)), timeout=30) as plain:
         plain.sendall(
-            f"GET /v1/stream HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"GET /v1/stream HTTP/1.1\r\nHost: {host}:{port}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            "Sec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         said = plain.recv(4096)  # 101: from here on it is a WebSocket
         plain.sendall(

@@ -54,7 +54,8 @@ def test_frame_rates_equal_the_offline_motion(talker: Talker, fps: float) -> Non
     ("rate", "fps"), [(16000, None), (16000, 60.0), (48000, None), (44100, 30.0), (8000, 25.0)]
 )
 def test_look_ahead_is_kept(talker: Talker, rate: int, fps: float | None) -> None:
-    """No frame waits longer than said: after s seconds of sound, all frames up to s - look-ahead are out."""
+    """No frame waits longer than said: after s seconds of sound, all frames up to s - look-ahead
+    are out."""
     session = talker.stream(rate=rate, fps=fps)
     step, made = rate // 100, 0
     for i in range(200):
@@ -82,7 +83,8 @@ def test_a_stored_session_goes_on_to_the_bit(talker: Talker, rate: int, fps: flo
 
 
 class Nods:
-    """A layer: the head nods with the sound heard, blinks every 30th frame; whatever way both are cut."""
+    """A layer: the head nods with the sound heard, blinks every 30th frame; whatever way both are
+    cut."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
@@ -164,7 +166,8 @@ def test_a_damaged_or_foreign_state_is_refused(talker: Talker, shipped: Talker) 
 
 
 def test_a_session_recovers_from_lost_and_late_packets(shipped: Talker) -> None:
-    """5 % of the packets lost and 10 % late: in time with the whole, near it, and equal again a while after the last loss."""
+    """5 % of the packets lost and 10 % late: in time with the whole, near it, and equal again a
+    while after the last loss."""
     samples = Speech.load(Path(jambatalk.__file__).parent / "assets" / "demo.flac").samples
     samples = samples[: len(samples) // 320 * 320]
     wanted = shipped.animate(Speech(samples)).weights

@@ -66,7 +66,8 @@ def live(
         bool, Option("--json", help="Print the result as JSON on standard output.")
     ] = False,
 ) -> None:
-    """Move faces in Unreal, VRM avatars and anything else that listens, in real time. Ctrl-C brings them to rest and ends."""
+    """Move faces in Unreal, VRM avatars and anything else that listens, in real time. Ctrl-C brings
+    them to rest and ends."""
     if list_devices:
         _list_devices(as_json)
         return
@@ -127,8 +128,10 @@ def live(
 class Run:
     """Frames from one session to several links, each at its time.
 
-    heard: seconds of sound. latency, worst: of the latest frame, and the longest, in seconds from the arrival of the last sound
-    that the frame needed to its last packet; of a recording, which is heard ahead of time, from the frame's moment.
+    heard: seconds of sound. latency, worst: of the latest frame, and the longest, in seconds from
+    the arrival of the last sound
+    that the frame needed to its last packet; of a recording, which is heard ahead of time, from the
+    frame's moment.
     """
 
     session: Session
@@ -144,7 +147,8 @@ class Run:
     interrupted: bool = False
 
     def send(self, frame: Frame, arrived: float | None = None) -> None:
-        """Wait for the frame's time, then send it to everyone; arrived: when a microphone's sound for it came."""
+        """Wait for the frame's time, then send it to everyone; arrived: when a microphone's sound
+        for it came."""
         late = self.pacer.wait(frame.time, arrived)
         due = self.pacer.clock() - late if arrived is None else arrived
         for link in self.links:
@@ -172,7 +176,8 @@ class Run:
                 self.send(frame)
 
     def play(self, speech: Speech, seconds: float | None, loop: bool, aloud: bool) -> None:
-        """A recording at its own speed. The network hears it ahead of time, so that frames leave at their own moment."""
+        """A recording at its own speed. The network hears it ahead of time, so that frames leave at
+        their own moment."""
         samples = speech.samples
         if seconds is not None and not loop:
             samples = samples[: max(round(seconds * speech.rate), 1)]
@@ -196,7 +201,8 @@ class Run:
                 self.pacer.shift(length)
 
     def listen(self, microphone: Any, seconds: float | None) -> None:
-        """A microphone, until ``seconds`` of sound or Ctrl-C. Frames keep a constant distance; the look-ahead is inherent."""
+        """A microphone, until ``seconds`` of sound or Ctrl-C. Frames keep a constant distance; the
+        look-ahead is inherent."""
         while True:
             piece = microphone.read(0.1)
             if piece is None:
@@ -243,7 +249,8 @@ def _to_rest(last: Frame | None, fps: float) -> list[Frame]:
 
 @contextmanager
 def status_line(text: Callable[[], str]) -> Iterator[None]:
-    """While the block runs, a line on standard error that follows ``text``; nothing where that is no terminal."""
+    """While the block runs, a line on standard error that follows ``text``; nothing where that is
+    no terminal."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text

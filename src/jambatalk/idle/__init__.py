@@ -1,4 +1,5 @@
-"""Life over the speech: blinks, gaze, head motion and breath, drawn from a seed and from the sound's prosody."""
+"""Life over the speech: blinks, gaze, head motion and breath, drawn from a seed and from the
+sound's prosody."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ from jambatalk.idle.rng import CounterRNG, StateDict, draw, stream_key
 
 
 def minimum_jerk(x: float) -> float:
-    """0..1 -> 0..1, at rest at both ends (Flash and Hogan 1985); speed at most 1.875, acceleration at most 5.774."""
+    """0..1 -> 0..1, at rest at both ends (Flash and Hogan 1985); speed at most 1.875, acceleration
+    at most 5.774."""
     if x <= 0.0:
         return 0.0
     if x >= 1.0:
@@ -30,7 +31,8 @@ def minimum_jerk(x: float) -> float:
 
 BLINK_SPREAD = 0.55  # of the intervals' logarithm
 MEDIAN = 2.85  # seconds between blinks at rest, doubles aside
-SPEAKING = 1.45  # times as fast does the time to the next blink run while speaking; pauses bring on some more
+# times as fast does the time to the next blink run while speaking; pauses bring on some more
+SPEAKING = 1.45
 CLOSE, OPEN = (0.07, 0.10), (0.15, 0.20)  # seconds
 CLOSED = 0.04  # seconds: one frame at 25 frames a second, so that one always shows the closed eye
 DOUBLE = 0.06  # of the blinks come in pairs
@@ -174,7 +176,8 @@ REST = (0.1, 0.9)  # seconds after a nod before the next
 LARGEST = math.radians(8.0)
 FASTEST = math.radians(45.0)
 QUICKEST = math.radians(450.0)
-"""Bounds of angle, speed (per second) and acceleration (per second squared) of each axis at strength 1."""
+"""Bounds of angle, speed (per second) and acceleration (per second squared) of each axis at
+strength 1."""
 
 
 class Head(StateDict):
@@ -221,7 +224,8 @@ class Head(StateDict):
         )
 
     def _drift(self, axis: int, time: float) -> float:
-        """-1..1: uniform cubic B-spline, whose speed is at most 2 / STEP and whose acceleration is at most 4 / STEP**2."""
+        """-1..1: uniform cubic B-spline, whose speed is at most 2 / STEP and whose acceleration is
+        at most 4 / STEP**2."""
         position = time / STEP[axis]
         index = int(position)
         x = position - index
@@ -285,5 +289,6 @@ class Breath(StateDict):
         self.air += TICK * self.rate
 
     def at(self, share: float) -> float:
-        """The air between the last two ticks, times the strength; ``share`` 0..1 is how far after the last one it is."""
+        """The air between the last two ticks, times the strength; ``share`` 0..1 is how far after
+        the last one it is."""
         return self.strength * (self.before + share * (self.air - self.before))

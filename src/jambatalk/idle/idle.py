@@ -63,7 +63,7 @@ class IdleSettings:
 
     @classmethod
     def parse(cls, text: str) -> IdleSettings:
-        """``on``, ``off``, or some values, such as ``blinks=0.5,head=0`` (the rest as in ``on``)."""
+        """Read ``on``, ``off``, or values such as ``blinks=0.5,head=0`` (the rest as in ``on``)."""
         word = text.strip().lower()
         if word == "on":
             return cls()
@@ -74,7 +74,7 @@ class IdleSettings:
             name, equals, number = (piece.strip() for piece in part.partition("="))
             if not equals or name in values:
                 raise InputError(
-                    f"life is {text!r}, expected on, off, or each value once, such as blinks=0.5,head=0"
+                    f"life is {text!r}, expected on, off, or each value once: blinks=0.5,head=0"
                 )
             try:
                 values[name] = int(number) if name == "seed" else float(number)
@@ -228,7 +228,8 @@ class IdleMotion:
         return out, pose
 
     def _one(self) -> tuple[float, ...]:
-        """The next frame: lids 0..1, eyes in degrees to the left and up, air, and the head's three angles."""
+        """The next frame: lids 0..1, eyes in degrees to the left and up, air, and the head's three
+        angles."""
         position = self._frame * (1.0 / TICK) / self.fps
         time = self._frame / self.fps
         while self._tick + 1 <= position + SLACK:
@@ -268,7 +269,8 @@ class IdleMotion:
         y: NDArray[np.float64],
         closed: NDArray[np.float64],
     ) -> None:
-        """The eyes' own directions turned by (x, y) degrees; lids go along with what life adds in height."""
+        """The eyes' own directions turned by (x, y) degrees; lids go along with what life adds in
+        height."""
         for eye in range(2):
             self._turn(out, LEFT[eye], RIGHT[eye], x / SIDEWARD)
             self._turn(out, UP[eye], DOWN[eye], np.where(y > 0, y / UPWARD, y / DOWNWARD))
@@ -286,7 +288,8 @@ class IdleMotion:
         out[:, column] = np.maximum(out[:, column], value.clip(0.0, 1.0))
 
     def state(self) -> dict[str, Any]:
-        """All that it remembers, exact: numbers, and arrays of the sound that has not been used yet."""
+        """All that it remembers, exact: numbers, and arrays of the sound that has not been used
+        yet."""
         return {
             "settings": asdict(self.settings),
             "fps": self.fps,
@@ -303,7 +306,8 @@ class IdleMotion:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``. InputError when it belongs to other settings, shapes or frame rates, or is none."""
+        """Go on from ``state``. InputError when it belongs to other settings, shapes or frame
+        rates, or is none."""
         try:
             if IdleSettings.from_dict(state["settings"]) != self.settings:
                 raise InputError(

@@ -25,7 +25,8 @@ TICK = 0.01
 SILENCE = -100.0  # dB of full scale
 QUIETEST_SPEECH = -52.0  # dB: softer sound is never taken for speech
 ABOVE_FLOOR = 10.0  # dB over the background
-HANGOVER = 0.15  # seconds without loud sound after which speech is a pause: longer than most stops' closures
+# seconds without loud sound after which speech is a pause: longer than most stops' closures
+HANGOVER = 0.15
 QUICK, SLOW, USUAL = (
     0.02,
     0.15,

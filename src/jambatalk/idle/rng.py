@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 
 class StateDict:
-    """``remembered``: the attributes that are its whole memory; numbers, truths, or other parts that remember."""
+    """``remembered``: the attributes that are its whole memory; numbers, truths, or other parts
+    that remember."""
 
     remembered: ClassVar[tuple[str, ...]] = ()
 

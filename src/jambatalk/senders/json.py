@@ -24,7 +24,7 @@ RETRY_SECONDS = 1.0
 
 
 class UdpJsonSender(DatagramSender):
-    """``udp-json://host:port``: a datagram of type "frame" for every frame, "ready" now and then."""
+    """``udp-json://host:port``: a datagram for every frame, and "ready" now and then."""
 
     def __init__(self, target: Target, names: Sequence[str], fps: float) -> None:
         self._until_ready = 0

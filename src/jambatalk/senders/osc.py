@@ -1,4 +1,5 @@
-"""Open Sound Control 1.0, for everything that can be patched: TouchDesigner, Max, Pure Data, lights.
+"""Open Sound Control 1.0, for everything that can be patched: TouchDesigner, Max, Pure Data,
+lights.
 
 Messages with type tags and bundles with time tags, as opensoundcontrol.org/spec-1_0 says.
 """
@@ -29,7 +30,8 @@ miss them."""
 
 
 class OscSender(DatagramSender):
-    """``osc://host:port[/prefix]?pack=0|1``: /prefix/time, /prefix/pose (pitch, yaw, roll), weights.
+    """``osc://host:port[/prefix]?pack=0|1``: /prefix/time, /prefix/pose (pitch, yaw, roll),
+    weights.
 
     pack=0: one message per shape, /prefix/jawOpen. pack=1: /prefix/weights with all, and now and
     then /prefix/names. The pose is in radians.

@@ -51,7 +51,7 @@ class VmcSender(DatagramSender):
         super().__init__(target, names, fps)
 
     def packets(self, frame: Frame) -> list[bytes]:
-        """Bundles that together are one frame; the last message makes the blend values take effect."""
+        """Bundles of one frame; the last message makes the blend values take effect."""
         messages = [message("/VMC/Ext/OK", 1), message("/VMC/Ext/T", float(frame.time))]
         pose = safe_pose(frame)
         if pose is not None and self.bones:

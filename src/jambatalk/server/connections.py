@@ -38,7 +38,8 @@ class ConnectionLimits:
 
 
 def abort(transport: Any) -> None:
-    """End a connection at once, with whatever has not been taken: the system would go on offering that for a long time."""
+    """End a connection at once, with whatever has not been taken: the system would go on offering
+    that for a long time."""
     with suppress(
         OSError, ValueError, AttributeError
     ):  # it may have ended: asyncio and uvloop say so in different ways
@@ -127,7 +128,7 @@ def limited_http_protocol(limits: ConnectionLimits) -> Any:
             self.transport.close()
 
         def _asked(self) -> bool:
-            """Whether there is a request that waits for its reply, or a WebSocket has taken over."""
+            """Whether a request waits for its reply, or a WebSocket has taken over."""
             asked = self.cycle is not None and not self.cycle.response_complete
             return asked or self.transport.get_protocol() is not self
 

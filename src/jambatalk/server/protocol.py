@@ -1,4 +1,5 @@
-"""The messages of a live connection (docs/how-to/live.md): the start message, frames, and their schema."""
+"""The messages of a live connection (docs/how-to/live.md): the start message, frames, and their
+schema."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Resampler:
         self._emitted = 0  # output samples
 
     def __call__(self, samples: Array, last: bool = False) -> Array:
-        """Give the output samples that became ready; with ``last`` all the rest, as before silence."""
+        """Give the samples that became ready; with ``last`` all the rest, as before silence."""
         source = np.concatenate([self._kept, samples])
         received = self._start + len(source)
         if last:

@@ -203,13 +203,13 @@ async def one_job(
     summary="What was made",
     response_class=Response,
     responses=refusals(400, 409, 416)
-    | dict.fromkeys(
-        (200, 206),
-        {
+    | {
+        key: {
             "description": "The file",
             "content": {known.mime.split(";")[0]: {} for known in FORMATS.values()},
-        },
-    ),
+        }
+        for key in (200, 206)
+    },
 )
 def result(identifier: Identifier, runner: Workers) -> Response:
     job = _find(runner.store, identifier)
