@@ -74,3 +74,13 @@ def test_long_names(tmp_path):
     long = tmp_path / ("x" * 300 + ".mp4")
     with pytest.raises(InputError, match=r"cannot write .*File name too long"), atomic_write(long):
         pytest.fail("the work must not begin")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "motion.npz"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="half way"), atomic_write(target) as path:
+        path.write_bytes(b"half")
+        raise RuntimeError("half way")
+    assert target.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["motion.npz"]

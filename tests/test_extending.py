@@ -60,9 +60,9 @@ def test_a_new_sender_is_one_file_and_one_line(monkeypatch: pytest.MonkeyPatch) 
         def close(self) -> None:
             sent.clear()
 
-    toy = senders.Kind(Toy, "toy://host[:7]", "a toy", 7)
-    monkeypatch.setitem(senders.KINDS, "toy", toy)
-    link = senders.open_link("toy://127.0.0.1", ["jawOpen"], 25)
+    toy = senders.SenderKind(Toy, "toy://host[:7]", "none", "a toy", 7)
+    monkeypatch.setitem(senders.SENDERS, "toy", toy)
+    link = senders.open_sender("toy://127.0.0.1", ["jawOpen"], 25)
     link.send(None)  # type: ignore[arg-type]
     assert sent == [25.0]
     assert link.target.port == 7

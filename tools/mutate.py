@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
 COPIED = ("src", "tests", "tools", "docs", "configs", "examples", "pyproject.toml", "README.md")
 
 
@@ -86,8 +87,7 @@ MUTATIONS = (
         "atomic.py",
         "            temporary.unlink()\n",
         "            pass\n",
-        "tests/cli/test_animate.py",
-        "tests/formats/test_npz.py",
+        "tests/test_atomic.py",
     ),
     _m(
         "corpora: a damaged prepared clip is made again",
@@ -101,7 +101,7 @@ MUTATIONS = (
         "streaming/serialize.py",
         "intact = checksum in (None, _checksum(text, arrays))",
         "intact = True",
-        "tests/streaming/test_session_live.py",
+        "tests/test_session.py",
     ),
     _m(
         "sessions: weights stay in 0..1",
@@ -280,7 +280,7 @@ def noticed(mutation: Mutation, root: Path) -> str | None:
     try:
         for tests in mutation.tests:
             done = subprocess.run(
-                [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", tests],
+                [*PYTEST, f"--basetemp={root / 'temporary'}", tests],
                 cwd=root,
                 env=os.environ | {"PYTHONPATH": str(root / "src")},
                 capture_output=True,
