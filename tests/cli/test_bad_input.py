@@ -76,7 +76,10 @@ def test_inputs_that_are_nothing(tmp_path):
         (["--fps", "nan"], "from 1 to 240"),
         (["--identity", "nobody"], "unknown identity 'nobody': choose one of"),
         (["--model", "missing.safetensors", "-o", "talk.npz"], "no weights at missing.safetensors"),
-        (["--model", "hello.wav", "-o", "talk.npz"], "hello.wav is damaged or no safetensors file"),
+        (
+            ["--model", "hello.wav", "-o", "talk.npz"],
+            "hello.wav is damaged, cut off or not a safetensors file",
+        ),
         (["--device", "toaster", "-o", "talk.npz"], "device 'toaster' cannot be used"),
     ],
 )
@@ -189,6 +192,22 @@ def test_signals_leave_nothing(names, statuses, small_weights, tmp_path):
     assert err.strip().splitlines()[-1] == "interrupted; nothing half-written"
     assert "Traceback" not in err
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signal masks here")
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_signals_that_come_together_interrupt_once():
+    from jambatalk.cli.console import _signals_interrupt
+
+    both = {signal.SIGTERM, signal.SIGHUP}
+    with pytest.raises(KeyboardInterrupt), _signals_interrupt():  # noqa: PT012
+        signal.pthread_sigmask(signal.SIG_BLOCK, both)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGHUP)
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, both)
+        finally:
+            list(range(1000))  # cleaning up is not interrupted
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")

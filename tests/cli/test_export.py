@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jambatalk.export.export import Parity
+from jambatalk.face.head import ARKIT_NAMES
 from jambatalk.models.config import DecoderConfig, ModelConfig
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.motion import Motion
@@ -79,7 +80,7 @@ def test_networks_that_cannot_run_hop_by_hop(tmp_path):
     save_weights(
         "whole.safetensors",
         SpeechToMotion(ModelConfig(look_ahead="full", decoder=decoder)),
-        ("jawOpen",) * 52,
+        ARKIT_NAMES,
         {},
     )
     error = run("export", "step.onnx", "--model", "whole.safetensors").error

@@ -116,7 +116,8 @@ def _signals_interrupt() -> Iterator[None]:
 
     def interrupt(number: int, _: object) -> None:
         for taken in before:
-            signal.signal(taken, signal.SIG_IGN)
+            # Not SIG_IGN: Python prints a traceback for one that came at the same time.
+            signal.signal(taken, lambda *_: None)
         raise KeyboardInterrupt(number)
 
     before: dict[int, Any] = {}
