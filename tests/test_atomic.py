@@ -79,8 +79,12 @@ def test_long_names(tmp_path):
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "motion.npz"
     target.write_bytes(b"old")
-    with pytest.raises(RuntimeError, match="half way"), atomic_write(target) as path:
+
+    def write_half(path):
         path.write_bytes(b"half")
         raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"), atomic_write(target) as path:
+        write_half(path)
     assert target.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["motion.npz"]

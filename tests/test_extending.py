@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jambatalk import senders
+from jambatalk.errors import InputError
 from jambatalk.senders.base import Sender, Target
 from running import run
 
@@ -67,7 +68,8 @@ def test_a_new_sender_is_one_file_and_one_line(monkeypatch: pytest.MonkeyPatch) 
     assert sent == [25.0]
     assert link.target.port == 7
     assert "toy://host[:7]" in run("live").out
-    assert "toy://" in run("live", "--file", "x.wav", "--to", "nothing://127.0.0.1:1").error
+    with pytest.raises(InputError, match="toy://"):
+        senders.open_sender("nothing://127.0.0.1:1", ["jawOpen"], 25)
 
 
 def test_a_new_layer_is_documented_where_it_is_tested() -> None:

@@ -223,7 +223,7 @@ MUTATIONS = (
     ),
     _m(
         "statistics: Holm's adjusted values never fall",
-        "evaluation/statistics.py",
+        "statistics.py",
         "np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))",
         "p[order] * np.arange(len(p), 0, -1)",
         "tests/evaluation/test_statistics.py",
