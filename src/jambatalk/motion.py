@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.errors import InputError
-from jambatalk.streaming.frame_rate import resample_frames
+from jambatalk.streaming.resampler import resample_frames
 
 if TYPE_CHECKING:
     from jambatalk.audio import Speech

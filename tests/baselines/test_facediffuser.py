@@ -12,8 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from jambatalk.baselines import baseline_config, load_baseline, save_baseline
-from jambatalk.baselines.diffusion import Diffusion, cosine_signal
-from jambatalk.baselines.facediffuser import FaceDiffuser, FaceDiffuserConfig
+from jambatalk.baselines.facediffuser import (
+    Diffusion,
+    FaceDiffuser,
+    FaceDiffuserConfig,
+    cosine_signal,
+)
 from jambatalk.errors import InputError
 from jambatalk.models.config import EncoderConfig, PretrainedConfig
 from jambatalk.models.speech_to_motion import parameter_count

@@ -28,7 +28,7 @@ from jambatalk.evaluation.systems import System, real_time_factor, static_system
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
-from jambatalk.streaming.frame_rate import resample_frames
+from jambatalk.streaming.resampler import resample_frames
 from jambatalk.text.phones import Timed
 
 RATE = 16000

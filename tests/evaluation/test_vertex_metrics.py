@@ -19,7 +19,7 @@ from jambatalk.evaluation import metrics
 from jambatalk.evaluation.metrics import LOWER, METRICS, Accumulator, Metric, better, metrics_table
 from jambatalk.evaluation.metrics import vertices as vertex_metrics
 from jambatalk.evaluation.metrics.base import BLOCK, ClipPair, Ratio, Unit
-from jambatalk.evaluation.metrics.diversity import coverage_error, diversity, mean_estimate_error
+from jambatalk.evaluation.metrics.vertices import coverage_error, diversity, mean_estimate_error
 from jambatalk.evaluation.regions import Regions
 from jambatalk.evaluation.report.table import Column, make_head
 from tiny_pairs import REGIONS, TEMPLATE, VERTICES, measure, pair, random_pair

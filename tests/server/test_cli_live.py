@@ -19,7 +19,7 @@ from jambatalk.audio.microphone import Microphone, choose, devices
 from jambatalk.cli.console import handle_errors
 from jambatalk.cli.live import Run, live
 from jambatalk.errors import InputError, MissingExtraError
-from jambatalk.senders.pacer import Pacer
+from jambatalk.senders.base import Pacer
 from jambatalk.session import Frame
 from small_network import speechlike
 

@@ -53,7 +53,8 @@ def test_the_sample_shows_the_offline_result_on_the_clock_of_the_sound(
     behind = sound - times
     print(
         f"\nsample: {len(times)} pictures, jawOpen off by at most {wrong.max():.5f}, media time "
-        f"behind the AudioContext's clock by {1000 * np.median(behind):.0f} ms, {1000 * behind.min():.0f} to "
+        f"behind the AudioContext's clock by {1000 * np.median(behind):.0f} ms, "
+        f"{1000 * behind.min():.0f} to "
         f"{1000 * behind.max():.0f} ms"
     )
     assert wrong.max() < 2e-3

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jambatalk.streaming.frame_rate import FrameRate, resample_frames
+from jambatalk.streaming.resampler import FrameRate, resample_frames
 
 
 @settings(max_examples=60, deadline=None)

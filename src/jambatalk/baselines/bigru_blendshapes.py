@@ -33,7 +33,7 @@ from jambatalk.models.checkpoint import (
 )
 from jambatalk.models.config import MelConfig
 from jambatalk.models.features import LogMel
-from jambatalk.streaming.frame_rate import resample_frames
+from jambatalk.streaming.resampler import resample_frames
 
 Array = NDArray[Any]
 FORMAT = "jambatalk-bigru-1"

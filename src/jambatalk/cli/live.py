@@ -18,7 +18,7 @@ from jambatalk.errors import InputError
 if TYPE_CHECKING:
     from jambatalk.audio import Speech
     from jambatalk.senders import Sender
-    from jambatalk.senders.pacer import Pacer
+    from jambatalk.senders.base import Pacer
     from jambatalk.session import Frame, Session
     from jambatalk.talker import Talker
 
@@ -85,7 +85,7 @@ def live(
     from jambatalk.cli.console import progress_console
     from jambatalk.idle import IdleSettings
     from jambatalk.senders import open_sender
-    from jambatalk.senders.pacer import Pacer
+    from jambatalk.senders.base import Pacer
 
     frame_rate, layers = parse_fps(fps), IdleSettings.parse(life)
     with ExitStack() as stack:
@@ -233,7 +233,7 @@ def _to_rest(last: Frame | None, fps: float) -> list[Frame]:
     """From the last frame that was *sent* (the session may be ahead of it) to the neutral face."""
     if last is None or not (last.weights > 0).any():
         return []
-    from jambatalk.streaming.neutral import fade_to_neutral
+    from jambatalk.streaming.overlay import fade_to_neutral
 
     weights = fade_to_neutral(last.weights, fps)
     poses: Any = (

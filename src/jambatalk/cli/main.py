@@ -10,16 +10,13 @@ import typer
 from typer.core import TyperGroup
 
 from jambatalk.cli.ablate import ablate
-from jambatalk.cli.animate import animate
+from jambatalk.cli.animate import animate, demo
 from jambatalk.cli.compare import compare
 from jambatalk.cli.console import handle_errors
-from jambatalk.cli.convert import convert
 from jambatalk.cli.data import data
-from jambatalk.cli.demo import demo
 from jambatalk.cli.doctor import doctor
 from jambatalk.cli.evaluate import evaluate
-from jambatalk.cli.export import export
-from jambatalk.cli.info import info
+from jambatalk.cli.export import convert, export, info
 from jambatalk.cli.live import live
 from jambatalk.cli.serve import serve
 from jambatalk.cli.study import study

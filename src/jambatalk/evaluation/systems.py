@@ -18,7 +18,7 @@ from jambatalk.evaluation.dataset import EvalClip, EvalDataset
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
-from jambatalk.streaming.frame_rate import resample_frames
+from jambatalk.streaming.resampler import resample_frames
 
 Array = NDArray[Any]
 TRUTH, STATIC, MEAN, DEFAULT = "truth", "static", "mean", "default"

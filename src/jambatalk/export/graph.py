@@ -6,6 +6,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +20,22 @@ from jambatalk.errors import InputError
 from jambatalk.models.config import ModelConfig
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import StreamingStep
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without warnings and log lines below errors (absent torchvision, advice on preparing a model,
+    deprecations).
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
 
 FORMAT = "jambatalk-step-1"
 

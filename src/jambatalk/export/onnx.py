@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 
 from jambatalk.errors import MissingExtraError
-from jambatalk.export.graph import StepInfo, input_names, output_names, traced_step
-from jambatalk.export.silence import quiet
+from jambatalk.export.graph import StepInfo, input_names, output_names, quiet, traced_step
 from jambatalk.models.moe import MixtureOfExperts
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import StreamingStep

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from jambatalk.errors import InputError
-from jambatalk.export.graph import StepInfo, traced_step
+from jambatalk.export.graph import StepInfo, quiet, traced_step
 from jambatalk.export.runtime import ExportedModel, StepState
-from jambatalk.export.silence import quiet
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import StreamingStep
 

@@ -1,20 +1,54 @@
-"""Blinks: when, and how the lids go.
-
-Rates are those of Bentivoglio et al., Analysis of blink rate patterns in normal subjects (Movement
-Disorders, 1997): a median of 17 a minute at rest and 26 in conversation; intervals are skewed to
-the right, here log-normal. Blinks gather at the breaks of speech (Nakano and Kitazawa, Eyeblink
-entrainment at breakpoints of speech, Experimental Brain Research, 2010), so a pause brings on a
-blink that would have come soon. Lids close in 70 to 100 ms and open in 150 to 200 ms: down about
-twice as fast as up, as eyelid recordings show (VanderWerf et al., Journal of Neurophysiology,
-2003).
-"""
+"""The parts of idle motion: blinks, gaze, head motion and breath, and their random numbers."""
 
 from __future__ import annotations
 
 import math
 
-from jambatalk.idle.prosody import TICK, Prosody
-from jambatalk.idle.rng import CounterRNG, StateDict, draw, stream_key
+from jambatalk.idle.prosody import TICK, Prosody, StateDict
+
+# What a part of life remembers, as numbers by name.
+
+
+MASK = (1 << 64) - 1
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def mix(z: int) -> int:
+    """64 bits -> 64 bits that look unrelated."""
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def stream_key(seed: int, stream: int) -> int:
+    """The key of one of a seed's streams."""
+    return mix((mix((seed + GOLDEN) & MASK) + (stream + 1) * GOLDEN) & MASK)
+
+
+def draw(key: int, index: int) -> float:
+    """Number ``index`` of a stream, uniform in [0, 1)."""
+    return (mix((key + (index + 1) * GOLDEN) & MASK) >> 11) * 2.0**-53
+
+
+class CounterRNG(StateDict):
+    """One stream's numbers, one after another."""
+
+    remembered = ("count",)
+
+    def __init__(self, seed: int, stream: int) -> None:
+        self.key = stream_key(seed, stream)
+        self.count = 0
+
+    def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
+        """Uniform in [low, high)."""
+        self.count += 1
+        return low + (high - low) * draw(self.key, self.count - 1)
+
+    def log_normal(self, median: float, spread: float) -> float:
+        """Log-normal: ``spread`` is the standard deviation of its logarithm."""
+        radius = math.sqrt(-2.0 * math.log(1.0 - self.uniform()))
+        return median * math.exp(spread * radius * math.cos(2.0 * math.pi * self.uniform()))
+
 
 # Smooth ways from one value to another.
 
@@ -38,6 +72,14 @@ CLOSED = 0.04  # seconds: one frame at 25 frames a second, so that one always sh
 DOUBLE = 0.06  # of the blinks come in pairs
 RIPE = 0.3  # share of the interval after which a pause can bring on the blink
 AT_PAUSE = 0.65  # chance that it does
+
+
+# Blinks. Rates are those of Bentivoglio et al., Analysis of blink rate patterns in normal subjects
+# (Movement Disorders, 1997): a median of 17 a minute at rest and 26 in conversation; intervals are
+# skewed to the right, here log-normal. Blinks gather at the breaks of speech (Nakano and Kitazawa,
+# Experimental Brain Research, 2010), so a pause brings on a blink that would have come soon. Lids
+# close in 70 to 100 ms and open in 150 to 200 ms, down about twice as fast as up (VanderWerf et
+# al., Journal of Neurophysiology, 2003).
 
 
 class Blinks(StateDict):

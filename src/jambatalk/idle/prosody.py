@@ -10,11 +10,35 @@ prominence: Kochanski et al. 2005).
 from __future__ import annotations
 
 import math
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.idle.rng import StateDict
+
+class StateDict:
+    """``remembered``: the attributes that are its whole memory; numbers, truths, or other parts
+    that remember."""
+
+    remembered: ClassVar[tuple[str, ...]] = ()
+
+    def state(self) -> dict[str, Any]:
+        """All of it, as JSON values; floats come back to the bit."""
+        values = {name: getattr(self, name) for name in self.remembered}
+        return {
+            name: value.state() if isinstance(value, StateDict) else value
+            for name, value in values.items()
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``. KeyError, TypeError or ValueError when it is none."""
+        for name in self.remembered:
+            own = getattr(self, name)
+            if isinstance(own, StateDict):
+                own.load_state(state[name])
+            else:
+                setattr(self, name, type(own)(state[name]))
+
 
 HOP = 160
 """Samples at 16 kHz per level: 10 ms."""

@@ -30,11 +30,15 @@ from numpy.typing import NDArray
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.audio.decode import check_samples
 from jambatalk.errors import InputError
-from jambatalk.streaming.frame_rate import FrameRate
 from jambatalk.streaming.jitter_buffer import JitterBuffer, PacketStats
-from jambatalk.streaming.neutral import NeutralFade, eased, fade_to_neutral
-from jambatalk.streaming.overlay import MotionOverlay, OverlayClock
-from jambatalk.streaming.resampler import Resampler
+from jambatalk.streaming.overlay import (
+    MotionOverlay,
+    NeutralFade,
+    OverlayClock,
+    eased,
+    fade_to_neutral,
+)
+from jambatalk.streaming.resampler import FrameRate, Resampler
 
 Array = NDArray[np.float32]
 

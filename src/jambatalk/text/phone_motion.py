@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError, reading, shown
-from jambatalk.streaming.frame_rate import resample_frames
+from jambatalk.streaming.resampler import resample_frames
 from jambatalk.text.phones import BILABIALS, FEATURES, SILENCE, Timed, feature_track
 
 Array = NDArray[Any]

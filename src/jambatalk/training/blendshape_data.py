@@ -21,7 +21,7 @@ from jambatalk.audio import SAMPLE_RATE
 from jambatalk.datasets.clip import Clip
 from jambatalk.models.config import ModelConfig
 from jambatalk.models.features import LogMel
-from jambatalk.streaming.frame_rate import resample_frames
+from jambatalk.streaming.resampler import resample_frames
 from jambatalk.text.phones import PHONE_INDEX, SILENCE
 from jambatalk.training.augment import VoiceAugment, augment_voice
 from jambatalk.training.config import BlendshapesConfig

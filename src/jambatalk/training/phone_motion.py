@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from jambatalk.datasets.clip import Clip
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
-from jambatalk.streaming.frame_rate import resample_frames
+from jambatalk.streaming.resampler import resample_frames
 from jambatalk.text.phone_motion import RATE, PhoneMotion, PhoneNet, pausing
 from jambatalk.text.phones import BILABIALS, Timed, feature_track
 from jambatalk.training.config import LossConfig

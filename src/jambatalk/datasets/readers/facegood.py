@@ -36,7 +36,7 @@ from jambatalk.errors import InputError, reading
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
-from jambatalk.streaming.frame_rate import resample_frames
+from jambatalk.streaming.resampler import resample_frames
 
 # From the 116 shapes of FACEGOOD's rig to the 52 ARKit shapes, by what they do to a mouth.
 

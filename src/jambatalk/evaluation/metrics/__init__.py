@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from jambatalk.evaluation.metrics import closure, diversity, mouth, released, timing, vertices
+from jambatalk.evaluation.metrics import closure, mouth, released, timing, vertices
 from jambatalk.evaluation.metrics.base import Array, ClipPair, Ratio, Unit
 
 LOWER, HIGHER, ZERO, ONE, NONE = "lower", "higher", "zero", "one", ""
@@ -207,7 +207,7 @@ METRICS = (
         LOWER,
         "MEE",
         "LVE of the mean of several random predictions.",
-        sampled=diversity.mean_estimate_error,
+        sampled=vertices.mean_estimate_error,
         pooled=True,
     ),
     Metric(
@@ -215,7 +215,7 @@ METRICS = (
         LOWER,
         "CE",
         "LVE of the best of several random predictions of each clip.",
-        sampled=diversity.coverage_error,
+        sampled=vertices.coverage_error,
         pooled=True,
     ),
     Metric(
@@ -223,7 +223,7 @@ METRICS = (
         NONE,
         "diversity",
         "Mean distance of a vertex in two random predictions.",
-        sampled=diversity.diversity,
+        sampled=vertices.diversity,
     ),
     *(
         Metric(name, NONE, name, "What the authors' released script computes.", measure)

@@ -30,7 +30,7 @@ from jambatalk.evaluation.metrics.timing import lag_ms, sound_level
 from jambatalk.evaluation.protocols.grid import predict, retargeted_truth, score_weights, shuffled
 from jambatalk.evaluation.systems import System, check_names, real_time_factor, static_system
 from jambatalk.face.face import Face
-from jambatalk.streaming.frame_rate import resample_frames
+from jambatalk.streaming.resampler import resample_frames
 from jambatalk.text.phones import SILENCE, Timed, tidy
 
 Array = NDArray[Any]

@@ -31,7 +31,7 @@ from jambatalk.evaluation.metrics.mouth import (
 from jambatalk.evaluation.metrics.timing import lag_ms, sound_level
 from jambatalk.evaluation.systems import System, check_names
 from jambatalk.face.face import Face
-from jambatalk.streaming.frame_rate import resample_frames
+from jambatalk.streaming.resampler import resample_frames
 
 if TYPE_CHECKING:
     from rich.console import Console
