@@ -259,7 +259,7 @@ def test_a_killed_run_leaves_no_half_clip_and_is_resumed(vocaset: Path, tmp_path
     assert killed.returncode == 9, killed.stderr
     assert len(list((out / "clips").glob("*.json"))) == 2
     assert [p for p in (out / "clips").iterdir() if p.name.startswith(".")]
-    with pytest.raises(InputError, match="no prepared corpus"):
+    with pytest.raises(InputError, match="not a prepared corpus"):
         open_prepared(out)
     done = prepare("vocaset", vocaset, out)
     assert (done.made, done.kept) == (4, 2)

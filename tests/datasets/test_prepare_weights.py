@@ -121,11 +121,11 @@ def test_a_subject_is_solved_once_and_only_when_wanted(
     grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     solved = []
-    carried = GridCorpus.carried
+    retargeted = GridCorpus.retargeted
     monkeypatch.setattr(
         grid_raw.GridCorpus,
-        "carried",
-        lambda self, who, face: solved.append(who) or carried(self, who, face),
+        "retargeted",
+        lambda self, who, face: solved.append(who) or retargeted(self, who, face),
     )
     prepare("grid", grid, tmp_path / "out", jobs=2)
     assert sorted(solved) == ["s1", "s2"]
@@ -141,11 +141,11 @@ def test_clips_of_two_subjects_in_turn_solve_each_once(
 ) -> None:
     """Threads that end one subject and begin the next ask for both, in any order."""
     solved = []
-    carried = GridCorpus.carried
+    retargeted = GridCorpus.retargeted
     monkeypatch.setattr(
         grid_raw.GridCorpus,
-        "carried",
-        lambda self, who, face: solved.append(who) or carried(self, who, face),
+        "retargeted",
+        lambda self, who, face: solved.append(who) or retargeted(self, who, face),
     )
     clips = {clip.name: clip for clip in grid_raw.open_grid(grid, PrepareOptions()).clips}
     for name in ("a1", "b1", "a2"):

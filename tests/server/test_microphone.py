@@ -152,7 +152,7 @@ def test_a_device_that_vanishes_is_one_sentence(
     assert result.stdout == ""
     errors = [line for line in result.stderr.splitlines() if "look-ahead" not in line]
     assert len(errors) == 1
-    assert errors[0].startswith("error: the microphone 'Made-up mic' gives no more sound")
+    assert errors[0].startswith("error: the microphone 'Made-up mic' delivers no more sound")
     assert len(frames) > 10
     assert not any(frames[-1]["weights"])  # the face does not stay with its mouth open
 

@@ -314,7 +314,7 @@ def test_the_teacher_computes_long_clips_in_pieces(whisper: Path, wav2vec2: Path
     # The first piece is computed with what follows it, as Whisper computes two seconds.
     whole = teacher.features(samples[:32000])
     assert np.abs(found[:50].astype(float) - whole[:50]).max() < 0.1 * whole.astype(float).std()
-    with pytest.raises(InputError, match="'wav2vec2', expected a Whisper"):
+    with pytest.raises(InputError, match="'wav2vec2', expected Whisper"):
         WhisperTeacher(str(wav2vec2), 1)
     with pytest.raises(InputError, match="layer is 3"):
         WhisperTeacher(str(whisper), 3)

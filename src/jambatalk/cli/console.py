@@ -98,6 +98,9 @@ def handle_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             typer.echo(f"error: {one_line(error)}", err=True)
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt as error:
+            if error.args:  # the program ends now: a further signal must not end it half-way
+                for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+                    signal.signal(number, signal.SIG_IGN)
             with suppress(OSError):  # after SIGHUP the terminal is gone
                 typer.echo("interrupted; nothing half-written", err=True)
             number = error.args[0] if error.args else signal.SIGINT
