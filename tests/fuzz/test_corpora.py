@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from file_mutations import CASES, check_reader
 from jambatalk.audio import Speech
 from jambatalk.datasets.dataset import open_prepared
 from jambatalk.datasets.lip_mask import read_region
@@ -18,7 +19,6 @@ from jambatalk.datasets.source import PrepareOptions
 from jambatalk.datasets.video.decode import Pictures, read_sound
 from jambatalk.face.head import default_head
 from jambatalk.text.phone_motion import DEFAULT_PHONE_MOTION, load_phone_motion
-from mutate import CASES, check_reader
 from sounds import FORMATS, encode, tone
 from tiny_corpora import write_biwi, write_facegood, write_layout, write_tts, write_vocaset
 from tiny_grid import write_grid

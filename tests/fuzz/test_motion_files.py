@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from file_mutations import check_reader
 from jambatalk.face.face import Face
 from jambatalk.face.head import ARKIT_NAMES
 from jambatalk.face.mesh import load_mesh
 from jambatalk.motion import Motion
-from mutate import check_reader
 
 OBJ = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1/1 2/2 -1/3\n"
 PLY = (

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from file_mutations import CASES, check_reader
 from jambatalk.config import from_mapping, read_yaml
 from jambatalk.datasets.safe_pickle import read_pickle
 from jambatalk.errors import InputError
 from jambatalk.training.config import TrainConfig
-from mutate import CASES, check_reader
 
 SETTINGS = b"""\
 data: {folders: [data/a, data/b], split: train}
