@@ -176,7 +176,7 @@ class Talker:
         """The motion for 16 kHz mono sound that comes in blocks; ``speech`` is attached to the
         motion when given.
 
-        Sound goes through block by block, unless the network hears the whole recording first: then
+        Sound goes through block by block, unless the network needs the whole recording first: then
         it is gathered.
         """
         values = self._streamed(blocks) if self.model.config.streaming else self._whole(blocks)

@@ -176,7 +176,7 @@ class Run:
                 self.send(frame)
 
     def play(self, speech: Speech, seconds: float | None, loop: bool, aloud: bool) -> None:
-        """A recording at its own speed. The network hears it ahead of time, so that frames leave at
+        """A recording at its own speed. The network runs it ahead of time, so that frames leave at
         their own moment."""
         samples = speech.samples
         if seconds is not None and not loop:

@@ -95,7 +95,7 @@ class Blinks(StateDict):
         self.twice = False
 
     def tick(self, time: float, sound: Prosody) -> None:
-        """Up to ``time`` seconds, where the ear hears ``sound``."""
+        """Up to ``time`` seconds, given the prosody of ``sound``."""
         if time < self.start + self.close + CLOSED + self.open:
             return
         self.wait -= TICK * self.strength * (SPEAKING if sound.speaking else 1.0)
@@ -159,7 +159,7 @@ class Gaze(StateDict):
         self.away = False
 
     def tick(self, time: float, sound: Prosody) -> None:
-        """Up to ``time`` seconds, where the ear hears ``sound``."""
+        """Up to ``time`` seconds, given the prosody of ``sound``."""
         if time < self.start + self.lasts:
             return
         begins = sound.started and not self.away and self.draws.uniform() < AT_START
@@ -237,7 +237,7 @@ class Head(StateDict):
         self.start, self.size, self.side, self.tilt, self.free = -10.0, 0.0, 0.0, 0.0, 0.0
 
     def tick(self, time: float, sound: Prosody) -> None:
-        """Up to ``time`` seconds, where the ear hears ``sound``."""
+        """Up to ``time`` seconds, given the prosody of ``sound``."""
         # Critically damped towards 1 in speech and 0 in silence.
         pull = (1.0 if sound.speaking else 0.0) - self.voice
         self.rate += TICK * (pull / (SETTLE * SETTLE) - 2.0 * self.rate / SETTLE)
@@ -310,7 +310,7 @@ class Breath(StateDict):
         self.before = 0.5  # the air a tick ago
 
     def tick(self, time: float, sound: Prosody) -> None:
-        """Up to ``time`` seconds, where the ear hears ``sound``."""
+        """Up to ``time`` seconds, given the prosody of ``sound``."""
         share = (time - self.start) / self.lasts
         goal = self.origin + ((1.0 if self.inward else 0.0) - self.origin) * minimum_jerk(share)
         early = sound.paused and not self.inward and time > self.start + ENOUGH

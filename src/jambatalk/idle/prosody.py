@@ -1,7 +1,7 @@
 """A cheap, causal ear: is there speech, where do pauses and utterances begin, which syllables are
 stressed.
 
-It hears one level in dB per 10 ms and knows nothing of what comes later. An onset is where the
+It gets one level in dB per 10 ms and knows nothing of what comes later. An onset is where the
 quick envelope rises above the slow one, as in the classic onset detectors; stress is how loud the
 syllable's peak is among the speech of the last seconds (loudness is the strongest single cue of
 prominence: Kochanski et al. 2005).

@@ -1,4 +1,4 @@
-"""The live server's application: what it tells about itself, and all its routes together.
+"""The live server's application: its description and all its routes.
 
 Needs the extra ``live``. The WebSocket is in ``websocket``, uploads are in ``jobs.routes``, text to
 motion in ``text_to_motion``, the page and the heads in ``page_files``.
