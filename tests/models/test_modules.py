@@ -43,7 +43,7 @@ class _Convolutions(nn.Module):
         return self.whole.init_state(batch).encoder
 
     def forward(self, x: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        return self.whole.convolve(x, state)
+        return self.whole.encode_normalized(x, state)
 
 
 # name -> (module, input steps per chunk unit, input width, outputs per unit)

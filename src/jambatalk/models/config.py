@@ -33,6 +33,12 @@ class MelConfig:
     """Points of the Fourier transform."""
     floor: float = 1e-9
     """Added to each band's power before the logarithm."""
+    scale: str = "htk"
+    """Of the bands: htk (O'Shaughnessy's formula, height 1) or slaney (Slaney's Auditory Toolbox,
+    area 1, as librosa and Whisper have it)."""
+    normalize: str = "bands"
+    """What the running norm subtracts: the mean of each band (bands: cancels voice, microphone and
+    level) or their average alone (level: keeps the color, as pretrained encoders expect)."""
     rate: float = 0.005
     """Smallest weight of a loud frame in the running mean: 1 / 0.005 frames are 2 s of speech."""
     prior: float = 10.0
@@ -68,6 +74,10 @@ class MelConfig:
         ):
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected {least} to {most}")
+        for name, choices in (("scale", ("htk", "slaney")), ("normalize", ("bands", "level"))):
+            if getattr(self, name) not in choices:
+                expected = " or ".join(map(repr, choices))
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected {expected}")
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,60 @@ class EncoderConfig(SpeechEncoderConfig):
             raise ValueError(
                 f"{len(self.widths)} encoder stages reduce {reduction} feature frames to one, "
                 f"but a motion frame at {fps} fps spans {hop // mel.hop}"
+            )
+
+
+@dataclass(frozen=True)
+class StreamingWhisperConfig(SpeechEncoderConfig):
+    """The first layers of Whisper's encoder (arXiv 2212.04356), made to stream.
+
+    Convolutions become causal and attention a window; a learned bias by distance takes the place of
+    absolute positions, so that a stream may last for hours. See ``models.encoders.whisper``.
+    """
+
+    kind: str = "streaming-whisper"
+    """Always "streaming-whisper"."""
+    width: int = 512
+    """Features per frame (Whisper base: 512)."""
+    heads: int = 8
+    """Attention heads."""
+    hidden: int = 2048
+    """Hidden width of the feed-forward parts."""
+    look_back: int = 50
+    """Frames of 20 ms before its own that each layer attends to."""
+    look_ahead: list[int] = field(default_factory=lambda: [2, 2, 3, 3])
+    """Frames of 20 ms after its own that each layer attends to, and waits for; one entry a layer.
+    """
+    weights: str = ""
+    """A file of ``tools/convert_whisper.py`` that the encoder starts from; empty: random."""
+    dropout: float = 0.0
+    """Share of each residual branch's values dropped in training."""
+
+    def __post_init__(self) -> None:
+        if not self.look_ahead or min(self.look_ahead) < 0 or self.look_back < 0:
+            raise ValueError(
+                f"look_ahead is {self.look_ahead} and look_back {self.look_back}, expected one "
+                "number of at least 0 a layer"
+            )
+        if self.heads < 1 or self.width % self.heads or self.hidden < 1:
+            raise ValueError(
+                f"width {self.width}, heads {self.heads}, hidden {self.hidden}: expected a width "
+                "that is a multiple of the heads"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}, expected 0 or more and less than 1")
+
+    def describe(self, fps: float) -> str:
+        return (
+            f"streaming Whisper, {len(self.look_ahead)} layers of width {self.width}, "
+            f"{20 * sum(self.look_ahead)} ms ahead"
+        )
+
+    def check(self, fps: int, mel: MelConfig) -> None:
+        if SAMPLE_RATE % fps or (SAMPLE_RATE // fps) % (2 * mel.hop):
+            raise ValueError(
+                f"fps {fps}: a motion frame must span a whole number of {2 * mel.hop}-sample "
+                "encoder frames"
             )
 
 

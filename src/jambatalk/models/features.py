@@ -7,6 +7,7 @@ features. ``RunningNorm`` subtracts a running mean of the speech so far, so that
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,10 @@ QUIET_ROOM = 1e-3
 
 UNKNOWN_BACKGROUND = 1e4
 """Background at the start: above every frame, so that the first frame sets it."""
+
+
+MANY_FRAMES = 10_000
+"""Frames over all sequences from which the norm shares them among threads."""
 
 
 class LogMel(nn.Module):
@@ -102,7 +107,8 @@ class RunningNorm(nn.Module):
        to the peak, divided by the loud frames so far (at most 1 / ``rate``: 2 s of speech). The
        trained mean counts for ``prior`` loud frames in shape but only for ``level_prior`` in level:
        one syllable shows how loud a recording is, but not how a voice is coloured.
-    6. The frame less the mean, clipped to ``low`` ... ``high``, is the output.
+    6. The frame less the mean (``normalize: level``: less the mean's average over the bands),
+       clipped to ``low`` ... ``high``, is the output.
     """
 
     start: Tensor
@@ -164,7 +170,8 @@ def normalize_reference(
         apart = x[:, t] - mean
         level = apart.mean(-1, keepdim=True)
         mean = mean + step[:, None] * (apart - level) + level_step[:, None] * level
-        outputs.append((x[:, t] - mean).clamp(config.low, config.high))
+        subtracted = mean if config.normalize == "bands" else mean.mean(-1, keepdim=True)
+        outputs.append((x[:, t] - subtracted).clamp(config.low, config.high))
     y = torch.stack(outputs, dim=1) if outputs else torch.zeros_like(x)
     return y, NormState(mean, torch.stack([peak, count, background], dim=-1))
 
@@ -172,7 +179,7 @@ def normalize_reference(
 @njit(cache=True, nogil=True)
 def _normalize(x, mean, level, start, c, out):  # type: ignore[no-untyped-def]
     """As ``normalize_reference`` on float32 arrays; mean and level are changed in place."""
-    rate, prior, level_prior, decay, growth, low, high = c
+    rate, prior, level_prior, decay, growth, low, high, colored = c
     bands = x.shape[2]
     half, tiny = np.float32(0.5), np.float32(TINY)
     share = np.float32(1.0) / np.float32(bands)
@@ -205,9 +212,14 @@ def _normalize(x, mean, level, start, c, out):  # type: ignore[no-untyped-def]
             for i in range(bands):
                 total += x[b, t, i] - mean[b, i]
             total *= share
+            average = np.float32(0.0)
             for i in range(bands):
                 mean[b, i] += step * (x[b, t, i] - mean[b, i] - total) + level_step * total
-                out[b, t, i] = min(max(x[b, t, i] - mean[b, i], low), high)
+                average += mean[b, i]
+            average *= share * (np.float32(1.0) - colored)
+            for i in range(bands):
+                subtracted = colored * mean[b, i] + average
+                out[b, t, i] = min(max(x[b, t, i] - subtracted, low), high)
         level[b, 0], level[b, 1], level[b, 2] = peak, count, background
 
 
@@ -222,30 +234,66 @@ def _normalize_numba(
     out: NDArray[np.float32] = np.empty(x.shape, np.float32)
     decay, growth = 0.5 ** (1.0 / config.memory), 2.0 ** (1.0 / config.background_memory)
     c = config
-    numbers = (c.rate, c.prior, c.level_prior, decay, growth, c.low, c.high)
-    _normalize(
-        x.float().cpu().contiguous().numpy(),
-        mean.numpy(),
-        level.numpy(),
-        start.float().cpu().numpy(),
-        tuple(np.float32(n) for n in numbers),
-        out,
-    )
+    colored = float(c.normalize == "bands")  # 1: each band's own mean, 0: their average
+    numbers = (c.rate, c.prior, c.level_prior, decay, growth, c.low, c.high, colored)
+    settings = tuple(np.float32(n) for n in numbers)
+    frames, first = x.float().cpu().contiguous().numpy(), start.float().cpu().numpy()
+
+    def rows(part: slice) -> None:
+        _normalize(
+            frames[part], mean.numpy()[part], level.numpy()[part], first, settings, out[part]
+        )
+
+    # Batches of training; the compiled loop releases the interpreter's lock.
+    if out.shape[0] * out.shape[1] < MANY_FRAMES:
+        rows(slice(None))
+    else:
+        workers = torch.get_num_threads()
+        edges = np.linspace(0, out.shape[0], workers + 1).astype(int)
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(rows, map(slice, edges[:-1], edges[1:])))
     return torch.from_numpy(out).to(device), NormState(mean.to(device), level.to(device))
 
 
 def mel_filters(config: MelConfig) -> Tensor:
-    """Return triangular filters on O'Shaughnessy's mel scale: (fft / 2 + 1, bands), height 1."""
-    edges_mel = torch.linspace(
-        _mel(config.low_hz), _mel(config.high_hz), config.bands + 2, dtype=torch.float64
-    )
-    edges = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    """Return triangular filters on the mel scale: (fft / 2 + 1, bands).
+
+    Height 1 on O'Shaughnessy's scale (htk), area 1 on Slaney's.
+    """
+    to_mel, to_hz = (htk_mel, htk_hz) if config.scale == "htk" else (slaney_mel, slaney_hz)
+    low, high = (float(to_mel(torch.tensor(hz).double())) for hz in (config.low_hz, config.high_hz))
+    edges = to_hz(torch.linspace(low, high, config.bands + 2, dtype=torch.float64))
     bins = torch.arange(config.fft // 2 + 1, dtype=torch.float64)[:, None]
     hz = bins * (SAMPLE_RATE / config.fft)
     rising = (hz - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - hz) / (edges[2:] - edges[1:-1])
-    return torch.minimum(rising, falling).clamp_min(0).float()
+    filters = torch.minimum(rising, falling).clamp_min(0)
+    if config.scale == "slaney":
+        filters = filters * (2.0 / (edges[2:] - edges[:-2]))
+    return filters.float()
 
 
-def _mel(hz: float) -> float:
-    return 2595.0 * float(np.log10(1.0 + hz / 700.0))
+def htk_mel(hz: Tensor) -> Tensor:
+    """Convert frequencies by O'Shaughnessy's formula, which HTK uses."""
+    return 2595.0 * torch.log10(1.0 + hz / 700.0)
+
+
+def htk_hz(mel: Tensor) -> Tensor:
+    """Invert ``htk_mel``."""
+    return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+
+
+SLANEY_STEP = 27.0 / math.log(6.4)
+"""Slaney's scale is linear to 1 kHz (15 mel) and has 27 mel for a factor of 6.4 above."""
+
+
+def slaney_mel(hz: Tensor) -> Tensor:
+    """Convert frequencies by the formula of Slaney's Auditory Toolbox (1998)."""
+    above = 15.0 + SLANEY_STEP * torch.log(hz.clamp_min(1000.0) / 1000.0)
+    return torch.where(hz < 1000.0, hz * 3.0 / 200.0, above)
+
+
+def slaney_hz(mel: Tensor) -> Tensor:
+    """Invert ``slaney_mel``."""
+    above = 1000.0 * torch.exp((mel - 15.0) / SLANEY_STEP)
+    return torch.where(mel < 15.0, mel * 200.0 / 3.0, above)

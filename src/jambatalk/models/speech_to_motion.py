@@ -125,7 +125,7 @@ class SpeechToMotion(EncoderOwner):
     def encode_features(
         self, normal: Tensor, state: ModelState, style: Tensor | None = None
     ) -> tuple[Tensor, list[RouterStats]]:
-        """Run the built-in encoder's convolutions and the decoder on features; for training.
+        """Run the streaming encoder's steps and the decoder on features; for training.
 
         Args:
             normal: (B, F, bands) normalized log-mel features.
@@ -135,7 +135,7 @@ class SpeechToMotion(EncoderOwner):
         Returns:
             (B, T, width), the input of ``motion_head``, and the mixtures' router statistics.
         """
-        x, _ = self.encoder.convolve(normal, state.speech.encoder)
+        x, _ = self.encoder.encode_normalized(normal, state.speech.encoder)
         x, _, router = self.decoder(self._add_style(x, style), state.decoder)
         return x, router
 

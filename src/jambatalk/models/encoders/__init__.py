@@ -18,6 +18,7 @@ from jambatalk.audio import SAMPLE_RATE
 from jambatalk.models.config import MelConfig, SpeechEncoderConfig
 from jambatalk.models.encoders.pretrained import PretrainedEncoder
 from jambatalk.models.encoders.streaming import StreamingEncoder
+from jambatalk.models.encoders.whisper import StreamingWhisper
 
 
 class SpeechEncoder(Protocol):
@@ -47,7 +48,11 @@ class SpeechEncoder(Protocol):
     def __call__(self, samples: Tensor, state_or_frames: Any = None) -> Any: ...
 
 
-ENCODERS: dict[str, Any] = {"streaming": StreamingEncoder, "pretrained": PretrainedEncoder}
+ENCODERS: dict[str, Any] = {
+    "streaming": StreamingEncoder,
+    "streaming-whisper": StreamingWhisper,
+    "pretrained": PretrainedEncoder,
+}
 """The speech encoders by the ``kind`` of their settings."""
 
 
