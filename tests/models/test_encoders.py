@@ -185,7 +185,10 @@ def test_unknown_kinds_are_named(toys: dict[str, SpeechEncoderConfig], tmp_path:
     path.write_text("extends: base\nencoder: {kind: telepathy}\n")
     result = CliRunner().invoke(app, ["info", str(path)])
     assert result.exit_code == 2
-    assert "kind: streaming or pretrained or loudness or relative" in result.output
+    assert (
+        "kind: streaming or streaming-whisper or pretrained or loudness or relative"
+        in result.output
+    )
 
 
 def test_delay_pads_with_silence_and_cuts_what_is_beyond() -> None:

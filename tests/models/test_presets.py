@@ -102,7 +102,7 @@ def test_a_file_may_extend_a_preset(tmp_path: Path) -> None:
         ("decoder: {attention: full}\n", "needs the whole clip"),
         ("decoder: {attention: sideways}\n", "'sideways', expected"),
         ("decoder: {heads: 5}\n", "each must be a multiple"),
-        ("encoder: {kind: telepathy}\n", "kind: streaming or pretrained"),
+        ("encoder: {kind: telepathy}\n", "kind: streaming or streaming-whisper or pretrained"),
         (
             "extends: paper-vocaset\nlook_ahead: delay\n",
             "the pretrained encoder needs the whole clip",

@@ -126,12 +126,21 @@ class RunningNorm(nn.Module):
         return NormState(self.start.expand(batch, -1).clone(), level)
 
     @torch.no_grad()
-    def forward(self, x: Tensor, state: NormState) -> tuple[Tensor, NormState]:
-        """x (B, T, bands) -> the same shape, normalized and clipped, and the new state."""
+    def forward(
+        self, x: Tensor, state: NormState, skip: Tensor | None = None
+    ) -> tuple[Tensor, NormState]:
+        """Normalize and clip x (B, T, bands); return the same shape and the new state.
+
+        Args:
+            x: Log power.
+            state: Before the first frame.
+            skip: (B,) int64, frames at the beginning of each row that are none (padding): they
+                change no state. None: all are real.
+        """
         # A graph that torch traces cannot contain a call into numba.
-        return (normalize_reference if tracing() else _normalize_numba)(
-            x, state, self.start, self.config
-        )
+        if tracing():
+            return normalize_reference(x, state, self.start, self.config)
+        return _normalize_numba(x, state, self.start, self.config, skip)
 
 
 def normalize_reference(
@@ -177,7 +186,7 @@ def normalize_reference(
 
 
 @njit(cache=True, nogil=True)
-def _normalize(x, mean, level, start, c, out):  # type: ignore[no-untyped-def]
+def _normalize(x, mean, level, start, c, skip, out):  # type: ignore[no-untyped-def]
     """As ``normalize_reference`` on float32 arrays; mean and level are changed in place."""
     rate, prior, level_prior, decay, growth, low, high, colored = c
     bands = x.shape[2]
@@ -185,7 +194,7 @@ def _normalize(x, mean, level, start, c, out):  # type: ignore[no-untyped-def]
     share = np.float32(1.0) / np.float32(bands)
     for b in range(x.shape[0]):
         peak, count, background = level[b, 0], level[b, 1], level[b, 2]
-        for t in range(x.shape[1]):
+        for t in range(skip[b], x.shape[1]):
             power = np.float32(0.0)
             for i in range(bands):
                 power += np.exp(x[b, t, i])
@@ -224,14 +233,15 @@ def _normalize(x, mean, level, start, c, out):  # type: ignore[no-untyped-def]
 
 
 def _normalize_numba(
-    x: Tensor, state: NormState, start: Tensor, config: MelConfig
+    x: Tensor, state: NormState, start: Tensor, config: MelConfig, skip: Tensor | None = None
 ) -> tuple[Tensor, NormState]:
     """As ``normalize_reference``, by ten calls into torch instead of a dozen for every frame."""
     device = x.device
     mean, level = (
         s.to("cpu", torch.float32, copy=True).contiguous() for s in (state.mean, state.level)
     )
-    out: NDArray[np.float32] = np.empty(x.shape, np.float32)
+    out: NDArray[np.float32] = np.zeros(x.shape, np.float32)
+    none = torch.zeros(len(x), dtype=torch.int64) if skip is None else skip.cpu()
     decay, growth = 0.5 ** (1.0 / config.memory), 2.0 ** (1.0 / config.background_memory)
     c = config
     colored = float(c.normalize == "bands")  # 1: each band's own mean, 0: their average
@@ -240,9 +250,8 @@ def _normalize_numba(
     frames, first = x.float().cpu().contiguous().numpy(), start.float().cpu().numpy()
 
     def rows(part: slice) -> None:
-        _normalize(
-            frames[part], mean.numpy()[part], level.numpy()[part], first, settings, out[part]
-        )
+        states = mean.numpy()[part], level.numpy()[part]
+        _normalize(frames[part], *states, first, settings, none.numpy()[part], out[part])
 
     # Batches of training; the compiled loop releases the interpreter's lock.
     if out.shape[0] * out.shape[1] < MANY_FRAMES:
@@ -261,7 +270,8 @@ def mel_filters(config: MelConfig) -> Tensor:
     Height 1 on O'Shaughnessy's scale (htk), area 1 on Slaney's.
     """
     to_mel, to_hz = (htk_mel, htk_hz) if config.scale == "htk" else (slaney_mel, slaney_hz)
-    low, high = (float(to_mel(torch.tensor(hz).double())) for hz in (config.low_hz, config.high_hz))
+    ends = torch.tensor([config.low_hz, config.high_hz], dtype=torch.float64, device="cpu")
+    low, high = to_mel(ends).tolist()
     edges = to_hz(torch.linspace(low, high, config.bands + 2, dtype=torch.float64))
     bins = torch.arange(config.fft // 2 + 1, dtype=torch.float64)[:, None]
     hz = bins * (SAMPLE_RATE / config.fft)

@@ -16,7 +16,6 @@ from jambatalk.audio import Speech
 from jambatalk.datasets.clip import Clip
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
-from jambatalk.models.features import NormState
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.motion import Motion
 from jambatalk.text.phones import BILABIALS, PHONES
@@ -68,10 +67,10 @@ class BlendshapeTask:
             raise InputError(
                 f"model.outputs is {model.outputs}, but the face has {len(face.names)} blendshapes"
             )
-        if model.encoder.kind != "streaming":
+        if not model.encoder.streaming:
             raise InputError(
-                f"model.encoder is of kind {model.encoder.kind!r}, expected 'streaming' for "
-                "training on blendshapes"
+                f"model.encoder is of kind {model.encoder.kind!r}, expected an encoder that "
+                "streams for training on blendshapes"
             )
         if not train or not val:
             raise InputError(
@@ -84,7 +83,9 @@ class BlendshapeTask:
         self.network = SpeechToMotion(model)
         sources = self._sources(train, progress, teacher)
         self._set_statistics([source.clips for source in sources], train)
-        self.batches = BatchMaker(sources, config.blendshapes, model, config.seed)
+        self.batches = BatchMaker(
+            sources, config.blendshapes, model, config.seed, self.network.encoder.norm
+        )
         teacher_width = sources[0].clips.voices[0][0].teacher.shape[1]
         self.module: nn.Module = BlendshapeModule(
             self.network,
@@ -94,8 +95,8 @@ class BlendshapeTask:
         )
 
     def batch(self, step: int, rows: slice) -> Batch:
-        """Make sequences ``rows`` of the batch of one step."""
-        return self.batches.batch(step, rows)
+        """Make sequences ``rows`` of the batch of one step, on the network's device."""
+        return self.batches.to(self.network.head.weight.device).batch(step, rows)
 
     @torch.no_grad()
     def validate(self, network: SpeechToMotion) -> dict[str, float]:
@@ -261,11 +262,8 @@ class BlendshapeModule(nn.Module):
     def forward(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of a batch and its terms, see ``MotionLoss``."""
         network = self.network
-        state = network.init_state(len(batch.mel), batch.position)
-        normal, _ = network.encoder.norm(batch.mel, self._start_of_norm(batch, state.speech.norm))
-        x, router = network.encode_features(
-            normal.masked_fill(batch.hidden, 0.0), state, batch.style
-        )
+        state = network.init_state(len(batch.normal), batch.position)
+        x, router = network.encode_features(batch.normal, state, batch.style)
         # The decoder's features at a step are about the frame ``delay`` before it.
         delay, frames = network.config.delay, x.shape[1] - network.config.delay
         x = x[:, delay:]
@@ -280,24 +278,6 @@ class BlendshapeModule(nn.Module):
             return self.loss(  # type: ignore[no-any-return]
                 predicted, batch.weights[:, :frames], router, batch.importance, terms
             )
-
-    def _start_of_norm(self, batch: Batch, fresh: NormState) -> NormState:
-        """The normalization's state at the start of each sequence.
-
-        It has adapted to the whole sequence (warm), to the lead before it, or to nothing.
-        """
-        norm = self.network.encoder.norm
-        _, adapted = norm(batch.mel, fresh)
-        mean = torch.where(batch.warm, adapted.mean, fresh.mean)
-        level = torch.where(batch.warm, adapted.level, fresh.level)
-        if batch.lead.shape[1]:
-            for row, frames in enumerate(batch.lead_frames.tolist()):
-                if frames:
-                    before = NormState(fresh.mean[row : row + 1], fresh.level[row : row + 1])
-                    lead = batch.lead[row : row + 1, :frames]
-                    _, after = norm(lead, before)
-                    mean[row], level[row] = after.mean[0], after.level[0]
-        return NormState(mean, level)
 
     def _classify(
         self, x: Tensor, phones: Tensor, teacher: Tensor, has_teacher: Tensor

@@ -178,6 +178,8 @@ class BlendshapesConfig:
     """Chance that zeros, dither or room noise come before a sequence that is not warm."""
     lead_seconds: list[float] = field(default_factory=lambda: [0.0, 10.0])
     """Shortest and longest of these leads, seconds."""
+    pace: float = 0.0
+    """Clips are spoken up to exp(pace) times faster or slower."""
     max_position: int = 131072
     """Sequences start at a random absolute position below this, frames."""
 
@@ -189,6 +191,8 @@ class BlendshapesConfig:
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} is {value}, expected a chance between 0 and 1")
+        if not 0.0 <= self.pace <= 0.5:
+            raise ValueError(f"pace is {self.pace}, expected 0 to 0.5")
         if len(self.lead_seconds) != 2 or not 0 <= self.lead_seconds[0] <= self.lead_seconds[1]:
             raise ValueError(
                 f"lead_seconds is {self.lead_seconds}, expected [shortest, longest] from 0 on"
@@ -276,6 +280,8 @@ class TrainConfig:
     """Parts of its batch that a process computes one after the other before a step."""
     learning_rate: float = 8e-4
     """At its highest."""
+    encoder_learning_rate: float = 1.0
+    """Of a pretrained encoder, relative to that of the rest."""
     warmup_steps: int = 100
     """Steps until the learning rate reaches its highest value."""
     schedule: str = "cosine"
@@ -325,6 +331,10 @@ class TrainConfig:
         for name in ("learning_rate", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a positive number")
+        if not 0 <= self.encoder_learning_rate <= 10:
+            raise ValueError(
+                f"encoder_learning_rate is {self.encoder_learning_rate}, expected 0 to 10"
+            )
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"{name} is {value!r}, expected one of {', '.join(choices)}")

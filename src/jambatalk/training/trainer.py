@@ -113,7 +113,7 @@ class Trainer:
         config = self.config
         self.task.module.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, self.step)
+            group["lr"] = group.get("scale", 1.0) * learning_rate(config, self.step)
         totals: dict[str, torch.Tensor] = {}
         for rows, batch in zip(self.parts, batches, strict=True):
             # Seeded by the step and the place in the batch: dropout is the same after a resume.
@@ -288,12 +288,27 @@ class Trainer:
 
 
 def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Make Adam or AdamW over what is trainable; vectors (biases, gains) are not decayed."""
+    """Make Adam or AdamW over what is trainable; vectors (biases, gains) are not decayed.
+
+    Each group has its learning rate relative to the others' as ``scale``.
+    """
     trained = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    parts = [(trained, 1.0)]
+    if config.encoder_learning_rate != 1.0:
+        network = getattr(module, "network", None)
+        encoder = set(getattr(network, "encoder", nn.Module()).parameters())
+        parts = [
+            ([p for p in trained if p not in encoder], 1.0),
+            ([p for p in trained if p in encoder], config.encoder_learning_rate),
+        ]
+    groups = []
+    for chosen, scale in parts:
+        matrices = [p for p in chosen if p.ndim >= 2]
+        vectors = [p for p in chosen if p.ndim < 2]
+        groups += [
+            {"params": matrices, "weight_decay": config.weight_decay, "scale": scale},
+            {"params": vectors, "weight_decay": 0.0, "scale": scale},
+        ]
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     betas = (config.betas[0], config.betas[1])
     # The fused kernel takes scaled gradients only as a whole: float16 clips them before.
