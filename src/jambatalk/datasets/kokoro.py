@@ -1,0 +1,166 @@
+"""Kokoro, a synthesiser of 54 voices, made to speak phones at given times.
+
+Its network predicts how long each symbol lasts, in steps of 25 ms. Here the caller says it instead,
+so that a recorded sentence can be spoken by another voice at the times of the recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.errors import InputError
+from jambatalk.text.phones import SILENCE, VOWELS, Timed
+
+Array = NDArray[Any]
+
+STEP = 0.025  # seconds; the unit of the network's durations
+LEAD = 0.075
+"""Seconds by which a symbol is heard before its steps: measured by forced alignment."""
+
+EDGE = 0
+"""The token that begins and ends a sequence; the first takes the silence before speech."""
+
+LONGEST = 510
+"""Tokens of a sequence: a pack of a voice holds one style for each length up to this."""
+
+SPACE, STRESS, FULL_STOP = " ", "ˈ", "."
+
+STRESSED_FROM = 0.06
+"""Seconds; a word's first vowel that lasts as long as this is taken as its stressed one."""
+
+_AS_WRITTEN = {
+    "aʊ": "W",
+    "aɪ": "I",
+    "eɪ": "A",
+    "oʊ": "O",
+    "ɔɪ": "Y",
+    "tʃ": "ʧ",
+    "dʒ": "ʤ",
+    "g": "ɡ",
+}
+"""Phones that Kokoro's alphabet writes with other signs than IPA."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """What the network is given for one sentence.
+
+    tokens: of the alphabet, EDGE first and last. steps: of 25 ms for each token, at least one.
+    seconds: of the clip; the steps last as long, rounded up to whole steps.
+    """
+
+    tokens: tuple[int, ...]
+    steps: tuple[int, ...]
+    seconds: float
+
+
+def take_of_phones(
+    phones: Sequence[Timed],
+    seconds: float,
+    vocabulary: Mapping[str, int],
+    words: Sequence[Timed] = (),
+) -> Take:
+    """Plan a clip from its phones in IPA, pauses as "sil", in seconds and in order of time.
+
+    words: with their times; phones belong to the word in which their middle lies, and spaces are
+    put between words. Without words, everything between two pauses is one. InputError for a phone
+    that the alphabet lacks, or for more of them than fit.
+    """
+    return take_of_symbols(symbols_of(phones, words), seconds, vocabulary)
+
+
+def symbols_of(phones: Sequence[Timed], words: Sequence[Timed] = ()) -> list[Timed]:
+    """Phones in IPA -> symbols of Kokoro's alphabet with stress marks and spaces. Marks that last
+    no time of their own have equal start and end.
+    """
+    spoken = [phone for phone in phones if phone.text != SILENCE]
+    spans = [word for word in words if word.text not in ("", "sil", "sp")]
+    groups = [_word_of(phone, spans) for phone in spoken]
+    symbols: list[Timed] = []
+    stressed = False
+    for i, phone in enumerate(spoken):
+        before = spoken[i - 1] if i else None
+        if before is not None and (groups[i] != groups[i - 1] or phone.start > before.end + 1e-6):
+            symbols.append(Timed(SPACE, before.end, max(before.end, phone.start)))
+            stressed = False
+        vowel = phone.text in VOWELS
+        mark = vowel and not stressed and phone.end - phone.start >= STRESSED_FROM
+        if mark:
+            symbols.append(Timed(STRESS, phone.start, phone.start + STEP))
+            stressed = True
+        start = phone.start + STEP if mark else phone.start
+        symbols += _written(phone, start, mark)
+    return symbols
+
+
+def _word_of(phone: Timed, words: Sequence[Timed]) -> int:
+    middle = (phone.start + phone.end) / 2
+    distances = [max(word.start - middle, middle - word.end, 0.0) for word in words]
+    return int(np.argmin(distances)) if distances else 0
+
+
+def _written(phone: Timed, start: float, stressed: bool) -> list[Timed]:
+    if phone.text == "ɝ":
+        middle = (start + phone.end) / 2
+        return [
+            Timed("ɜ" if stressed else "ə", start, middle),
+            Timed("ɹ", middle, phone.end),
+        ]
+    # The aligner's dictionary has one phone for the vowels of "cut" and "about".
+    weak = phone.text == "ʌ" and not stressed
+    text = "ə" if weak else _AS_WRITTEN.get(phone.text, phone.text)
+    return [Timed(text, start, phone.end)]
+
+
+def take_of_symbols(
+    symbols: Sequence[Timed], seconds: float, vocabulary: Mapping[str, int]
+) -> Take:
+    """Plan a clip from symbols of the alphabet with their times in seconds, in order of time; "^"
+    and "$" (the edges) are left out.
+
+    Every boundary is put on the step nearest to its time, moved no further than the one step
+    demands that every symbol has at least: so errors of rounding do not add up.
+    """
+    kept = [symbol for symbol in symbols if symbol.text not in ("^", "$")]
+    if not kept:
+        raise InputError("no phones to speak: expected at least one that is not a pause")
+    if unknown := [symbol.text for symbol in kept if symbol.text not in vocabulary]:
+        raise InputError(
+            f"the synthesiser's alphabet lacks {', '.join(dict.fromkeys(unknown))}: expected its "
+            "own symbols or IPA of English"
+        )
+    if len(kept) + 2 > LONGEST:
+        raise InputError(f"{len(kept)} symbols, expected at most {LONGEST - 2}")
+    total = max(int(np.ceil(seconds / STEP - 1e-6)), 1)
+    if total < len(kept) + 2:
+        raise InputError(
+            f"{len(kept)} symbols in {seconds:.2f} s, expected at least {STEP * 1000:g} ms for each"
+        )
+    times = [kept[0].start]
+    for symbol, after in zip(kept, [*kept[1:], None]):
+        times.append(symbol.end if after is None else max(after.start, times[-1]))
+    edges = _on_steps((np.array(times) + LEAD) / STEP, total)
+    steps = np.diff(np.concatenate([[0], edges, [total]]))
+    tokens = (EDGE, *(vocabulary[symbol.text] for symbol in kept), EDGE)
+    return Take(tokens, tuple(int(step) for step in steps), seconds)
+
+
+def _on_steps(wanted: Array, total: int) -> Array:
+    """Whole steps (n,) nearest to ``wanted`` (n,) in the least-squares sense, each at least one
+    after the one before, from 1 to total - 1.
+    """
+    # With i taken off, "at least one apart" becomes "not falling": isotonic regression, and
+    # rounding keeps the order.
+    blocks: list[list[float]] = []
+    for value in wanted - np.arange(len(wanted)):
+        blocks.append([float(value), 1.0])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (a, n), (b, m) = blocks[-2:]
+            blocks[-2:] = [[(a * n + b * m) / (n + m), n + m]]
+    level = np.concatenate([np.full(int(n), value) for value, n in blocks])
+    return np.clip(np.round(level), 1, total - len(wanted)).astype(int) + np.arange(len(wanted))
