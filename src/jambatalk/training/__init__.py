@@ -52,6 +52,10 @@ def blendshape_task(
     )
     teacher = None
     settings = config.blendshapes
+    if settings.articulation:
+        from jambatalk.text.articulation import articulated
+
+        train = [articulated(clip, face) for clip in train]
     if settings.loss.teacher or settings.loss.latent:
         from jambatalk.training.distillation import extract_teacher_features
 
