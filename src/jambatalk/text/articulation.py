@@ -38,6 +38,8 @@ class Pose:
     """Factor of the jaw's opening."""
     gap: float = 1.0
     """Factor of the gap between the lips."""
+    parted: float = 0.0
+    """Metres; the gap is at least this."""
 
 
 def _both(name: str, low: float, high: float = 1.0) -> dict[str, Range]:
@@ -71,9 +73,13 @@ POSES: dict[str, Pose] = {
         ramp=0.05,
     ),
     # Ladefoged and Maddieson (1996), section 5.3: the tongue's tip at or between the teeth.
-    "dental": Pose({"tongueOut": (0.3, 0.4), "jawOpen": (0.07, 0.3)}, dominance=2.0, ramp=0.05),
+    "dental": Pose(
+        {"tongueOut": (0.3, 0.4), "jawOpen": (0.07, 0.3)}, dominance=2.0, ramp=0.05, parted=0.0035
+    ),
     # The tip at the ridge behind the teeth, seen below the upper ones (Jackson 1988).
-    "lateral": Pose({"tongueOut": (0.12, 0.2), "jawOpen": (0.1, 0.4)}, ramp=0.05),
+    "lateral": Pose({"tongueOut": (0.14, 0.2), "jawOpen": (0.1, 0.4)}, ramp=0.05, parted=0.0025),
+    # The same for /t d n/, shorter and with less of the tongue in sight.
+    "tip": Pose({"tongueOut": (0.06, 0.1)}, ramp=0.04),
     # Shadle (1991) and Stone (1991): sibilants need teeth a millimetre or two apart, so the jaw is
     # the most constrained of all there; lips a little spread for /s z/ ...
     "alveolar": Pose(
@@ -90,7 +96,7 @@ POSES: dict[str, Pose] = {
         ramp=0.08,
     ),
     # Delattre and Freeman (1968): English r is mildly rounded.
-    "rhotic": Pose({"mouthFunnel": (0.22, 0.4), "mouthPucker": (0.15, 0.35)}, ramp=0.07),
+    "rhotic": Pose({"mouthFunnel": (0.22, 0.4), "mouthPucker": (0.3, 0.45)}, ramp=0.07),
     # Fromkin (1964), "Lip positions in American English vowels": width from widest to narrowest
     # i, e, ... o, u; area smallest for u, w.
     "close rounded": Pose(
@@ -99,6 +105,7 @@ POSES: dict[str, Pose] = {
         | _both("mouthSmile", 0.0, 0.0),
         dominance=3.0,
         ramp=0.08,
+        parted=0.0015,
     ),
     "mid rounded": Pose(
         {"mouthPucker": (0.45, 0.7), "mouthFunnel": (0.25, 0.4)}
@@ -109,12 +116,12 @@ POSES: dict[str, Pose] = {
         jaw=1.2,
     ),
     "open rounded": Pose(
-        {"mouthFunnel": (0.28, 0.45), "mouthPucker": (0.2, 0.4)}, ramp=0.07, jaw=1.6, gap=1.2
+        {"mouthFunnel": (0.28, 0.45), "mouthPucker": (0.4, 0.6)}, ramp=0.07, jaw=1.6, gap=1.2
     ),
     "spread": Pose(
         _both("mouthStretch", 0.25, 0.4) | _both("mouthSmile", 0.12, 0.3) | _NOT_ROUND, ramp=0.07
     ),
-    "half spread": Pose(_both("mouthStretch", 0.12, 0.4) | _NOT_ROUND),
+    "half spread": Pose(_both("mouthStretch", 0.16, 0.4) | _NOT_ROUND),
     # Lindblom and Sundberg (1971), "Acoustical consequences of lip, tongue, jaw, and larynx
     # movement": the jaw opens with the vowel's height. s1 of GRID opens the lips with little jaw.
     "open": Pose({**_NOT_ROUND, "jawOpen": (0.3, 0.9)}, jaw=1.6, gap=1.2),
@@ -125,6 +132,7 @@ CLASSES: dict[str, str] = {
     **dict.fromkeys(("f", "v"), "labiodental"),
     **dict.fromkeys(("θ", "ð"), "dental"),
     "l": "lateral",
+    **dict.fromkeys(("t", "d", "n", "ɾ"), "tip"),
     **dict.fromkeys(("s", "z"), "alveolar"),
     **dict.fromkeys(("ʃ", "ʒ", "ʧ", "ʤ"), "postalveolar"),
     "ɹ": "rhotic",
@@ -203,6 +211,8 @@ def articulate(weights: Array, phones: Sequence[Timed], fps: float, face: Face) 
     strength = np.stack([_window(times, s, e, POSES[c].ramp) for c, s, e in spans])  # (N, T)
     gap = np.maximum(face.lip_gap(weights).astype(np.float64), 0.0)
     gap *= _factor(spans, strength, "gap")
+    for (name, _, _), row in zip(spans, strength):
+        gap = np.maximum(gap, row * POSES[name].parted)
     jaw = face.columns(["jawOpen"])[0]
     moved[:, jaw] *= _factor(spans, strength, "jaw")
     _draw_into_ranges(moved, spans, strength, face)
