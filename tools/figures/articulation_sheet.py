@@ -33,18 +33,8 @@ Array = NDArray[Any]
 LETTERS = {phone: letters for letters, phone in ARPABET.items()}
 SHOWN = (*tuple("pbmfvθðlszʃʧʤɹiɪuwɔæɑʌ"), "oʊ", "aɪ", "aʊ")
 VISEMES = (
-    "p b m",
-    "f v",
-    "θ ð",
-    "t d n ɾ",
-    "l",
-    "s z",
-    "ʃ ʒ ʧ ʤ",
-    "k ɡ ŋ h",
-    "ɹ ɝ",
-    "i ɪ e j eɪ ɨ",
-    "ɛ æ ʌ a ɑ aɪ aʊ ə",
-    "ɔ o oʊ u ʊ w ɔɪ",
+    *("p b m", "f v", "θ ð", "t d n ɾ", "l", "s z", "ʃ ʒ ʧ ʤ", "k ɡ ŋ h", "ɹ ɝ"),
+    *("i ɪ e j eɪ ɨ", "ɛ æ ʌ a ɑ aɪ aʊ ə", "ɔ o oʊ u ʊ w ɔɪ"),
 )
 AROUND = (-0.08, 0.0, 0.08)
 """Seconds from a phone's centre at which the mouth is measured."""
