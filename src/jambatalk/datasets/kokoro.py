@@ -107,10 +107,7 @@ def _word_of(phone: Timed, words: Sequence[Timed]) -> int:
 def _written(phone: Timed, start: float, stressed: bool) -> list[Timed]:
     if phone.text == "ɝ":
         middle = (start + phone.end) / 2
-        return [
-            Timed("ɜ" if stressed else "ə", start, middle),
-            Timed("ɹ", middle, phone.end),
-        ]
+        return [Timed("ɜ" if stressed else "ə", start, middle), Timed("ɹ", middle, phone.end)]
     # The aligner's dictionary has one phone for the vowels of "cut" and "about".
     weak = phone.text == "ʌ" and not stressed
     text = "ə" if weak else _AS_WRITTEN.get(phone.text, phone.text)

@@ -333,16 +333,18 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class LipClosureConfig:
-    """Which phones close the lips, and how probable one has to be."""
+    """Which phones have a pose that must be reached, and how probable one has to be."""
 
     phones: int = 0
     """Phones that are distinguished; 0: none are read, and the motion is left as it is."""
     bilabials: list[int] = field(default_factory=list)
     """Indices of the phones for which the lips meet."""
+    labiodentals: list[int] = field(default_factory=list)
+    """Indices of the phones for which the lower lip meets the upper teeth."""
     low: float = 0.1
-    """Probability of a bilabial up to which the motion is left as it is."""
+    """Probability of a class of phones up to which the motion is left as it is."""
     high: float = 0.3
-    """Probability of a bilabial from which the lips are closed."""
+    """Probability of a class of phones from which its pose is reached."""
 
     def __post_init__(self) -> None:
         if self.phones < 0 or not 0.0 <= self.low < self.high <= 1.0:
@@ -350,12 +352,10 @@ class LipClosureConfig:
                 f"phones {self.phones}, low {self.low}, high {self.high}: "
                 "expected phones >= 0, 0 <= low < high <= 1"
             )
-        if self.phones and not (
-            self.bilabials and all(0 <= i < self.phones for i in self.bilabials)
-        ):
-            raise ValueError(
-                f"bilabials are {self.bilabials}, expected indices below {self.phones}"
-            )
+        for name, indices in (("bilabials", self.bilabials), ("labiodentals", self.labiodentals)):
+            needed = self.phones and name == "bilabials"
+            if (needed and not indices) or not all(0 <= i < max(self.phones, 1) for i in indices):
+                raise ValueError(f"{name} are {indices}, expected indices below {self.phones}")
 
 
 @dataclass(frozen=True)

@@ -183,32 +183,49 @@ class SpeechToMotion(EncoderOwner):
 
 
 class LipClosureHead(nn.Module):
-    """Closes the lips where a bilabial is spoken.
+    """Closes the lips where a bilabial is spoken, tucks the lower one in at a labiodental.
 
     A network that minimizes squared error makes half a closure where it is not sure of one, and
-    lips that nearly meet look wrong. So the phone is read from the same features, and its
-    probability decides how far the motion goes to the pose ``closed``.
+    lips that nearly meet look wrong. So the phone is read from the same features, and the
+    probability of its class decides how far the motion goes to that class' pose.
     """
 
     closed: Tensor
-    chosen: Tensor
+    tucked: Tensor
+    is_bilabial: Tensor
+    is_labiodental: Tensor
 
     def __init__(self, width: int, outputs: int, config: LipClosureConfig) -> None:
         super().__init__()
         self.config = config
         self.read = nn.Linear(width, config.phones)
         self.register_buffer("closed", torch.zeros(outputs))  # the pose in which the lips meet
-        chosen = torch.zeros(config.phones)
-        chosen[config.bilabials] = 1.0
-        self.register_buffer("chosen", chosen, persistent=False)
+        if config.labiodentals:
+            self.register_buffer("tucked", torch.zeros(outputs))  # the lower lip at the teeth
+        for name, phones in (
+            ("is_bilabial", config.bilabials),
+            ("is_labiodental", config.labiodentals),
+        ):
+            chosen = torch.zeros(config.phones)
+            chosen[phones] = 1.0
+            self.register_buffer(name, chosen, persistent=False)
 
     def forward(self, x: Tensor, motion: Tensor) -> Tensor:
-        """Features (B, T, width) and motion (B, T, outputs) float32 -> the closed motion."""
+        """Features (B, T, width) and motion (B, T, outputs) float32 -> the motion with poses."""
         c = self.config
-        probability = (self.read(x).float().softmax(-1) * self.chosen).sum(-1, keepdim=True)
-        share = ((probability - c.low) / (c.high - c.low)).clamp(0.0, 1.0)
+        probabilities = self.read(x).float().softmax(-1)
+        if c.labiodentals:
+            motion = self._towards(self.tucked, probabilities, self.is_labiodental, motion)
+        return self._towards(self.closed, probabilities, self.is_bilabial, motion)
+
+    def _towards(
+        self, pose: Tensor, probabilities: Tensor, chosen: Tensor, motion: Tensor
+    ) -> Tensor:
+        probability = (probabilities * chosen).sum(-1, keepdim=True)
+        share = (probability - self.config.low) / (self.config.high - self.config.low)
+        share = share.clamp(0.0, 1.0)
         share = share * share * (3.0 - 2.0 * share)
-        return motion + share * (self.closed - motion)
+        return motion + share * (pose - motion)
 
 
 def check_network(config: ModelConfig, where: str) -> ModelConfig:

@@ -120,6 +120,8 @@ PHONES = (*_POINTS, *DIPHTHONGS)
 VOWELS = (*_VOWELS, *DIPHTHONGS)
 BILABIALS = ("p", "b", "m")
 """Phones for which the lips meet."""
+LABIODENTALS = ("f", "v")
+"""Phones for which the lower lip meets the upper teeth."""
 OPEN_VOWELS = ("æ", "a", "ɑ", "aɪ", "aʊ")
 """Vowels for which the mouth must not be shut."""
 

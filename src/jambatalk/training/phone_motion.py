@@ -15,7 +15,7 @@ from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.streaming.resampler import resample_frames
 from jambatalk.text.phone_motion import RATE, PhoneMotion, PhoneNet, pausing
-from jambatalk.text.phones import BILABIALS, Timed, feature_track
+from jambatalk.text.phones import BILABIALS, LABIODENTALS, Timed, feature_track
 from jambatalk.training.config import LossConfig
 from jambatalk.training.losses import MotionLoss
 
@@ -122,6 +122,17 @@ def closed_pose(clips: Sequence[Clip], face: Face) -> Array:
         raise InputError("no clip has a /p/, /b/ or /m/, expected some to learn closed lips from")
     pose: Array = np.mean(poses, axis=0).astype(np.float32)
     return pose
+
+
+def tucked_pose(clips: Sequence[Clip]) -> Array | None:
+    """Average the poses (K,) in the middle of labiodentals; None when no clip has one."""
+    poses = [
+        clip.weights[min(round((start + end) / 2 * clip.fps), clip.frames - 1)]
+        for clip in clips
+        for phone, start, end in clip.phones
+        if phone in LABIODENTALS
+    ]
+    return np.mean(poses, axis=0).astype(np.float32) if poses else None
 
 
 def resting_pose(clips: Sequence[Clip], face: Face) -> Array:
