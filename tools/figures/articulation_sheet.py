@@ -26,12 +26,12 @@ from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.face.landmarks import split_ring
 from jambatalk.render import Renderer, contact_sheet, frame_face, save_png
-from jambatalk.text.articulation import articulated, teeth_edge
+from jambatalk.text.articulation import articulated, spoken_part, teeth_edge
 from jambatalk.text.phones import ARPABET
 
 Array = NDArray[Any]
 LETTERS = {phone: letters for letters, phone in ARPABET.items()}
-SHOWN = (*tuple("pbmfvθðlszʃʧʤɹiɪuwɔæɑʌ"), "oʊ", "aɪ", "aʊ")
+SHOWN = (*tuple("pbmfvθðlszʃʧʤɹiɪuwɔɛæɑʌ"), "oʊ", "aɪ", "aʊ")
 VISEMES = (
     *("p b m", "f v", "θ ð", "t d n ɾ", "l", "s z", "ʃ ʒ ʧ ʤ", "k ɡ ŋ h", "ɹ ɝ"),
     *("i ɪ e j eɪ ɨ", "ɛ æ ʌ a ɑ aɪ aʊ ə", "ɔ o oʊ u ʊ w ɔɪ"),
@@ -71,7 +71,7 @@ def measure(face: Face, clips: Sequence[Clip]) -> Measured:
         lengths += [(above + below)[:, 2] / 2, bottom[:, 1] - edge]
         track = np.stack([*lengths, clip.weights[:, jaw] / 1e3, (inner_left - inner_right)[:, 0]])
         track = np.concatenate([track, clip.weights[None, :, tongue] / 1e3]).T * 1e3
-        for phone, start, end in clip.phones:
+        for phone, start, end in map(spoken_part, clip.phones):
             frames = ((start + end) / 2 + np.array(AROUND)) * clip.fps
             values.append(track[np.clip(np.round(frames).astype(int), 0, clip.frames - 1)])
             phones.append(phone)
@@ -136,7 +136,7 @@ def sheet(face: Face, clips: Sequence[Clip], after: Sequence[Clip]) -> Array:
             for clip, changed in zip(clips, after)
             for t in [
                 min(round((p.start + p.end) / 2 * clip.fps), clip.frames - 1)
-                for p in clip.phones
+                for p in map(spoken_part, clip.phones)
                 if p.text == phone
             ]
         ]

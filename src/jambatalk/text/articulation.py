@@ -73,13 +73,14 @@ POSES: dict[str, Pose] = {
         ramp=0.05,
     ),
     # Ladefoged and Maddieson (1996), section 5.3: the tongue's tip at or between the teeth.
+    # On the default head it is seen there from 0.4 on; from 0.6 on it cuts through the lower lip.
     "dental": Pose(
-        {"tongueOut": (0.3, 0.4), "jawOpen": (0.07, 0.3)}, dominance=2.0, ramp=0.05, parted=0.0035
+        {"tongueOut": (0.42, 0.48), "jawOpen": (0.07, 0.3)}, dominance=2.0, ramp=0.05, parted=0.0035
     ),
     # The tip at the ridge behind the teeth, seen below the upper ones (Jackson 1988).
-    "lateral": Pose({"tongueOut": (0.14, 0.2), "jawOpen": (0.1, 0.4)}, ramp=0.05, parted=0.0025),
+    "lateral": Pose({"tongueOut": (0.2, 0.28), "jawOpen": (0.1, 0.4)}, ramp=0.05, parted=0.0025),
     # The same for /t d n/, shorter and with less of the tongue in sight.
-    "tip": Pose({"tongueOut": (0.06, 0.1)}, ramp=0.04),
+    "tip": Pose({"tongueOut": (0.08, 0.12)}, ramp=0.04),
     # Shadle (1991) and Stone (1991): sibilants need teeth a millimetre or two apart, so the jaw is
     # the most constrained of all there; lips a little spread for /s z/ ...
     "alveolar": Pose(
@@ -124,10 +125,11 @@ POSES: dict[str, Pose] = {
     "half spread": Pose(_both("mouthStretch", 0.16, 0.4) | _NOT_ROUND),
     # Lindblom and Sundberg (1971), "Acoustical consequences of lip, tongue, jaw, and larynx
     # movement": the jaw opens with the vowel's height. s1 of GRID opens the lips with little jaw.
+    "half open": Pose(_NOT_ROUND, jaw=1.3, gap=1.1),
     "open": Pose({**_NOT_ROUND, "jawOpen": (0.3, 0.9)}, jaw=1.6, gap=1.2),
 }
 
-OPEN = ("open", "open rounded")
+OPEN = ("half open", "open", "open rounded")
 """Poses whose gap is the jaw's: FACEGOOD's performer opens 93 % of gaps above 10 mm by the jaw, s1
 of GRID 77 %.
 """
@@ -148,6 +150,7 @@ CLASSES: dict[str, str] = {
     "i": "spread",
     **dict.fromkeys(("ɪ", "e", "j"), "half spread"),
     **dict.fromkeys(("ɑ", "æ", "a", "ʌ"), "open"),
+    "ɛ": "half open",
 }
 """Phones of which something is asked -> their pose in ``POSES``."""
 
@@ -231,7 +234,7 @@ def articulate(weights: Array, phones: Sequence[Timed], fps: float, face: Face) 
     jaw = face.columns(["jawOpen"])[0]
     moved[:, jaw] *= _factor(spans, strength, "jaw")
     _draw_into_ranges(moved, spans, strength, face)
-    _restore(moved, gap, face, np.maximum(*(_strongest(spans, strength, c) for c in OPEN)))
+    _restore(moved, gap, face, np.max([_strongest(spans, strength, c) for c in OPEN], axis=0))
     _tuck(moved, _strongest(spans, strength, "labiodental"), face)
     moved = np.clip(moved, 0.0, 1.0)
     shut = np.zeros(len(times))
@@ -249,14 +252,19 @@ def articulated(clip: Clip, face: Face) -> Clip:
     return replace(clip, motion=replace(clip.motion, weights=weights))
 
 
+def spoken_part(phone: Timed) -> Timed:
+    """The phone without the silence that aligners give to a first stop: a consonant's end."""
+    if phone.text in VOWELS or phone.text == SILENCE:
+        return phone
+    return phone._replace(start=max(phone.start, phone.end - LONGEST_CONSONANT))
+
+
 def _spans(phones: Sequence[Timed]) -> Iterator[tuple[str, float, float]]:
     """(pose, start, end) of phones of which something is asked; diphthongs in two parts."""
-    for phone, start, end in phones:
+    for phone, start, end in map(spoken_part, phones):
         # The first vowel is held until a half, the second reached after two thirds.
         half, late = start + (end - start) * 0.5, start + (end - start) * 0.67
         first, last = DIPHTHONGS.get(phone, (phone, ""))
-        if phone not in VOWELS:
-            start = max(start, end - LONGEST_CONSONANT)
         if first in CLASSES:
             yield CLASSES[first], start, half if last else end
         if last in CLASSES:
