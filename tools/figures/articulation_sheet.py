@@ -125,8 +125,8 @@ def sheet(face: Face, clips: Sequence[Clip], after: Sequence[Clip]) -> Array:
     x, y, z = (float(value) for value in face.vertices[face.regions["lips"]].mean(0))
     front = frame_face(face).closer((x, y - 0.008, z), 0.085)
     renderers = [
-        Renderer(face, (168, 144), camera=front),
-        Renderer(face, (168, 144), camera=front.orbit(60.0)),
+        Renderer(face, (104, 88), camera=front),
+        Renderer(face, (104, 88), camera=front.orbit(60.0)),
     ]
     rows: list[list[Array]] = [[], [], [], []]
     labels: list[str] = []
