@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.datasets.articulation import articulated, spoken_part, teeth_edge
 from jambatalk.datasets.clip import Clip
 from jambatalk.datasets.registry import load_clips
 from jambatalk.errors import InputError
@@ -26,7 +27,6 @@ from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.face.landmarks import split_ring
 from jambatalk.render import Renderer, contact_sheet, frame_face, save_png
-from jambatalk.text.articulation import articulated, spoken_part, teeth_edge
 from jambatalk.text.phones import ARPABET
 
 Array = NDArray[Any]

@@ -53,7 +53,7 @@ def blendshape_task(
     teacher = None
     settings = config.blendshapes
     if settings.articulation:
-        from jambatalk.text.articulation import articulated
+        from jambatalk.datasets.articulation import articulated
 
         train = [articulated(clip, face) for clip in train]
     if settings.loss.teacher or settings.loss.latent:

@@ -181,7 +181,7 @@ class BlendshapesConfig:
     pace: float = 0.0
     """Clips are spoken up to exp(pace) times faster or slower."""
     articulation: bool = False
-    """Whether training clips with phones get what a camera misses, see ``text.articulation``.
+    """Whether training clips with phones get what a camera misses, see ``datasets.articulation``.
     Validation clips stay as measured."""
     max_position: int = 131072
     """Sequences start at a random absolute position below this, frames."""

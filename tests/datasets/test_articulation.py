@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from jambatalk.datasets.articulation import CLASSES, POSES, articulate, teeth_edge
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
-from jambatalk.text.articulation import CLASSES, POSES, articulate, teeth_edge
 from jambatalk.text.phones import PHONES, Timed
 
 FPS = 25.0
