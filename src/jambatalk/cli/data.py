@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from jambatalk.cli.console import handle_errors
 from jambatalk.datasets.registry import KINDS
-from jambatalk.errors import BAD_INPUT
+from jambatalk.errors import BAD_INPUT, InputError
 
 if TYPE_CHECKING:
     from jambatalk.datasets.check import Report
@@ -290,5 +290,111 @@ def fit_phones(
         console.log(f"{len(train)} clips -> {out} ({out.stat().st_size / 1e3:.0f} kB)")
 
 
-for command in (prepare, check, fit_phones):
+def revoice(
+    prepared: Annotated[
+        Path,
+        Argument(
+            metavar="PREPARED",
+            help="A folder written by data prepare, of shape weights.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        Argument(
+            metavar="OUT", help="Folder to write; an earlier run there goes on.", show_default=False
+        ),
+    ],
+    model: Annotated[
+        Path,
+        Option(
+            metavar="FILE",
+            help="Kokoro's network (.onnx), or a folder with all three parts.",
+            show_default=False,
+        ),
+    ],
+    voices_folder: Annotated[
+        Path | None,
+        Option(
+            metavar="DIR",
+            help="Packs of voices (<name>.bin).  [default: voices beside the network]",
+            show_default=False,
+        ),
+    ] = None,
+    vocabulary: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            help="Its symbols.  [default: config.json beside the network]",
+            show_default=False,
+        ),
+    ] = None,
+    per_clip: Annotated[
+        int, Option(min=1, help="Voices for each training clip, men and women alike.")
+    ] = 8,
+    symbols: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            help="The clips.jsonl of a corpus whose phones are the synthesiser's own symbols.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, Option(min=0, help="Of the choice of voices.")] = 0,
+    jobs: Annotated[
+        int | None,
+        Option(
+            "-j", "--jobs", min=1, help="Threads.  [default: one per processor]", show_default=False
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, Option(min=1, help="Only so many takes, for a trial.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Have a prepared corpus spoken by other voices at its own times: the same motion, new sound.
+
+    Takes that do not keep to the original's loudness and word beginnings are dropped and named in
+    the manifest. Stop at any time and run again to go on.
+    """
+    from jambatalk.cli.console import progress_console
+    from jambatalk.datasets.kokoro import MODEL_SHA256, Kokoro
+    from jambatalk.datasets.revoice import revoice as run
+
+    with progress_console() as console:
+        with console.progress(f"opening {model}"):
+            synthesiser = Kokoro(model, voices_folder, vocabulary)
+            if synthesiser.sha256 != MODEL_SHA256:
+                console.log(
+                    f"{synthesiser.path} has the checksum {synthesiser.sha256[:12]}…, the takes "
+                    f"were verified with {MODEL_SHA256[:12]}…"
+                )
+        with console.progress(f"speaking {prepared}") as report:
+            done = run(prepared, out, synthesiser, per_clip, seed, symbols, jobs, limit, report)
+        if not as_json:
+            console.log(
+                f"{prepared} -> {out}: {done.made} takes made, {done.kept} kept, "
+                f"{len(done.failed)} dropped"
+            )
+            for split, count in next(iter(done.splits.values())).items():
+                console.log(f"  {split}: {count}")
+    if as_json:
+        result = {
+            "ok": done.made + done.kept > 0,
+            "out": str(out),
+            "made": done.made,
+            "kept": done.kept,
+            "limited": done.limited,
+            "dropped": {problem.name: problem.reason for problem in done.failed},
+            "splits": done.splits,
+        }
+        typer.echo(json.dumps(result, ensure_ascii=False))
+    if not done.made + done.kept:
+        raise InputError(
+            f"no take of {prepared} was kept: "
+            + (f"{done.failed[0].name}: {done.failed[0].reason}" if done.failed else "no clips")
+        )
+
+
+for command in (prepare, check, fit_phones, revoice):
     data.command()(handle_errors(command))

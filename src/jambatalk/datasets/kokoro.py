@@ -6,14 +6,19 @@ so that a recorded sentence can be spoken by another voice at the times of the r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.errors import InputError
+from jambatalk.atomic import file_sha256
+from jambatalk.audio import SAMPLE_RATE
+from jambatalk.errors import InputError, MissingExtraError, reading, shown
 from jambatalk.text.phones import SILENCE, VOWELS, Timed
 
 Array = NDArray[Any]
@@ -21,6 +26,20 @@ Array = NDArray[Any]
 STEP = 0.025  # seconds; the unit of the network's durations
 LEAD = 0.075
 """Seconds by which a symbol is heard before its steps: measured by forced alignment."""
+
+RATE = 24_000
+"""Samples a second that the network gives."""
+
+MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
+"""Of the network that the figures in the documentation were measured with."""
+
+MODEL, VOCABULARY, VOICES = "kokoro.onnx", "config.json", "voices"
+"""Names of the three parts where they lie in one folder."""
+
+LICENCE = "voice {voice} of Kokoro-82M v1.0 (Apache-2.0)"
+
+ROUND, DURATIONS = "/encoder/Round", "durations"
+STYLES = (510, 1, 256)
 
 EDGE = 0
 """The token that begins and ends a sequence; the first takes the silence before speech."""
@@ -161,3 +180,128 @@ def _on_steps(wanted: Array, total: int) -> Array:
             blocks[-2:] = [[(a * n + b * m) / (n + m), n + m]]
     level = np.concatenate([np.full(int(n), value) for value, n in blocks])
     return np.clip(np.round(level), 1, total - len(wanted)).astype(int) + np.arange(len(wanted))
+
+
+class Kokoro:
+    """The synthesiser: speaks a ``Take`` in one of its voices.
+
+    Runs on the CPU, one thread for each call; calls from several threads may overlap.
+    """
+
+    def __init__(
+        self, model: Path, voices: Path | None = None, vocabulary: Path | None = None
+    ) -> None:
+        """model: the network (.onnx), or a folder that holds kokoro.onnx. voices: folder of packs
+        (<name>.bin), None for "voices" beside the network. vocabulary: JSON with "vocab", symbol ->
+        token, None for config.json beside the network.
+
+        InputError when one of them is missing or damaged; MissingExtraError without onnx.
+        """
+        self.path = model / MODEL if model.is_dir() else model
+        beside = self.path.parent
+        self.folder = beside / VOICES if voices is None else voices
+        words = beside / VOCABULARY if vocabulary is None else vocabulary
+        if not self.path.is_file():
+            raise InputError(f"no synthesiser at {self.path}: expected Kokoro's network (.onnx)")
+        self.packs = tuple(sorted(path.stem for path in self.folder.glob("*.bin")))
+        if not self.packs:
+            raise InputError(f"no voices in {self.folder}: expected packs named <voice>.bin")
+        with reading(words, "a vocabulary"):
+            table = json.loads(words.read_text(encoding="utf-8"))["vocab"]
+            self.vocabulary = {str(symbol): int(token) for symbol, token in table.items()}
+        self._session: Any = _open(self.path)
+        self._styles: dict[str, Array] = {}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the network's file."""
+        return file_sha256(self.path)
+
+    def speak(self, take: Take, voice: str) -> Array:
+        """(n,) float32 at 16 kHz, in -1..1, as long as the take's ``seconds``. InputError for an
+        unknown voice, or when the network gives another length than the steps say.
+        """
+        import soxr
+
+        style = self._style(voice)[len(take.tokens) - 2]
+        with reading(self.path, "a network of this kind"):
+            sound = self._session.run(
+                None,
+                {
+                    "tokens": np.array([take.tokens], np.int64),
+                    "style": style,
+                    "speed": np.ones(1, np.float32),
+                    DURATIONS: np.array([take.steps], np.float32),
+                },
+            )[0].reshape(-1)
+        wanted = sum(take.steps) * STEP
+        if abs(len(sound) / RATE - wanted) > STEP / 2 or not np.isfinite(sound).all():
+            raise InputError(
+                f"the synthesiser gave {len(sound) / RATE:.3f} s in the voice {voice}, expected "
+                f"{wanted:.3f} s of finite samples"
+            )
+        samples = soxr.resample(sound.astype(np.float32), RATE, SAMPLE_RATE)
+        length = round(take.seconds * SAMPLE_RATE)
+        fitted = np.zeros(length, np.float32)
+        fitted[: len(samples)] = np.clip(samples[:length], -1.0, 1.0)
+        return fitted
+
+    def _style(self, voice: str) -> Array:
+        if voice not in self.packs:
+            raise InputError(
+                f"no voice {shown(voice)} in {self.folder}: choose from {', '.join(self.packs)}"
+            )
+        if voice not in self._styles:
+            path = self.folder / f"{voice}.bin"
+            with reading(path, "a voice's pack"):
+                values = np.fromfile(path, "<f4")
+                if values.size != np.prod(STYLES) or not np.isfinite(values).all():
+                    raise InputError(
+                        f"{path} holds {values.size} numbers, expected {int(np.prod(STYLES))} "
+                        "finite ones"
+                    )
+            self._styles[voice] = values.reshape(STYLES)
+        return self._styles[voice]
+
+
+def _open(path: Path) -> Any:
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError(
+            'the synthesiser needs onnx: pip install "jambatalk[onnx]"'
+        ) from error
+    with reading(path, "an ONNX network"):
+        network = onnx.load(path)
+    take_durations(network.graph, str(path))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3  # its warnings are about the network, not about the user's input
+    with reading(path, "an ONNX network that runs here"):
+        return onnxruntime.InferenceSession(
+            network.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+
+def take_durations(graph: Any, name: str) -> None:
+    """Change an ONNX graph in place: the rounded durations that it predicts become its input
+    ``durations`` (1, tokens) float32. InputError when it has no such node.
+    """
+    import onnx
+
+    found = [node for node in graph.node if node.name == ROUND]
+    if len(found) != 1:
+        raise InputError(
+            f"{name} has {len(found)} nodes {ROUND}, expected the one of Kokoro that rounds the "
+            "durations"
+        )
+    (rounded,) = found[0].output
+    for node in graph.node:
+        for i, source in enumerate(node.input):
+            if source == rounded:
+                node.input[i] = DURATIONS
+    graph.node.remove(found[0])
+    graph.input.append(
+        onnx.helper.make_tensor_value_info(DURATIONS, onnx.TensorProto.FLOAT, [1, "tokens"])
+    )

@@ -69,7 +69,7 @@ class Outcome:
 
 
 def prepare(
-    kind: str,
+    kind: str | CorpusKind,
     raw: str | Path,
     out: str | Path,
     options: PrepareOptions | None = None,
@@ -80,17 +80,18 @@ def prepare(
 ) -> Outcome:
     """Turn the raw corpus of ``kind`` in ``raw`` into a prepared one in ``out``.
 
-    half: store offsets as float16 (half the size, about 0.01 mm). jobs: threads, None for one per
-    processor up to eight. limit: only so many clips. progress: called with (done, in all) clips.
-    Clips that are there, unchanged in their sources and whole, are kept. Damaged clips are left out
-    and named in the result and the manifest. Raises InputError when the corpus as a whole cannot be
-    read, or ``out`` holds another one.
+    kind: a registered name, or what reads the corpus. half: store offsets as float16 (half the
+    size, about 0.01 mm). jobs: threads, None for one per processor up to eight. limit: only so many
+    clips. progress: called with (done, in all) clips. Clips that are there, unchanged in their
+    sources and whole, are kept. Damaged clips are left out and named in the result and the
+    manifest. Raises InputError when the corpus as a whole cannot be read, or ``out`` holds another
+    one.
     """
     raw, out = Path(raw), Path(out)
-    reader = corpus_kind(kind)
+    reader = kind if isinstance(kind, CorpusKind) else corpus_kind(kind)
     if limit is not None and limit < 1:
         raise InputError(f"a limit of {limit} clips, expected at least 1")
-    _check_folder(out, {"corpus": kind})
+    _check_folder(out, {"corpus": reader.name})
     try:
         with locked(out / LOCK, str(out)):
             return _prepare(reader, raw, out, options, half, jobs, limit, progress)
@@ -249,6 +250,7 @@ def _one(
         "weight": clip.weight,
         "recipe": corpus.recipe,
         "sources": [_source(path, corpus.folder) for path in clip.sources],
+        **clip.notes,
     }
     timed = {"words": clip.words, "phones": clip.phones}
     known = {key: [list(one) for one in value] for key, value in timed.items() if value is not None}
@@ -259,6 +261,7 @@ def _one(
     details |= {
         key: None if value is None else [list(one) for one in value] for key, value in timed.items()
     }
+    details |= loaded.notes or {}
     motion = _weights(corpus, loaded) if corpus.unit == SHAPES else _offsets(corpus, clip, loaded)
     sound, seen = len(loaded.speech.samples) / SAMPLE_RATE, len(motion) / corpus.fps
     if abs(sound - seen) > LONGEST_DIFFERENCE:

@@ -81,7 +81,7 @@ class ClipData(NamedTuple):
     the wanted rate. gap: (T,) metres, the inner-lip gap measured on the speaker; tracked: (T,)
     bool, False where tracking failed; None where unknown. head_pose: (T, 3) radians as ``Motion``
     has them. words, phones: with times in seconds, where they are known only after reading; None
-    keeps those of the SourceClip.
+    keeps those of the SourceClip. notes: what was found out on reading, for the clip's record.
     """
 
     motion: Array
@@ -91,6 +91,7 @@ class ClipData(NamedTuple):
     words: tuple[Timed, ...] | None = None
     phones: tuple[Timed, ...] | None = None
     head_pose: Array | None = None
+    notes: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class SourceClip:
     sources: the files that it is made of; it is made again when one of them changes. load: reads
     the clip; raises InputError. id: its name, None for <subject>_<sentence>. words, phones: (text,
     start s, end s). pseudo: whether its motion was made by a model rather than measured. weight:
-    how much the clip counts in training, against 1 for the others.
+    how much the clip counts in training, against 1 for the others. notes: more for the clip's
+    record; it is made again when they change.
     """
 
     subject: str
@@ -113,6 +115,7 @@ class SourceClip:
     pseudo: bool = False
     weight: float = 1.0
     id: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
