@@ -47,7 +47,11 @@ VALIDATION_VOICES = ("am_fenrir", "af_kore")
 
 WINDOW = 0.025  # seconds of the loudness envelope
 FLOOR = -40.0  # dB below the loudest window; what is softer counts as silence
-FARTHEST = 8  # windows by which a take is shifted in search of its lag
+FARTHEST = 6  # windows by which a take is shifted in search of its lag
+CLEARER = 0.1
+"""By how much a lag must raise the correlation to count: the loudness of short sentences is
+ambiguous.
+"""
 
 LEAST_ENVELOPE = 0.6
 MOST_LAG = 0.05  # seconds
@@ -117,18 +121,22 @@ def likeness(original: Array, take: Array, onset: float | None = None) -> Likene
     """Compare two sounds (n,) at 16 kHz of the same length."""
     a, b = loudness(original), loudness(take)
     length = min(len(a), len(b))
-    shifts = range(-FARTHEST, FARTHEST + 1)
-    best = max(shifts, key=lambda shift: (_correlation(a, b, shift, length), -abs(shift)))
-    return Likeness(_correlation(a, b, 0, length), best * WINDOW, onset)
+    here = _correlation(a[:length], b[:length])
+    inside = slice(FARTHEST, length - FARTHEST)
+    shifts = {
+        shift: _correlation(a[inside], b[inside.start + shift : inside.stop + shift])
+        for shift in range(-FARTHEST, FARTHEST + 1)
+    }
+    best = max(shifts, key=lambda shift: (shifts[shift], -abs(shift)))
+    lag = best * WINDOW if shifts[best] > shifts[0] + CLEARER else 0.0
+    return Likeness(here, lag, onset)
 
 
-def _correlation(a: Array, b: Array, shift: int, length: int) -> float:
-    """Of a at t with b at t + shift; 0 where one of them does not change."""
-    first, last = max(0, -shift), min(length, length - shift)
-    x, y = a[first:last], b[first + shift : last + shift]
-    if last - first < 3 or x.std() < 1e-9 or y.std() < 1e-9:
+def _correlation(a: Array, b: Array) -> float:
+    """0 where one of them does not change."""
+    if len(a) < 3 or a.std() < 1e-9 or b.std() < 1e-9:
         return 0.0
-    return float(np.corrcoef(x, y)[0, 1])
+    return float(np.corrcoef(a, b)[0, 1])
 
 
 def voices_for(clip: str, seed: int, count: int, packs: Sequence[str]) -> tuple[str, ...]:
