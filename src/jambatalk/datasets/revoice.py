@@ -56,8 +56,8 @@ ambiguous.
 LEAST_ENVELOPE = 0.6
 MOST_LAG = 0.05  # seconds
 MOST_ONSET = 0.06  # seconds
-"""A take is dropped below this correlation of loudness, beyond this lag, or when its words begin
-further than this from the original's in the median.
+"""A take is dropped below this correlation of loudness, when its words begin further than this from
+the original's in the median, or, where the words are unknown, beyond this lag.
 """
 
 
@@ -94,17 +94,17 @@ class Likeness:
                 f"its loudness follows the original at {self.envelope:.2f}, expected "
                 f"{LEAST_ENVELOPE:g}"
             )
-        if abs(self.lag) > MOST_LAG:
-            return (
-                f"it lies {1000 * self.lag:+.0f} ms from the original, expected within "
-                f"{1000 * MOST_LAG:.0f}"
-            )
         if self.onset is not None and self.onset == np.inf:
             return "its words were not found in its sound"
         if self.onset is not None and self.onset > MOST_ONSET:
             return (
                 f"its words begin {1000 * self.onset:.0f} ms from the original's, expected "
                 f"{1000 * MOST_ONSET:.0f}"
+            )
+        if self.onset is None and abs(self.lag) > MOST_LAG:
+            return (
+                f"it lies {1000 * self.lag:+.0f} ms from the original, expected within "
+                f"{1000 * MOST_LAG:.0f}"
             )
         return None
 
