@@ -69,7 +69,7 @@ def test_notebook(capsys: pytest.CaptureFixture[str]) -> None:
             assert cell["outputs"] == [], "stored without outputs"
             exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
     out = capsys.readouterr().out
-    assert "look-ahead 200 ms" in out
+    assert "look-ahead 240 ms" in out
     difference = float(out.splitlines()[-1].split()[-1])
     assert difference < 1e-5
 

@@ -186,8 +186,8 @@ MUTATIONS = (
     _m(
         "closure: lips go all the way to the closed pose",
         "models/speech_to_motion.py",
-        "return motion + share * (self.closed - motion)",
-        "return motion + 0.5 * share * (self.closed - motion)",
+        "return motion + share * (pose - motion)",
+        "return motion + 0.5 * share * (pose - motion)",
         "tests/models/test_lip_contact.py",
     ),
     _m(
@@ -216,8 +216,8 @@ MUTATIONS = (
     _m(
         "training: norms and biases do not decay",
         "training/trainer.py",
-        '{"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},',
-        '{"params": [p for p in trained if p.ndim < 2], "weight_decay": config.weight_decay},',
+        '{"params": vectors, "weight_decay": 0.0, "scale": scale},',
+        '{"params": vectors, "weight_decay": config.weight_decay, "scale": scale},',
         "tests/training/test_training.py",
         "tests/training/test_loop.py",
     ),

@@ -2,7 +2,7 @@
 30 fps), in one call.
 
 Each measurement runs in a process of its own, so that peak memory is that of one length alone.
-Rows: the decoder of ``base``, that of ``paper-live`` (the width of ``paper-vocaset``, sliding
+Rows: the decoder of ``light``, that of ``paper-live`` (the width of ``paper-vocaset``, sliding
 attention over 4 s in place of full), and the released layout as far as it is bearable (full
 attention; run with our kernels and torch's memory-saving attention, while the authors' own code
 keeps the whole score matrix besides, counted in the last column).
@@ -29,7 +29,7 @@ from jambatalk.atomic import write_json
 
 LENGTHS = [1024, 4096, 16384, 32768, 65536, 262144]
 RELEASED_LONGEST = 32768
-NETWORKS = ("base", "paper-live", "released-vocaset")
+NETWORKS = ("light", "paper-live", "released-vocaset")
 ATTENTION = ("sliding", "causal", "full")
 QUADRATIC_LONGEST = 16384
 

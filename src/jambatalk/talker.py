@@ -16,7 +16,7 @@ from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
-from jambatalk.models.checkpoint import load_weights, torch_defaults
+from jambatalk.models.checkpoint import SHIPPED, find_weights, load_weights, torch_defaults
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import pretranspose_linear_weights
 from jambatalk.motion import Motion
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from jambatalk.idle import IdleSettings
     from jambatalk.streaming.overlay import MotionOverlay
 
-DEFAULT_WEIGHTS = Path(__file__).parent / "assets" / "base.safetensors"
+DEFAULT_WEIGHTS = SHIPPED["base"]
 
 
 class Talker:
@@ -219,8 +219,10 @@ def load(
     face: Face | None = None,
     style: str | None = None,
 ) -> Talker:
-    """A talker from a weights' file (default: the weights inside the package) on "cpu" or "cuda".
+    """A talker from weights on "cpu" or "cuda".
 
+    ``path``: a file, or "base" (the default) or "light", the weights inside the package. "light"
+    is smaller and faster, "base" better on voices that it does not know.
     ``precision``: "float32", or "bfloat16" / "float16" for the weights and products on a GPU
     (features, scans and results stay float32). ``face``: the mesh that a network of vertex offsets
     moves. ``style``: one of the ways of speaking that the weights know (``Talker.styles``); None is
@@ -235,7 +237,7 @@ def load(
         raise InputError(
             f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); try 'cpu'"
         ) from error
-    chosen = Path(path) if path is not None else DEFAULT_WEIGHTS
+    chosen = find_weights(path) if path is not None else DEFAULT_WEIGHTS
     if chosen.suffix.lower() == ".onnx":
         return _load_onnx(chosen, device, precision, face, style)
     model, names, _ = load_weights(chosen, device)

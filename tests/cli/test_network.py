@@ -26,11 +26,12 @@ def test_lists_every_preset() -> None:
 
 
 def test_counts_what_the_network_has() -> None:
-    code, text = _run("base", "--json")
-    facts = json.loads(text)
-    assert code == 0
-    assert facts["decoder_parameters"] == parameter_count(jambatalk.load().model.decoder)
-    assert facts["look-ahead"] == "200 ms"
+    for name, look_ahead in (("base", "240 ms"), ("light", "200 ms")):
+        code, text = _run(name, "--json")
+        facts = json.loads(text)
+        assert code == 0
+        assert facts["decoder_parameters"] == parameter_count(jambatalk.load(name).model.decoder)
+        assert facts["look-ahead"] == look_ahead
 
 
 def test_describes_a_network_that_cannot_be_fetched() -> None:

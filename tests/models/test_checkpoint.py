@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from safetensors.torch import save_file
 
 from jambatalk.errors import InputError
 from jambatalk.face.head import ARKIT_NAMES
-from jambatalk.models.checkpoint import load_weights
+from jambatalk.models.checkpoint import load_weights, save_weights
+from jambatalk.models.speech_to_motion import SpeechToMotion
 
 
 def test_round_trip(small_weights: Path) -> None:
@@ -99,3 +101,60 @@ def test_damaged_metadata_is_one_sentence(
     assert "bad.safetensors" in message
     assert "\n" not in message
     assert len(message) < 600
+
+
+def test_int8_matrices_keep_the_motion(small_weights: Path, tmp_path: Path) -> None:
+    model, names, notes = load_weights(small_weights)
+    wide = replace(
+        model.config, decoder=replace(model.config.decoder, mlp_hidden=512, expert_hidden=512)
+    )
+    torch.manual_seed(0)
+    network = SpeechToMotion(wide).eval()
+    torch.nn.init.normal_(network.head.weight, std=0.05)
+    sizes = {}
+    for name, how in {
+        "full": {},
+        "half": {"half": True},
+        "int8": {"half": True, "int8": True},
+    }.items():
+        path = tmp_path / f"{name}.safetensors"
+        save_weights(path, network, names, notes, **how)
+        sizes[name] = path.stat().st_size
+    assert sizes["int8"] < 0.8 * sizes["half"] < 0.5 * sizes["full"]
+    again = load_weights(tmp_path / "int8.safetensors")[0]
+    moved = 0
+    for (name, one), other in zip(network.state_dict().items(), again.state_dict().values()):
+        assert other.dtype == one.dtype
+        if one.is_floating_point() and one.ndim >= 2:
+            limit = one.flatten(1).abs().amax(1).view(-1, *[1] * (one.ndim - 1)) / 253.0
+            assert ((one - other).abs() <= limit + 1e-3 * one.abs() + 1e-7).all(), name
+            moved += int(not torch.equal(one.half().float(), other))
+    assert moved
+    samples = torch.randn(1, 640 * 25) * 0.1
+    with torch.no_grad():
+        one, _ = network(samples, network.init_state(1))
+        other, _ = again(samples, again.init_state(1))
+    assert float((one - other).abs().max()) < 0.02
+
+
+def test_an_int8_matrix_without_its_scale_is_refused(tmp_path: Path, small_weights: Path) -> None:
+    model, names, notes = load_weights(small_weights)
+    path = tmp_path / "int8.safetensors"
+    save_weights(path, model, names, notes)
+    tensors, metadata = read_all(path)
+    name = next(name for name, value in tensors.items() if value.ndim == 2)
+    tensors[name] = tensors[name].to(torch.int8)
+    save_file(tensors, path, metadata)
+    with pytest.raises(InputError, match="no scale per row"):
+        load_weights(path)
+    tensors[f"{name}:scale"] = torch.ones(len(tensors[name]))
+    tensors["nothing:scale"] = torch.ones(2)
+    save_file(tensors, path, metadata)
+    with pytest.raises(InputError, match="belongs to no int8 matrix"):
+        load_weights(path)
+
+
+def read_all(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        return {name: file.get_tensor(name) for name in names}, file.metadata()

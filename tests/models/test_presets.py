@@ -20,11 +20,12 @@ from jambatalk.training.config import load_train_config
 ORDERS = {"a": "M E T E M E", "b": "E M T E M E", "c": "M E T M E M", "d": "E M T M E M"}
 
 
-def test_the_weights_that_ship_are_the_base_preset() -> None:
-    assert jambatalk.load().model.config == load_preset("base")
-    assert load_train_config(
-        Path(__file__).parents[2] / "configs" / "base.yaml"
-    ).model == load_preset("base")
+@pytest.mark.parametrize("name", ["base", "light"])
+def test_the_weights_that_ship_are_the_presets_of_their_names(name: str) -> None:
+    config = jambatalk.load(name).model.config
+    assert config == load_preset(name)
+    settings = Path(__file__).parents[2] / "configs" / f"{name}.yaml"
+    assert load_train_config(settings).model == config
 
 
 def test_papers_sizes() -> None:

@@ -12,102 +12,40 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.datasets.articulation import articulated, spoken_part, teeth_edge
+from jambatalk.datasets.articulation import articulated, spoken_part
 from jambatalk.datasets.clip import Clip
 from jambatalk.datasets.registry import load_clips
 from jambatalk.errors import InputError
+from jambatalk.evaluation.metrics.visemes import COLUMNS, MouthAtPhones, legibility, measure_phones
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
-from jambatalk.face.landmarks import split_ring
 from jambatalk.render import Renderer, contact_sheet, frame_face, save_png
 from jambatalk.text.phones import ARPABET
 
 Array = NDArray[Any]
 LETTERS = {phone: letters for letters, phone in ARPABET.items()}
 SHOWN = (*tuple("pbmfvθðlszʃʧʤɹiɪuwɔɛæɑʌ"), "oʊ", "aɪ", "aʊ")
-VISEMES = (
-    *("p b m", "f v", "θ ð", "t d n ɾ", "l", "s z", "ʃ ʒ ʧ ʤ", "k ɡ ŋ h", "ɹ ɝ"),
-    *("i ɪ e j eɪ ɨ", "ɛ æ ʌ a ɑ aɪ aʊ ə", "ɔ o oʊ u ʊ w ɔɪ"),
-)
-AROUND = (-0.08, 0.0, 0.08)
-"""Seconds from a phone's centre at which the mouth is measured."""
-FOLDS = 5
 TOUCH, NEAR_TEETH = 1.0, 1.5  # millimetres
-COLUMNS = ("gap", "width", "protrusion", "lip above teeth's edge", "jaw")
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Mouths at phone centres. phones (N,); values (N, 3, 7): three times of five columns of
-    ``COLUMNS`` (mm; weight), the inner width (mm) and the tongue's weight; sentences (N,).
-    """
-
-    phones: Array
-    values: Array
-    sentences: Array
+def measure(face: Face, clips: Sequence[Clip]) -> MouthAtPhones:
+    """Measure the mouth at the phones of clips."""
+    weights, phones = ([getattr(clip, name) for clip in clips] for name in ("weights", "phones"))
+    return measure_phones(weights, phones, clips[0].fps, face)
 
 
-def measure(face: Face, clips: Sequence[Clip]) -> Measured:
-    """Measure the mouth at every phone's centre and around it."""
-    outer, lower = split_ring(face, "outer_lip_ring")
-    inner, _ = split_ring(face, "inner_lip_ring")
-    middle = len(outer) // 2
-    assert face.gap_vertices is not None
-    ends = (outer[0], outer[-1], inner[0], inner[-1], *face.gap_vertices)
-    used = np.array([*ends, outer[middle], lower[len(lower) // 2]])
-    edge, (tongue, jaw) = teeth_edge(face), face.columns(["tongueOut", "jawOpen"])
-    phones, values, sentences = [], [], []
-    for number, clip in enumerate(clips):
-        points = face.vertices[used] + np.einsum("tk,kvd->tvd", clip.weights, face.basis[:, used])
-        right, left, inner_right, inner_left, top, bottom, above, below = points.swapaxes(0, 1)
-        lengths = [top[:, 1] - bottom[:, 1], left[:, 0] - right[:, 0]]
-        lengths += [(above + below)[:, 2] / 2, bottom[:, 1] - edge]
-        track = np.stack([*lengths, clip.weights[:, jaw] / 1e3, (inner_left - inner_right)[:, 0]])
-        track = np.concatenate([track, clip.weights[None, :, tongue] / 1e3]).T * 1e3
-        for phone, start, end in map(spoken_part, clip.phones):
-            frames = ((start + end) / 2 + np.array(AROUND)) * clip.fps
-            values.append(track[np.clip(np.round(frames).astype(int), 0, clip.frames - 1)])
-            phones.append(phone)
-            sentences.append(number)
-    return Measured(np.array(phones), np.array(values), np.array(sentences))
-
-
-def legibility(measured: Measured) -> dict[str, float]:
-    """Share of phones whose viseme a linear discriminant names, sentences left out; by viseme and
-    over all ("all"), and the mean of the visemes ("mean").
-    """
-    viseme = {phone: n for n, group in enumerate(VISEMES) for phone in group.split()}
-    known = np.isin(measured.phones, list(viseme))
-    true = np.array([viseme[phone] for phone in measured.phones[known]])
-    x = measured.values[known].reshape(len(true), -1)
-    fold, named = measured.sentences[known] % FOLDS, np.full(len(true), -1)
-    for left_out in range(FOLDS):
-        kept = fold != left_out
-        present = np.unique(true[kept])
-        means = np.stack([x[kept & (true == n)].mean(0) for n in present])
-        within = x[kept] - means[np.searchsorted(present, true[kept])]
-        inverse = np.linalg.inv(np.cov(within.T) + 1e-4 * np.eye(x.shape[1]))
-        scores = x @ inverse @ means.T - 0.5 * np.einsum("kd,de,ke->k", means, inverse, means)
-        named[~kept] = present[scores[~kept].argmax(1)]
-    rates = {VISEMES[n]: float((named == n)[true == n].mean()) for n in np.unique(true)}
-    return {"all": float((named == true).mean()), "mean": float(np.mean(list(rates.values())))} | (
-        rates
-    )
-
-
-def table(before: Measured, after: Measured) -> str:
+def table(before: MouthAtPhones, after: MouthAtPhones) -> str:
     """Markdown: means at the centre of each phone, before → after."""
     shares = ("closed (< 1 mm)", "at the teeth's edge (± 1.5 mm)")
     lines = ["| phone | number | " + " | ".join((*COLUMNS, *shares)) + " |", "|---" * 9 + "|"]
     for phone in SHOWN:
-        rows = [m.values[m.phones == phone, 1] for m in (before, after)]
+        rows = [m.at(phone) for m in (before, after)]
         if not len(rows[0]):
             continue
         cells = []

@@ -82,7 +82,10 @@ def animate(
     device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
     model: Annotated[
         str | None,
-        Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]"),
+        Option(
+            metavar="WEIGHTS",
+            help="A weights file, or base or light: those in the package.  [default: base]",
+        ),
     ] = None,
     face: Annotated[
         str | None,
@@ -249,9 +252,11 @@ class _Worker:
 
     @cached_property
     def _weights_sha256(self) -> str | None:
+        from jambatalk.models.checkpoint import find_weights
         from jambatalk.talker import DEFAULT_WEIGHTS
 
-        return _sha256(self.network.weights or DEFAULT_WEIGHTS)
+        weights = self.network.weights
+        return _sha256(DEFAULT_WEIGHTS if weights is None else find_weights(weights))
 
     @cached_property
     def _face_sha256(self) -> str | None:

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from jambatalk.evaluation.dataset import EvalDataset
+    from jambatalk.evaluation.protocols.default_weights import AlignedSpeech
     from jambatalk.evaluation.regions import Regions
 
 
@@ -19,6 +20,7 @@ class Protocol(str, Enum):
     vertices = "vertices"
     grid = "grid"
     default = "default"
+    voices = "voices"
 
 
 RegionsOption = Annotated[
@@ -62,7 +64,8 @@ def evaluate(
         Protocol,
         typer.Option(
             help="vertices: errors of vertices on a prepared corpus. grid: lip gap on the default "
-            "head against the speakers' tracked gap. default: all that the default weights promise."
+            "head against the speakers' tracked gap. default: all that the default weights "
+            "promise. voices: unknown voices, silence first, what can be read off the mouth, rest."
         ),
     ] = Protocol.vertices,
     split: Annotated[
@@ -94,11 +97,29 @@ def evaluate(
     ] = None,
     librivox: Annotated[
         Path | None,
-        typer.Option(help="Protocol default: a folder of .wav files and their transcription."),
+        typer.Option(
+            help="Protocols default and voices: a folder of .wav files and their transcription."
+        ),
     ] = None,
     voice: Annotated[
         Path | None,
-        typer.Option(help="Protocol default: a prepared corpus of synthetic voices (test_voice)."),
+        typer.Option(
+            help="Protocols default and voices: a prepared corpus of synthetic voices (test_voice)."
+        ),
+    ] = None,
+    others: Annotated[
+        Path | None,
+        typer.Option(help="Protocol voices: a prepared corpus of more filmed speakers."),
+    ] = None,
+    speech: Annotated[
+        Path | None,
+        typer.Option(
+            help="Protocol voices: a folder of benchmarks/quality/voices_data.py; "
+            "FOLDER:VOICE,... for some of its voices."
+        ),
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Protocol voices: clips of each part, for a trial.")
     ] = None,
     cache: Annotated[
         Path | None,
@@ -134,11 +155,15 @@ def evaluate(
         "--mask": mask,
         "--compat": compat,
     }
-    speech: dict[str, object] = {"--facegood": facegood, "--librivox": librivox, "--voice": voice}
+    readings: dict[str, object] = {"--librivox": librivox, "--voice": voice}
+    of_voices: dict[str, object] = {"--others": others, "--speech": speech, "--most": most}
+    of_default = {**readings, "--facegood": facegood}
+    not_split = {name: value for name, value in vertex_options.items() if name != "--split"}
     wrong = {
-        Protocol.vertices: {**speech, "--cache": cache},
-        Protocol.grid: {**vertex_options, **speech},
-        Protocol.default: vertex_options,
+        Protocol.vertices: {**of_default, **of_voices, "--cache": cache},
+        Protocol.grid: {**vertex_options, **of_default, **of_voices},
+        Protocol.default: {**vertex_options, **of_voices},
+        Protocol.voices: {**not_split, "--facegood": facegood},
     }[protocol]
     if given := [name for name, value in wrong.items() if value]:
         raise InputError(f"{given[0]} has no meaning for --protocol {protocol.value}")
@@ -151,6 +176,10 @@ def evaluate(
         return
     if protocol is Protocol.default:
         _default(specs, Path(data), facegood, librivox, voice, cache, out)
+        return
+
+    if protocol is Protocol.voices:
+        _voices(specs, Path(data), split, others, speech, librivox, voice, most, cache, out)
         return
 
     from jambatalk.cli.console import progress_console
@@ -242,6 +271,62 @@ def _default(
         write_json(out / RESULT, {"models": specs, "columns": found})
     unseen = [clip.id for clip in data.grid if clip.split == "test_unseen"]
     print_table(columns, unseen, Console(width=max(100, 64 + 20 * len(columns))))
+
+
+def _voices(
+    specs: list[str],
+    grid: Path,
+    split: list[str] | None,
+    others: Path | None,
+    speech: Path | None,
+    librivox: Path | None,
+    voice: Path | None,
+    most: int | None,
+    cache: Path | None,
+    out: Path | None,
+) -> None:
+    from jambatalk.atomic import atomic_write, write_json
+    from jambatalk.cli.console import progress_console
+    from jambatalk.datasets.registry import load_clips
+    from jambatalk.evaluation.protocols import voices as protocol
+    from jambatalk.evaluation.protocols.default_weights import finite, load_readings, load_voice
+    from jambatalk.evaluation.systems import check_names, open_system
+    from jambatalk.evaluation.tables import RESULT
+    from jambatalk.face.head import default_head
+
+    face = default_head()
+    systems = [open_system(spec) for spec in specs]
+    check_names(systems)
+    splits = split or ["val"]
+    filmed = {"s1": load_clips(grid, splits, face, cache)}
+    if others is not None:
+        filmed["others"] = load_clips(others, splits, face, cache)
+    spoken: dict[str, list[AlignedSpeech]] = {}
+    if speech is not None:
+        folder, _, names = str(speech).partition(":")
+        spoken |= protocol.load_spoken(Path(folder), [n for n in names.split(",") if n])
+    if librivox is not None:
+        spoken["LibriVox"] = load_readings(librivox)
+    if voice is not None:
+        spoken["synthetic voice"] = load_voice(voice, "test_voice" if split else "val")
+    data = protocol.VoicesData(
+        {name: clips[:most] for name, clips in filmed.items()},
+        {name: sentences[:most] for name, sentences in spoken.items()},
+    )
+    columns = {}
+    with progress_console() as console, console.progress("scoring") as report:
+        for done, system in enumerate(systems):
+            report(done, len(systems))
+            columns[system.name] = protocol.score_voices(system, data, face)
+        report(len(systems), len(systems))
+    text = protocol.table(columns)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        numbers = {name: finite(protocol.as_numbers(f)) for name, f in columns.items()}
+        write_json(out / RESULT, {"models": specs, "splits": splits, "columns": numbers})
+        with atomic_write(out / "voices.md") as path:
+            path.write_text(text + "\n", encoding="utf-8")
+    typer.echo(text)
 
 
 def regions_from_options(

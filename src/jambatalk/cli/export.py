@@ -23,7 +23,7 @@ def export(
         Path | None,
         Option(
             metavar="WEIGHTS",
-            help="Weights to export.  [default: those in the package]",
+            help="A weights file, or base or light: those in the package.  [default: base]",
             show_default=False,
         ),
     ] = None,

@@ -58,7 +58,10 @@ def live(
     ] = None,
     model: Annotated[
         str | None,
-        Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]"),
+        Option(
+            metavar="WEIGHTS",
+            help="A weights file, or base or light: those in the package.  [default: base]",
+        ),
     ] = None,
     device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
     threads: ThreadsOption = None,

@@ -42,7 +42,7 @@ EXAMPLES = {
     "info": "info base",
     "live": "live --mic --to livelink://127.0.0.1",
     "serve": "serve --host 0.0.0.0 --token random",
-    "train": "train configs/base-grid.yaml --data data/grid -o mine.safetensors",
+    "train": "train configs/light-grid.yaml --data data/grid -o mine.safetensors",
 }
 
 

@@ -46,7 +46,10 @@ def serve(
     max_upload: Annotated[int, Option(metavar="MB", help="Largest upload.")] = 200,
     model: Annotated[
         str | None,
-        Option(metavar="WEIGHTS", help="Weights to use.  [default: those in the package]"),
+        Option(
+            metavar="WEIGHTS",
+            help="A weights file, or base or light: those in the package.  [default: base]",
+        ),
     ] = None,
     style: Annotated[
         str | None, Option(metavar="NAME", help="Speaking style, where a client asks for none.")

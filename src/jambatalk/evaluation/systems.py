@@ -17,6 +17,7 @@ from jambatalk.errors import InputError
 from jambatalk.evaluation.dataset import EvalClip, EvalDataset
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
+from jambatalk.models.checkpoint import find_weights
 from jambatalk.motion import Motion
 from jambatalk.streaming.resampler import resample_frames
 
@@ -129,10 +130,10 @@ def talker_system(spec: str, test_set: EvalDataset | None) -> System:
     from jambatalk.models.speech_to_motion import SpeechToMotion, parameter_count
 
     file, _, style = spec.partition("@")
-    if file != DEFAULT and not Path(file).is_file():
+    if file != DEFAULT and not find_weights(file).is_file():
         raise InputError(
-            f"no weights at {file}: expected truth, static, mean, default, a file of weights or a "
-            "folder of predictions"
+            f"no weights at {file}: expected truth, static, mean, default, light, a file of "
+            "weights or a folder of predictions"
         )
     talker = jambatalk.load(None if file == DEFAULT else file, style=style or None)
     if talker.names:

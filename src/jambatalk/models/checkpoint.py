@@ -28,8 +28,16 @@ from jambatalk.models.speech_to_motion import SpeechToMotion
 
 FORMAT = "jambatalk-1"
 
+SHIPPED = {
+    name: Path(__file__).parents[1] / "assets" / f"{name}.safetensors" for name in ("base", "light")
+}
+"""Weights inside the package by their names."""
+
 TRAINING_ONLY = "lip_reader."
 """Begin of the names of tensors that only training uses; animating leaves them on disk."""
+
+SCALE, SMALL_MATRIX = ":scale", 4096
+"""Suffix of the scales of int8 matrices; values from which a matrix is large enough for int8."""
 
 LARGEST_SETTING = 1 << 16
 """Settings above this must be dimensions of a tensor in the file: no file may fill the memory."""
@@ -43,6 +51,7 @@ def save_weights(
     names: tuple[str, ...],
     notes: dict[str, Any],
     half: bool = False,
+    int8: bool = False,
 ) -> None:
     """Write a network.
 
@@ -52,8 +61,10 @@ def save_weights(
         names: Of its outputs; none for vertex offsets.
         notes: How it was trained.
         half: Store float16, which halves the file; loading gives float32 in either case.
+        int8: Store large matrices as int8 with a scale for each row: a quarter of the file. Values
+            move by up to 1/254 of their row's largest.
     """
-    save_tensors(path, model.state_dict(), model.config, names, notes, half)
+    save_tensors(path, model.state_dict(), model.config, names, notes, half, int8)
 
 
 def save_tensors(
@@ -63,10 +74,21 @@ def save_tensors(
     names: tuple[str, ...],
     notes: dict[str, Any],
     half: bool = False,
+    int8: bool = False,
 ) -> None:
     """Write a state dict as ``save_weights`` does; it may hold TRAINING_ONLY tensors besides."""
     parts = {"config": dataclasses.asdict(config), "names": list(names), "notes": notes}
-    write_checkpoint(path, FORMAT, tensors, parts, half)
+    write_checkpoint(path, FORMAT, tensors, parts, half, int8)
+
+
+def find_weights(path: str | Path | None = None) -> Path:
+    """Return the file that is meant by a path or by the name of weights in the package.
+
+    Args:
+        path: A file; "base" or "light" (where no file is called so); None: base.
+    """
+    name = "base" if path is None else str(path)
+    return SHIPPED[name] if name in SHIPPED and not Path(name).exists() else Path(name)
 
 
 def load_weights(
@@ -80,6 +102,7 @@ def load_weights(
     Raises:
         InputError: the file is missing, damaged, of another format or does not fit its settings.
     """
+    path = find_weights(path)
     parts, tensors = read_checkpoint(path, FORMAT, skip=TRAINING_ONLY)
     config = _config(parts, path)
     names = checked_names(parts, config.outputs, path)
@@ -90,6 +113,7 @@ def load_weights(
 
 def read_config(path: str | Path) -> ModelConfig:
     """Load the settings of the network in a file; errors as ``load_weights``."""
+    path = find_weights(path)
     return _config(read_checkpoint(path, FORMAT, tensors=False)[0], path)
 
 
@@ -106,6 +130,7 @@ def write_checkpoint(
     tensors: Mapping[str, Tensor],
     parts: Mapping[str, Any],
     half: bool = False,
+    int8: bool = False,
 ) -> None:
     """Write tensors and the parts that describe them.
 
@@ -115,16 +140,48 @@ def write_checkpoint(
         tensors: By name, on any device.
         parts: Values by name that JSON can hold: config, notes, names.
         half: Store floating-point tensors as float16.
+        int8: Store large floating-point matrices as int8, see ``save_weights``.
     """
     stored = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    if int8:
+        stored = dict(_quantized(stored))
     if half:
-        stored = {k: v.half() if v.is_floating_point() else v for k, v in stored.items()}
+        stored = {
+            k: v.half() if v.is_floating_point() and not k.endswith(SCALE) else v
+            for k, v in stored.items()
+        }
     metadata = {"format": file_format} | {name: json.dumps(v) for name, v in parts.items()}
     with atomic_write(path) as temporary:
         try:
             save_file(stored, temporary, metadata)
         except SafetensorError as error:  # a full disk
             raise InputError(f"cannot write {path}: {error}") from error
+
+
+def _quantized(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    for name, value in tensors.items():
+        if not value.is_floating_point() or value.ndim < 2 or value.numel() < SMALL_MATRIX:
+            yield name, value
+            continue
+        rows = value.float().flatten(1)
+        scale = (rows.abs().amax(1) / 127.0).clamp_min(1e-12)
+        yield name, (rows / scale[:, None]).round().to(torch.int8).view_as(value)
+        # In float32, also beside float16: a scale may be below float16's range.
+        yield name + SCALE, scale
+
+
+def _dequantized(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Multiply int8 matrices by their scales; InputError where one has none that fits."""
+    scales = {name: tensors.pop(name) for name in [n for n in tensors if n.endswith(SCALE)]}
+    for name, value in tensors.items():
+        if value.dtype == torch.int8 and value.ndim >= 2:
+            scale = scales.pop(name + SCALE, None)
+            if scale is None or scale.shape != value.shape[:1]:
+                raise InputError(f"{path} is damaged: {name} is int8 and has no scale per row")
+            tensors[name] = value.float() * scale.view(-1, *[1] * (value.ndim - 1))
+    if scales:
+        raise InputError(f"{path} is damaged: {next(iter(scales))} belongs to no int8 matrix")
+    return tensors
 
 
 def checkpoint_format(path: str | Path) -> str | None:
@@ -169,6 +226,7 @@ def read_checkpoint(
             )
         wanted = [k for k in file.keys() if skip is None or not k.startswith(skip)]  # noqa: SIM118
         found = {key: _own(file.get_tensor(key)) for key in wanted} if tensors else {}
+    found = _dequantized(found, path)
     for name, value in found.items():
         if not torch.isfinite(value).all():
             raise InputError(f"{path} holds values that are not finite in {name}")

@@ -352,9 +352,11 @@ class LipClosureConfig:
                 f"phones {self.phones}, low {self.low}, high {self.high}: "
                 "expected phones >= 0, 0 <= low < high <= 1"
             )
+        if not self.phones:
+            return
         for name, indices in (("bilabials", self.bilabials), ("labiodentals", self.labiodentals)):
-            needed = self.phones and name == "bilabials"
-            if (needed and not indices) or not all(0 <= i < max(self.phones, 1) for i in indices):
+            missing = not indices and name == "bilabials"
+            if missing or not all(0 <= i < self.phones for i in indices):
                 raise ValueError(f"{name} are {indices}, expected indices below {self.phones}")
 
 

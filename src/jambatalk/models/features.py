@@ -241,7 +241,7 @@ def _normalize_numba(
         s.to("cpu", torch.float32, copy=True).contiguous() for s in (state.mean, state.level)
     )
     out: NDArray[np.float32] = np.zeros(x.shape, np.float32)
-    none = torch.zeros(len(x), dtype=torch.int64) if skip is None else skip.cpu()
+    skipped: NDArray[np.int64] = np.zeros(len(x), np.int64) if skip is None else skip.cpu().numpy()
     decay, growth = 0.5 ** (1.0 / config.memory), 2.0 ** (1.0 / config.background_memory)
     c = config
     colored = float(c.normalize == "bands")  # 1: each band's own mean, 0: their average
@@ -251,7 +251,7 @@ def _normalize_numba(
 
     def rows(part: slice) -> None:
         states = mean.numpy()[part], level.numpy()[part]
-        _normalize(frames[part], *states, first, settings, none.numpy()[part], out[part])
+        _normalize(frames[part], *states, first, settings, skipped[part], out[part])
 
     # Batches of training; the compiled loop releases the interpreter's lock.
     if out.shape[0] * out.shape[1] < MANY_FRAMES:

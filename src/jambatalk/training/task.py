@@ -132,11 +132,10 @@ def initialize_network(path: Path, network: TrainableModel, names: tuple[str, ..
         network.load_state_dict(baseline.state_dict())
         return
     old, old_names, _ = load_weights(path)
-    fits = old.config.styles in ([], network.config.styles) and replace(
-        old.config.contact, labiodentals=network.config.contact.labiodentals
-    ) in (
-        LipClosureConfig(labiodentals=network.config.contact.labiodentals),
-        network.config.contact,
+    contact, wanted = old.config.contact, network.config.contact
+    fits = old.config.styles in ([], network.config.styles) and (
+        contact == LipClosureConfig()
+        or replace(contact, labiodentals=wanted.labiodentals) == wanted
     )
     if _architecture(old.config) != _architecture(network.config) or old_names != names or not fits:
         raise InputError(

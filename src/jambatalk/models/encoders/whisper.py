@@ -158,7 +158,11 @@ class WhisperLayer(nn.Module):
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in (self.query(self.attn_norm(now)), keys, values)
         )
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=self._scores(state.frames, count, q))
+        scores = self._scores(state.frames, count, q)
+        if torch.is_grad_enabled():
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=scores)
+        else:  # its strides are guessed wrong when a step is traced for an export
+            y = (q @ k.transpose(2, 3) * q.shape[-1] ** -0.5 + scores).softmax(-1) @ v
         now = now + self._drop(self.out(y.transpose(1, 2).flatten(2)))
         now = now + self._drop(self.down(F.gelu(self.up(self.mlp_norm(now)))))
         after = LayerState(

@@ -1,0 +1,138 @@
+"""What can be read off a mouth: geometry at phones, and visemes named by a linear discriminant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jambatalk.datasets.articulation import spoken_part, teeth_edge
+from jambatalk.face.face import Face
+from jambatalk.face.landmarks import split_ring
+from jambatalk.text.phones import SILENCE, Timed
+
+Array = NDArray[Any]
+
+VISEMES = (
+    *("p b m", "f v", "θ ð", "t d n ɾ", "l", "s z", "ʃ ʒ ʧ ʤ", "k ɡ ŋ h", "ɹ ɝ"),
+    *("i ɪ e j eɪ ɨ", "ɛ æ ʌ a ɑ aɪ aʊ ə", "ɔ o oʊ u ʊ w ɔɪ"),
+)
+"""Twelve classes of phones that look alike (after Fisher 1968), each as its phones."""
+AROUND = (-0.08, 0.0, 0.08)
+"""Seconds from a phone's centre at which the mouth is measured."""
+FOLDS = 5
+COLUMNS = ("gap", "width", "protrusion", "lip above teeth's edge", "jaw")
+"""The first columns of ``MouthAtPhones.values``; millimetres, the jaw as its weight."""
+
+
+@dataclass(frozen=True)
+class MouthAtPhones:
+    """Mouths at phone centres.
+
+    Attributes:
+        phones: (N,) IPA.
+        values: (N, 3, 7): at three times the five columns of ``COLUMNS``, the inner width (mm) and
+            the tongue's weight.
+        sentences: (N,) index of the clip.
+    """
+
+    phones: Array
+    values: Array
+    sentences: Array
+
+    def at(self, *phones: str) -> Array:
+        """Return the values at the centres of some phones: (n, 7)."""
+        values: Array = self.values[np.isin(self.phones, phones), 1]
+        return values
+
+
+def mouth_track(weights: Array, face: Face) -> Array:
+    """Measure the mouth in every frame: (T, 7), the columns of ``MouthAtPhones.values``."""
+    outer, lower = split_ring(face, "outer_lip_ring")
+    inner, _ = split_ring(face, "inner_lip_ring")
+    assert face.gap_vertices is not None
+    ends = (outer[0], outer[-1], inner[0], inner[-1], *face.gap_vertices)
+    used = np.array([*ends, outer[len(outer) // 2], lower[len(lower) // 2]])
+    points = face.vertices[used] + np.einsum("tk,kvd->tvd", weights, face.basis[:, used])
+    right, left, inner_right, inner_left, top, bottom, above, below = points.swapaxes(0, 1)
+    tongue, jaw = face.columns(["tongueOut", "jawOpen"])
+    track = np.stack(
+        [
+            (top - bottom)[:, 1] * 1e3,
+            (left - right)[:, 0] * 1e3,
+            (above + below)[:, 2] / 2 * 1e3,
+            (bottom[:, 1] - teeth_edge(face)) * 1e3,
+            weights[:, jaw],
+            (inner_left - inner_right)[:, 0] * 1e3,
+            weights[:, tongue],
+        ],
+        axis=1,
+    )
+    return np.asarray(track, np.float64)
+
+
+def measure_phones(
+    weights: Sequence[Array], phones: Sequence[Sequence[Timed]], fps: float, face: Face
+) -> MouthAtPhones:
+    """Measure the mouth at every phone's centre and around it.
+
+    Args:
+        weights: Of each clip, (T, K) on the shapes of ``face``.
+        phones: Of each clip, IPA with times in seconds; pauses are left out.
+        fps: Frames a second.
+        face: A face with lips and teeth that its regions name.
+    """
+    names, values, sentences = [], [], []
+    for number, (motion, spoken) in enumerate(zip(weights, phones, strict=True)):
+        track = mouth_track(motion, face)
+        for phone, start, end in map(spoken_part, spoken):
+            if phone == SILENCE:
+                continue
+            frames = ((start + end) / 2 + np.array(AROUND)) * fps
+            values.append(track[np.clip(np.round(frames).astype(int), 0, len(track) - 1)])
+            names.append(phone)
+            sentences.append(number)
+    return MouthAtPhones(
+        np.array(names), np.array(values).reshape(-1, 3, 7), np.array(sentences, int)
+    )
+
+
+def legibility(mouths: MouthAtPhones) -> dict[str, float]:
+    """Name visemes by a linear discriminant that never saw the sentence.
+
+    Returns:
+        The share that is named rightly for each viseme that occurs, over all phones ("all"), and
+        the mean of the visemes ("mean"); nan where there is too little to learn from.
+    """
+    true, named = named_visemes(mouths)
+    if not len(true):
+        return {"all": float("nan"), "mean": float("nan")}
+    rates = {VISEMES[n]: float((named == n)[true == n].mean()) for n in np.unique(true)}
+    return {"all": float((named == true).mean()), "mean": float(np.mean(list(rates.values())))} | (
+        rates
+    )
+
+
+def named_visemes(mouths: MouthAtPhones) -> tuple[Array, Array]:
+    """Return the true visemes of the known phones and the named ones, indices into VISEMES."""
+    viseme = {phone: n for n, group in enumerate(VISEMES) for phone in group.split()}
+    known = np.isin(mouths.phones, list(viseme))
+    true = np.array([viseme[phone] for phone in mouths.phones[known]], int)
+    x = mouths.values[known].reshape(len(true), -1)
+    # A mouth that does not move has no spread: a ten thousandth of a millimetre stands for it.
+    x = x / np.maximum(x.std(0), 1e-4) if len(true) else x
+    fold, named = mouths.sentences[known] % FOLDS, np.full(len(true), -1)
+    for left_out in range(FOLDS):
+        kept = fold != left_out
+        if kept.all() or not kept.any():
+            continue
+        present = np.unique(true[kept])
+        means = np.stack([x[kept & (true == n)].mean(0) for n in present])
+        within = x[kept] - means[np.searchsorted(present, true[kept])]
+        inverse = np.linalg.inv(np.cov(within.T) + 1e-4 * np.eye(x.shape[1]))
+        scores = x @ inverse @ means.T - 0.5 * np.einsum("kd,de,ke->k", means, inverse, means)
+        named[~kept] = present[scores[~kept].argmax(1)]
+    return true, named
