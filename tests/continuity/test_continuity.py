@@ -1,11 +1,11 @@
 """What earlier versions wrote still gives the same: motion of the shipped weights, a stored
 session, a training run.
 
-The files beside this test were written by the version before the packages were renamed (commit of
-27 November 2026). On the
-machine that wrote them the results are equal bit for bit; other processors round differently, hence
-the tolerances. When the
-shipped weights change on purpose, write ``motion.npz`` and ``session.bin`` anew.
+On the machine that wrote the files beside this test the results are equal bit for bit; other
+processors round differently, hence the tolerances. When the shipped weights change on purpose,
+write ``motion.npz`` and ``session.bin`` anew. ``checkpoint.pt`` is of the version before the
+packages were renamed (27 November 2026); what it goes on to (``losses.jsonl``) was written anew when
+batches came to be made on the network's device, with other random sequences.
 """
 
 from __future__ import annotations

@@ -287,7 +287,7 @@ def _voices(
 ) -> None:
     from jambatalk.atomic import atomic_write, write_json
     from jambatalk.cli.console import progress_console
-    from jambatalk.datasets.registry import load_clips
+    from jambatalk.datasets.registry import load_clips, open_corpus
     from jambatalk.evaluation.protocols import voices as protocol
     from jambatalk.evaluation.protocols.default_weights import finite, load_readings, load_voice
     from jambatalk.evaluation.systems import check_names, open_system
@@ -300,7 +300,8 @@ def _voices(
     splits = split or ["val"]
     filmed = {"s1": load_clips(grid, splits, face, cache)}
     if others is not None:
-        filmed["others"] = load_clips(others, splits, face, cache)
+        corpus = open_corpus(others)
+        filmed["others"] = corpus.clips(list(corpus.splits), face, cache)
     spoken: dict[str, list[AlignedSpeech]] = {}
     if speech is not None:
         folder, _, names = str(speech).partition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -121,7 +122,7 @@ def named_visemes(mouths: MouthAtPhones) -> tuple[Array, Array]:
     viseme = {phone: n for n, group in enumerate(VISEMES) for phone in group.split()}
     known = np.isin(mouths.phones, list(viseme))
     true = np.array([viseme[phone] for phone in mouths.phones[known]], int)
-    x = mouths.values[known].reshape(len(true), -1)
+    x = mouths.values[known].reshape(len(true), math.prod(mouths.values.shape[1:]))
     # A mouth that does not move has no spread: a ten thousandth of a millimetre stands for it.
     x = x / np.maximum(x.std(0), 1e-4) if len(true) else x
     fold, named = mouths.sentences[known] % FOLDS, np.full(len(true), -1)

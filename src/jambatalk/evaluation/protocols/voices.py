@@ -42,7 +42,7 @@ AROUND = 0.04
 LEADS = ("none", "zeros 0.48 s", "zeros 2 s", "zeros 5 s", "dither 2 s", "-60 dBFS", "-45 dBFS")
 """What comes before a clip: whole frames, so that the truth is at the same times behind each."""
 LEVELS_DB = (0.0, -20.0, -40.0)
-LEVEL_LEADS = ("none", "zeros 2 s", "-60 dBFS")
+LEVEL_LEADS = ("none", "zeros 2 s", "-60 dBFS", "-45 dBFS")
 """Leads at the lower levels."""
 ROOM_DB, MUSIC_DB = -50.0, -26.0
 
