@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from jambatalk.audio import SAMPLE_RATE
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, shown
 from jambatalk.ops.threads import free_threads, one_thread
 from jambatalk.streaming.core import Frames, NetworkSpec, StreamCore
 from jambatalk.streaming.jitter_buffer import PacketStats
@@ -57,8 +58,49 @@ class StreamModel(Protocol):
     def weights_sha256(self) -> str:
         """SHA-256 of the weights' file."""
 
+    @property
+    def articulation(self) -> float:
+        """How far the mouth moves where a session asks for nothing else."""
+
     def style_index(self, style: str | None) -> int | None:
         """The number of a speaking style; None for the talker's own."""
+
+
+MOUTH = ("jaw", "mouth", "tongue", "cheekPuff")
+"""How the names of the shapes begin that ``articulation`` scales."""
+LEAST_ARTICULATION, MOST_ARTICULATION = 0.5, 1.5
+
+
+def articulation_gains(names: Sequence[str], articulation: float) -> Array | None:
+    """Return the factors of shapes that make a mouth move more or less.
+
+    Lip geometry is linear in the weights and the head's lips touch at rest, so a gap of 0 stays 0:
+    closures stay closed whatever the factor, and lips do not cross.
+
+    Args:
+        names: of the shapes.
+        articulation: 0.5 (mumbled) to 1.5 (over-articulated).
+
+    Returns:
+        (K,) float32; None for 1.0, which changes nothing.
+
+    Raises:
+        InputError: the value is out of range, or the network moves vertices.
+    """
+    if type(articulation) not in (int, float) or not (
+        LEAST_ARTICULATION <= articulation <= MOST_ARTICULATION
+    ):
+        raise InputError(
+            f"articulation is {shown(articulation)}, expected {LEAST_ARTICULATION} to "
+            f"{MOST_ARTICULATION}"
+        )
+    if articulation == 1.0:
+        return None
+    if not names:
+        raise InputError(
+            "articulation scales shapes of the mouth, but this network moves vertices: expected 1"
+        )
+    return np.array([articulation if n.startswith(MOUTH) else 1.0 for n in names], np.float32)
 
 
 @dataclass(frozen=True)
@@ -111,6 +153,8 @@ class Session:
         style: a speaking style; None for the talker's.
         patience: seconds of later sound that may wait for a packet out of order, where packets
             have indices.
+        articulation: how far the mouth moves, 0.5 to 1.5 times what the network says; see
+            ``articulation_gains``. None for the talker's.
 
     Raises:
         InputError: a value is out of range.
@@ -124,13 +168,16 @@ class Session:
         life: IdleSettings | MotionOverlay | bool | str | None = None,
         style: str | None = None,
         patience: float = 0.06,
+        articulation: float | None = None,
     ) -> None:
         self.talker, self.style = talker, style
+        self.articulation = talker.articulation if articulation is None else articulation
         self.style_index = talker.style_index(style)
         config = talker.model.config
         network = NetworkSpec(config.hop, config.delay, talker.fps, config.outputs, talker.names)
         overlay = _overlay(life, talker.names, fps if fps is not None else talker.fps)
-        self.core = StreamCore(network, rate, fps, overlay, patience)
+        gains = articulation_gains(talker.names, self.articulation)
+        self.core = StreamCore(network, rate, fps, overlay, patience, gains)
         self._half_sample = b""
 
     @property
@@ -292,6 +339,7 @@ class Session:
             "fps": self.fps,
             "style": self.style,
             "patience": self.patience,
+            "articulation": self.articulation,
         }
         half = {"half_sample": self._half_sample.hex()}
         return serialize(settings | {"network": network} | self.core.state() | half)
@@ -324,7 +372,16 @@ class Session:
                 raise InputError(
                     "the session was saved with an overlay and gets none, or the other way round"
                 )
-            session = cls(talker, tree["rate"], tree["fps"], life, tree["style"], tree["patience"])
+            articulation = tree.get("articulation", 1.0)  # sessions of earlier versions have none
+            session = cls(
+                talker,
+                tree["rate"],
+                tree["fps"],
+                life,
+                tree["style"],
+                tree["patience"],
+                articulation,
+            )
             tensors = {name: torch.from_numpy(a) for name, a in tree["network"].items()}
             session.core.load_state(tree)
             session.core.network_state = with_tensors(session.state, tensors)

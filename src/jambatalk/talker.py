@@ -21,7 +21,7 @@ from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import pretranspose_linear_weights
 from jambatalk.motion import Motion
 from jambatalk.ops.threads import free_threads
-from jambatalk.session import Session
+from jambatalk.session import Session, articulation_gains
 
 if TYPE_CHECKING:
     from jambatalk.export.runtime import ExportedModel
@@ -39,6 +39,7 @@ class Talker:
         names: The shape names of its outputs, none for a network that moves vertices.
         path: The file that the weights came from.
         device: Where the network runs, "cpu" or "cuda".
+        articulation: How far the mouth moves; see ``session.articulation_gains``.
         face: The mesh to move; None is the default head for shape weights, and no face for
         vertices.
     """
@@ -50,8 +51,11 @@ class Talker:
         path: Path,
         device: str = "cpu",
         face: Face | None = None,
+        articulation: float = 1.0,
     ) -> None:
         self.model, self.names, self.path, self.device = model, names, path, device
+        self.articulation = articulation
+        self._gains = articulation_gains(names, articulation)
         self._face = face
         if not names and face is not None and 3 * len(face.vertices) != model.config.outputs:
             raise InputError(
@@ -132,13 +136,14 @@ class Talker:
         life: IdleSettings | MotionOverlay | bool | str | None = None,
         style: str | None = None,
         patience: float = 0.06,
+        articulation: float | None = None,
     ) -> Session:
         """A live session for sound at ``rate`` Hz; see ``Session`` for the rest.
 
         InputError when the network must hear the whole clip first.
         """
         self._check_streaming()
-        return Session(self, rate, fps, life, style, patience)
+        return Session(self, rate, fps, life, style, patience, articulation)
 
     def restore(self, data: bytes, life: IdleSettings | MotionOverlay | None = None) -> Session:
         """Continue a session that ``Session.save`` stored; see ``Session.restore``."""
@@ -205,7 +210,9 @@ class Talker:
                 f"the sound has {len(samples)} samples at 16 kHz, too few for one frame"
             )
         values = y[0].float().cpu().numpy()
-        return np.clip(values, 0.0, 1.0) if self.names else values
+        if self.names:
+            return np.clip(values if self._gains is None else values * self._gains, 0.0, 1.0)
+        return values
 
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -218,6 +225,7 @@ def load(
     precision: str = "float32",
     face: Face | None = None,
     style: str | None = None,
+    articulation: float = 1.0,
 ) -> Talker:
     """A talker from weights on "cpu" or "cuda".
 
@@ -226,8 +234,9 @@ def load(
     ``precision``: "float32", or "bfloat16" / "float16" for the weights and products on a GPU
     (features, scans and results stay float32). ``face``: the mesh that a network of vertex offsets
     moves. ``style``: one of the ways of speaking that the weights know (``Talker.styles``); None is
-    their default. Raises InputError when the file is missing or damaged, the device is not there,
-    the style is unknown, or the face is not the network's.
+    their default. ``articulation``: 0.5 (mumbled) to 1.5 (over-articulated) times the movement of
+    the mouth; closed lips stay closed. Raises InputError when the file is missing or damaged, the
+    device is not there, the style is unknown, or the face is not the network's.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision is {precision!r}, expected {', '.join(PRECISIONS)}")
@@ -239,7 +248,7 @@ def load(
         ) from error
     chosen = find_weights(path) if path is not None else DEFAULT_WEIGHTS
     if chosen.suffix.lower() == ".onnx":
-        return _load_onnx(chosen, device, precision, face, style)
+        return _load_onnx(chosen, device, precision, face, style, articulation)
     model, names, _ = load_weights(chosen, device)
     try:
         model.choose_style(style)
@@ -249,11 +258,16 @@ def load(
         model.lower_precision(PRECISIONS[precision])
     elif torch.device(device).type == "cpu" and model.config.streaming:
         pretranspose_linear_weights(model)
-    return Talker(model, names, chosen, device, face)
+    return Talker(model, names, chosen, device, face, articulation)
 
 
 def _load_onnx(
-    path: Path, device: str, precision: str, face: Face | None, style: str | None
+    path: Path,
+    device: str,
+    precision: str,
+    face: Face | None,
+    style: str | None,
+    articulation: float,
 ) -> Talker:
     from jambatalk.export.runtime import load_onnx
 
@@ -267,4 +281,4 @@ def _load_onnx(
             f"in {precision}"
         )
     model, names, _ = load_onnx(path)
-    return Talker(model, names, path, face=face)
+    return Talker(model, names, path, face=face, articulation=articulation)

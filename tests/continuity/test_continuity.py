@@ -4,8 +4,8 @@ session, a training run.
 On the machine that wrote the files beside this test the results are equal bit for bit; other
 processors round differently, hence the tolerances. When the shipped weights change on purpose,
 write ``motion.npz`` and ``session.bin`` anew. ``checkpoint.pt`` is of the version before the
-packages were renamed (27 November 2026); what it goes on to (``losses.jsonl``) was written anew when
-batches came to be made on the network's device, with other random sequences.
+packages were renamed (27 November 2026); what it goes on to (``losses.jsonl``) was written anew
+when batches came to be made on the network's device, with other random sequences.
 """
 
 from __future__ import annotations

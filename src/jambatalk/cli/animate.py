@@ -20,6 +20,7 @@ from typer import Argument, Option
 from jambatalk.atomic import file_sha256
 from jambatalk.cli.batch import PIPE, Job, Manifests, Plan, plan
 from jambatalk.cli.console import (
+    ArticulationOption,
     ProgressConsole,
     ThreadsOption,
     check_identity,
@@ -100,6 +101,7 @@ def animate(
             help="Way of speaking, one of the weights' (jambatalk network lists them).",
         ),
     ] = None,
+    articulation: ArticulationOption = 1.0,
     life: Annotated[
         str,
         Option(
@@ -142,7 +144,7 @@ def animate(
     with progress_console() as console:
         worker = _Worker(
             console,
-            TalkerOptions(model, device, precision, face, style),
+            TalkerOptions(model, device, precision, face, style, articulation),
             rate,
             pixels,
             identity,
@@ -238,6 +240,7 @@ class _Worker:
             common |= {
                 "weights": self._weights_sha256,
                 "style": self.network.style,
+                "articulation": self.network.articulation,
                 "precision": self.network.precision,
                 "track": self.track,
             }
@@ -365,6 +368,7 @@ class TalkerOptions:
     precision: str = "float32"
     face: str | None = None
     style: str | None = None
+    articulation: float = 1.0
 
 
 def load_warm(options: TalkerOptions) -> Talker:
@@ -382,7 +386,14 @@ def load_warm(options: TalkerOptions) -> Talker:
         from jambatalk.face.mesh import load_mesh
 
         face = load_mesh(options.face)
-    talker = jambatalk.load(options.weights, options.device, options.precision, face, options.style)
+    talker = jambatalk.load(
+        options.weights,
+        options.device,
+        options.precision,
+        face,
+        options.style,
+        options.articulation,
+    )
     talker.animate_blocks([np.zeros(1600, np.float32)])
     return talker
 

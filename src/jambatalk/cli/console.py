@@ -150,6 +150,14 @@ def _limit_threads(count: int | None) -> int | None:
     return count
 
 
+ArticulationOption = Annotated[
+    float,
+    typer.Option(
+        metavar="FACTOR",
+        help="How far the mouth moves: 0.5 (mumbled) to 1.5; closed lips stay closed.",
+    ),
+]
+
 ThreadsOption = Annotated[
     int | None,
     typer.Option(

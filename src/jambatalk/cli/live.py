@@ -12,7 +12,7 @@ import typer
 from typer import Option
 
 from jambatalk.cli.animate import TalkerOptions, load_warm
-from jambatalk.cli.console import ThreadsOption, parse_fps
+from jambatalk.cli.console import ArticulationOption, ThreadsOption, parse_fps
 from jambatalk.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def live(
             help="A weights file, or base or light: those in the package.  [default: base]",
         ),
     ] = None,
+    articulation: ArticulationOption = 1.0,
     device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
     threads: ThreadsOption = None,
     as_json: Annotated[
@@ -96,7 +97,9 @@ def live(
             speech = Speech.load(file) if file is not None else None
             microphone = Microphone(device_name) if mic else None
             with console.progress("loading the network"):
-                talker: Talker = load_warm(TalkerOptions(model, device, style=style))
+                talker: Talker = load_warm(
+                    TalkerOptions(model, device, style=style, articulation=articulation)
+                )
             session = talker.stream(
                 microphone.rate if microphone is not None else 16000, fps=frame_rate, life=layers
             )

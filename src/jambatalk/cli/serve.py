@@ -9,7 +9,7 @@ from typing import Annotated
 
 from typer import Option
 
-from jambatalk.cli.console import ThreadsOption
+from jambatalk.cli.console import ArticulationOption, ThreadsOption
 from jambatalk.errors import InputError
 
 
@@ -54,6 +54,7 @@ def serve(
     style: Annotated[
         str | None, Option(metavar="NAME", help="Speaking style, where a client asks for none.")
     ] = None,
+    articulation: ArticulationOption = 1.0,
     device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
     threads: ThreadsOption = None,
 ) -> None:
@@ -89,7 +90,7 @@ def serve(
     runner = None
     with listen(host, port) as listening, progress_console() as console:
         with console.progress("loading the network"):
-            talker = load_warm(TalkerOptions(model, device, "float32", None, style))
+            talker = load_warm(TalkerOptions(model, device, "float32", None, style, articulation))
         if not talker.names:
             raise InputError(
                 "this network moves vertices, too many numbers for a live link:"

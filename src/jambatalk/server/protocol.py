@@ -18,7 +18,7 @@ from jambatalk.errors import InputError
 from jambatalk.idle import IdleSettings
 from jambatalk.senders.json import frame_text
 from jambatalk.server.sound import DEFAULT_RATES, ENCODINGS, OPUS_ENCODINGS, OPUS_RATE
-from jambatalk.session import Frame
+from jambatalk.session import Frame, articulation_gains
 from jambatalk.version import __version__
 
 MIN_RATE, MAX_RATE = 8000, 192_000
@@ -30,6 +30,7 @@ START_FIELDS = (
     "fps",
     "frames",
     "style",
+    "articulation",
     "life",
     "timestamps",
     "realtime",
@@ -66,6 +67,7 @@ class StartMessage:
     life: IdleSettings | None = None
     timestamps: bool = False
     realtime: bool = False
+    articulation: float | None = None
 
 
 def parse_start(message: Mapping[str, Any]) -> StartMessage:
@@ -95,12 +97,17 @@ def parse_start(message: Mapping[str, Any]) -> StartMessage:
     style = message.get("style")
     if style is not None and not isinstance(style, str):
         raise InputError(f"style is {_short(style)}, expected null or a name")
+    articulation = message.get("articulation")
+    if articulation is not None:
+        articulation_gains(("jawOpen",), articulation)
     timestamps, realtime = _flag(message, "timestamps"), _flag(message, "realtime")
     if realtime and not timestamps:
         raise InputError("realtime needs timestamps: true, so that late sound is known from new")
     frames = _one_of(message, "frames", FRAME_FORMATS, "json")
     life = _idle_settings(message)
-    return StartMessage(rate, encoding, fps, frames, style, life, timestamps, realtime)
+    return StartMessage(
+        rate, encoding, fps, frames, style, life, timestamps, realtime, articulation
+    )
 
 
 def _one_of(message: Mapping[str, Any], name: str, choices: tuple[str, ...], default: str) -> str:

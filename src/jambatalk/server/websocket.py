@@ -145,6 +145,7 @@ class _Connection:
         try:
             reader = SoundReader(start.encoding, start.timestamps)
             options = {"rate": start.rate, "fps": start.fps, "style": start.style}
+            options["articulation"] = start.articulation
             handle = await asyncio.to_thread(self.engine.open, listen, **options, life=start.life)
         except InputError as error:
             _refuse(str(error), error)

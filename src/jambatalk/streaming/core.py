@@ -123,6 +123,7 @@ class StreamCore:
         fps: float | None = None,
         overlay: MotionOverlay | None = None,
         patience: float = 0.06,
+        gains: NDArray[np.float32] | None = None,
     ) -> None:
         if not MIN_RATE <= rate <= MAX_RATE:
             raise InputError(f"sample rate is {rate}, expected {MIN_RATE} to {MAX_RATE} Hz")
@@ -136,6 +137,7 @@ class StreamCore:
                 " vertices: leave it off"
             )
         self.network, self.rate, self.patience = network, int(rate), patience
+        self.gains = gains
         self.fps = float(fps) if fps is not None else network.fps
         self.names = overlay.names if overlay is not None else network.names
         self._jitter_buffer = JitterBuffer(self.rate, patience)
@@ -279,7 +281,7 @@ class StreamCore:
         delayed = [turn.delayed.popleft() for _ in range(count - skip)]
         values = y[skip:]
         if network.names:
-            values = np.clip(values, 0.0, 1.0)
+            values = np.clip(values if self.gains is None else values * self.gains, 0.0, 1.0)
         gains = [gain for _, gain in delayed]
         if gains and min(gains) < 1.0:
             values = values * np.array([eased(gain) for gain in gains], np.float32)[:, None]

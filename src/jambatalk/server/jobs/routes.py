@@ -92,10 +92,13 @@ def job_options(
     life: Annotated[
         str, Query(max_length=200, description="on, off, or such as blinks=0.5,head=0")
     ] = "off",
+    articulation: Annotated[
+        float, Query(ge=0.5, le=1.5, description="How far the mouth moves")
+    ] = 1.0,
 ) -> JobOptions:
     """Read a job's options from the query; a FastAPI dependency."""
     try:
-        options = JobOptions(format, fps, size, identity or None, style or None, life)
+        options = JobOptions(format, fps, size, identity or None, style or None, life, articulation)
         styles = list(request.app.state.engine.talker.styles)
         _check_choice("identity", options.identity, identities())
         _check_choice("style", options.style, styles)

@@ -62,6 +62,7 @@ class JobOptions:
         identity: a head of the package, None for the default.
         style: a speaking style, None for the network's default.
         life: idle motion, as ``IdleSettings.parse`` takes it.
+        articulation: how far the mouth moves, 0.5 to 1.5.
 
     Raises:
         InputError: a value is not valid.
@@ -73,9 +74,11 @@ class JobOptions:
     identity: str | None = None
     style: str | None = None
     life: str = "off"
+    articulation: float = 1.0
 
     def __post_init__(self) -> None:
         from jambatalk.idle import IdleSettings
+        from jambatalk.session import articulation_gains
 
         if self.format not in KINDS:
             raise InputError(f"format is {self.format[:40]!r}, expected one of {', '.join(KINDS)}")
@@ -84,6 +87,7 @@ class JobOptions:
         if not 16 <= self.size <= MAX_SIDE:
             raise InputError(f"size is {self.size}, expected 16 to {MAX_SIDE} pixels")
         IdleSettings.parse(self.life)
+        articulation_gains(("jawOpen",), self.articulation)
 
 
 @dataclass(frozen=True)

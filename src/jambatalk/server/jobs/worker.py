@@ -79,7 +79,7 @@ def work(
     options = job.options
     report(stage="reading", progress=0.0)
     speech = Speech(gather(_limited(open_blocks(str(folder / UPLOAD)), longest, SAMPLE_RATE)))
-    talker = jambatalk.load(weights, style=options.style)
+    talker = jambatalk.load(weights, style=options.style, articulation=options.articulation)
     share = ANIMATED if options.format == "mp4" else 0.9
     count, progress = 0, stage("animating", 0.0, share)
 
