@@ -309,7 +309,7 @@ def _voices(
     if librivox is not None:
         spoken["LibriVox"] = load_readings(librivox)
     if voice is not None:
-        spoken["synthetic voice"] = load_voice(voice, "test_voice" if split else "val")
+        spoken["synthetic voice"] = load_voice(voice, "val" if "val" in splits else "test_voice")
     data = protocol.VoicesData(
         {name: clips[:most] for name, clips in filmed.items()},
         {name: sentences[:most] for name, sentences in spoken.items()},
