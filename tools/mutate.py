@@ -106,8 +106,8 @@ MUTATIONS = (
     _m(
         "sessions: weights stay in 0..1",
         "streaming/core.py",
-        "            values = np.clip(values, 0.0, 1.0)\n",
-        "            pass\n",
+        "np.clip(values if self.gains is None else values * self.gains, 0.0, 1.0)",
+        "values",
         "tests/streaming/test_session_live.py",
         "tests/test_session.py",
     ),

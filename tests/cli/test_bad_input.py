@@ -215,6 +215,8 @@ def test_an_ignored_signal_stays_ignored():
     from jambatalk.cli.console import _signals_interrupt
 
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Libraries that other tests import may have a handler of their own.
+    terminate = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         with pytest.raises(KeyboardInterrupt), _signals_interrupt():  # noqa: PT012
             signal.raise_signal(signal.SIGHUP)
@@ -223,6 +225,7 @@ def test_an_ignored_signal_stays_ignored():
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGTERM, terminate)
 
 
 def test_threads(small_weights, tmp_path, monkeypatch):

@@ -341,27 +341,20 @@ class LipClosureConfig:
     """Indices of the phones for which the lips meet."""
     labiodentals: list[int] = field(default_factory=list)
     """Indices of the phones for which the lower lip meets the upper teeth."""
-    pauses: list[int] = field(default_factory=list)
-    """Indices of the marks of pauses, in which the mouth rests."""
     low: float = 0.1
     """Probability of a class of phones up to which the motion is left as it is."""
     high: float = 0.3
     """Probability of a class of phones from which its pose is reached."""
-    pause_low: float = 0.6
-    """As ``low``, of a pause: resting lips in the middle of a word would be seen."""
-    pause_high: float = 0.95
-    """As ``high``, of a pause."""
 
     def __post_init__(self) -> None:
-        for low, high in ((self.low, self.high), (self.pause_low, self.pause_high)):
-            if self.phones < 0 or not 0.0 <= low < high <= 1.0:
-                raise ValueError(
-                    f"phones {self.phones}, low {low}, high {high}: "
-                    "expected phones >= 0, 0 <= low < high <= 1"
-                )
+        if self.phones < 0 or not 0.0 <= self.low < self.high <= 1.0:
+            raise ValueError(
+                f"phones {self.phones}, low {self.low}, high {self.high}: "
+                "expected phones >= 0, 0 <= low < high <= 1"
+            )
         if not self.phones:
             return
-        for name in ("bilabials", "labiodentals", "pauses"):
+        for name in ("bilabials", "labiodentals"):
             indices = getattr(self, name)
             missing = not indices and name == "bilabials"
             if missing or not all(0 <= i < self.phones for i in indices):

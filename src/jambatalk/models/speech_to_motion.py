@@ -183,8 +183,7 @@ class SpeechToMotion(EncoderOwner):
 
 
 class LipClosureHead(nn.Module):
-    """Closes the lips where a bilabial is spoken, tucks the lower one in at a labiodental, and lets
-    the mouth rest in pauses.
+    """Closes the lips where a bilabial is spoken, tucks the lower one in at a labiodental.
 
     A network that minimizes squared error makes half a closure where it is not sure of one, and
     lips that nearly meet look wrong. So the phone is read from the same features, and the
@@ -193,10 +192,8 @@ class LipClosureHead(nn.Module):
 
     closed: Tensor
     tucked: Tensor
-    resting: Tensor
     is_bilabial: Tensor
     is_labiodental: Tensor
-    is_pause: Tensor
 
     def __init__(self, width: int, outputs: int, config: LipClosureConfig) -> None:
         super().__init__()
@@ -205,12 +202,9 @@ class LipClosureHead(nn.Module):
         self.register_buffer("closed", torch.zeros(outputs))  # the pose in which the lips meet
         if config.labiodentals:
             self.register_buffer("tucked", torch.zeros(outputs))  # the lower lip at the teeth
-        if config.pauses:
-            self.register_buffer("resting", torch.zeros(outputs))  # nobody speaks
         for name, phones in (
             ("is_bilabial", config.bilabials),
             ("is_labiodental", config.labiodentals),
-            ("is_pause", config.pauses),
         ):
             chosen = torch.zeros(config.phones)
             chosen[phones] = 1.0
@@ -220,24 +214,16 @@ class LipClosureHead(nn.Module):
         """Features (B, T, width) and motion (B, T, outputs) float32 -> the motion with poses."""
         c = self.config
         probabilities = self.read(x).float().softmax(-1)
-        limits = (c.low, c.high)
-        if c.pauses:
-            rest = (c.pause_low, c.pause_high)
-            motion = self._towards(self.resting, probabilities, self.is_pause, rest, motion)
         if c.labiodentals:
-            motion = self._towards(self.tucked, probabilities, self.is_labiodental, limits, motion)
-        return self._towards(self.closed, probabilities, self.is_bilabial, limits, motion)
+            motion = self._towards(self.tucked, probabilities, self.is_labiodental, motion)
+        return self._towards(self.closed, probabilities, self.is_bilabial, motion)
 
     def _towards(
-        self,
-        pose: Tensor,
-        probabilities: Tensor,
-        chosen: Tensor,
-        limits: tuple[float, float],
-        motion: Tensor,
+        self, pose: Tensor, probabilities: Tensor, chosen: Tensor, motion: Tensor
     ) -> Tensor:
         probability = (probabilities * chosen).sum(-1, keepdim=True)
-        share = ((probability - limits[0]) / (limits[1] - limits[0])).clamp(0.0, 1.0)
+        share = (probability - self.config.low) / (self.config.high - self.config.low)
+        share = share.clamp(0.0, 1.0)
         share = share * share * (3.0 - 2.0 * share)
         return motion + share * (pose - motion)
 

@@ -31,7 +31,7 @@ from jambatalk.training.blendshape_data import (
 from jambatalk.training.config import CorpusConfig, TrainConfig
 from jambatalk.training.lip_reading import BlendshapeLipReading
 from jambatalk.training.losses import MotionLoss
-from jambatalk.training.phone_motion import closed_pose, resting_pose, tucked_pose
+from jambatalk.training.phone_motion import closed_pose, tucked_pose
 from jambatalk.training.task import Sample
 
 Array = NDArray[Any]
@@ -217,8 +217,6 @@ class BlendshapeTask:
             # Without bilabials in the data, closed lips are those of the initial weights.
             if any(phone.text in BILABIALS for clip in train for phone in clip.phones):
                 network.contact.closed.copy_(torch.from_numpy(closed_pose(train, self.face)))
-            if contact.pauses and any(clip.phones for clip in train):
-                network.contact.resting.copy_(torch.from_numpy(resting_pose(train, self.face)))
             tucked = tucked_pose(train) if contact.labiodentals else None
             if tucked is not None:
                 network.contact.tucked.copy_(torch.from_numpy(tucked))

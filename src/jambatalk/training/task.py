@@ -135,7 +135,7 @@ def initialize_network(path: Path, network: TrainableModel, names: tuple[str, ..
     contact, wanted = old.config.contact, network.config.contact
     fits = old.config.styles in ([], network.config.styles) and (
         contact == LipClosureConfig()
-        or replace(contact, labiodentals=wanted.labiodentals, pauses=wanted.pauses) == wanted
+        or replace(contact, labiodentals=wanted.labiodentals) == wanted
     )
     if _architecture(old.config) != _architecture(network.config) or old_names != names or not fits:
         raise InputError(
