@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 STEP = 0.025  # seconds; the unit of the network's durations
 LEAD = 0.075
-"""Seconds by which a symbol is heard before its steps: measured by forced alignment."""
+"""Seconds by which a symbol sounds before its steps: measured by forced alignment."""
 
 RATE = 24_000
 """Samples a second that the network gives."""

@@ -2,7 +2,7 @@
 
 Filmed clips are compared in speech only, behind silence and noise and at several levels; what is
 said is read off the mouth on voices that no training saw; and the mouth is watched where nobody
-speaks. Half the error of whole clips is how a mouth rests, which no sound tells.
+speaks. Half the error of whole clips is how a mouth rests, which no sound shows.
 """
 
 from __future__ import annotations

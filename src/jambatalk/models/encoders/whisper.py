@@ -43,8 +43,8 @@ keys, must not become NaN, and must not depend on how the stream is cut.
 class StreamingWhisper(MelEncoder):
     """Samples (B, T * hop) -> features (B, T, width); see the module's description.
 
-    Output t is about the frames of 20 ms that end ``sum(look_ahead)`` frames before the last one
-    heard: the network's ``delay`` has to cover them.
+    Output t is about the frames of 20 ms that end ``sum(look_ahead)`` frames before the
+    newest one: the network's ``delay`` has to cover them.
     """
 
     def __init__(
