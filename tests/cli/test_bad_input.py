@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -212,20 +213,26 @@ def test_signals_that_come_together_interrupt_once():
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
 def test_an_ignored_signal_stays_ignored():
-    from jambatalk.cli.console import _signals_interrupt
-
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    # Libraries that other tests import may have a handler of their own.
-    terminate = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
-        with pytest.raises(KeyboardInterrupt), _signals_interrupt():  # noqa: PT012
-            signal.raise_signal(signal.SIGHUP)
-            signal.raise_signal(signal.SIGTERM)
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGHUP, before)
-        signal.signal(signal.SIGTERM, terminate)
+    """In a program of its own: other tests leave handlers and threads behind."""
+    program = """
+import signal
+import subprocess
+from jambatalk.cli.console import _signals_interrupt
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+try:
+    with _signals_interrupt():
+        signal.raise_signal(signal.SIGHUP)
+        print("goes on")
+        signal.raise_signal(signal.SIGTERM)
+        print("was not interrupted")
+except KeyboardInterrupt:
+    print("interrupted")
+assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n") == ["goes on", "interrupted", ""]
 
 
 def test_threads(small_weights, tmp_path, monkeypatch):
