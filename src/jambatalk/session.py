@@ -74,8 +74,8 @@ LEAST_ARTICULATION, MOST_ARTICULATION = 0.5, 1.5
 def articulation_gains(names: Sequence[str], articulation: float) -> Array | None:
     """Return the factors of shapes that make a mouth move more or less.
 
-    Lip geometry is linear in the weights and the head's lips touch at rest, so a gap of 0 stays 0:
-    closures stay closed whatever the factor, and lips do not cross.
+    Lip geometry is linear in the weights and the head's lips touch at rest, so a gap of 0 stays 0
+    and lips do not cross. A gap that is not quite 0 grows by the factor, too.
 
     Args:
         names: of the shapes.
