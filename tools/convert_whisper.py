@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import math
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from jambatalk.audio import Speech
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.models.config import MelConfig, StreamingWhisperConfig
 from jambatalk.models.encoders.whisper import StreamingWhisper, WhisperLayer
 from jambatalk.models.features import mel_filters
@@ -231,24 +232,39 @@ def measure_distance(whisper: Whisper, encoder: StreamingWhisper, sounds: list[P
     return lines
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path, help="CTranslate2's model.bin of Whisper base")
     parser.add_argument("--sound", type=Path, required=True, help="folder of speech files")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("-o", "--out", type=Path, default=Path("whisper-base-4.safetensors"))
     options = parser.parse_args()
+    try:
+        return convert(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Read, measure, write; InputError where the model or the sounds cannot be used."""
+    if not options.model.is_file():
+        raise InputError(f"no file {options.model}, expected CTranslate2's model.bin")
     found = hashlib.sha256(options.model.read_bytes()).hexdigest()
     if found != KNOWN:
         print(f"note: SHA-256 is {found}, the shipped weights were made from {KNOWN}")
-    variables = read_ctranslate2(options.model)
+    with reading(options.model, "a model of CTranslate2"):
+        variables = read_ctranslate2(options.model)
+        weights = converted(variables, options.layers)
     config = StreamingWhisperConfig()
     if options.layers != len(config.look_ahead):
         config = StreamingWhisperConfig(look_ahead=[2] * options.layers)
     encoder = StreamingWhisper(config, 25, 192, MEL).eval()
-    steps = encoder.steps.state_dict() | converted(variables, options.layers)
+    steps = encoder.steps.state_dict() | weights
     encoder.steps.load_state_dict(steps)
     sounds = sorted(p for p in options.sound.rglob("*") if p.suffix in (".flac", ".wav"))
+    if not sounds:
+        raise InputError(f"{options.sound} has no .flac or .wav files, expected speech")
     for line in measure_distance(Whisper(variables), encoder, sounds[:60]):
         print(line)
     kept = {
@@ -259,7 +275,8 @@ def main() -> None:
     note = {"source": "Whisper base (OpenAI, MIT)", "sha256": found}
     save_file(kept, options.out, metadata=note)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,24 +9,30 @@ Prints how far the motion of the bundled speech moves.
 from __future__ import annotations
 
 import argparse
+import sys
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 import jambatalk
+from jambatalk.errors import InputError
 from jambatalk.face.head import default_head
 from jambatalk.models.checkpoint import load_weights, save_weights
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("weights", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--half", action="store_true", help="float16 for all")
     options = parser.parse_args()
-    network, names, notes = load_weights(options.weights)
-    save_weights(options.output, network, names, notes, half=True, int8=not options.half)
+    try:
+        network, names, notes = load_weights(options.weights)
+        save_weights(options.output, network, names, notes, half=True, int8=not options.half)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     speech = jambatalk.Speech.load((files("jambatalk") / "assets" / "demo.flac").read_bytes())
     before, after = (
         jambatalk.load(path).animate(speech).weights for path in (options.weights, options.output)
@@ -40,7 +46,8 @@ def main() -> None:
         f"{np.abs(after - before).max():.3f} (most), the gap between the lips by "
         f"{np.sqrt(np.mean(gap**2)):.3f} mm and {np.abs(gap).max():.2f} mm"
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -116,7 +116,7 @@ def test_speech_is_from_the_first_word_to_the_last(head: Face) -> None:
 
 def sentences(seed: int, count: int = 12) -> list[AlignedSpeech]:
     rng = np.random.default_rng(seed)
-    known = [group.split()[0] for group in VISEMES]
+    known = [*(group.split()[0] for group in VISEMES[:-3]), "i", "u", "ɑ"]
     made = []
     for number in range(count):
         phones = [
@@ -149,12 +149,12 @@ def test_articulated_motion_is_legible_and_a_still_face_is_not(head: Face) -> No
     assert found["legibility, p b m"].value > 0.9
     assert found["/p b m/ within 1 mm"].value == 1.0
     assert found["/f v/ within 1.5 mm of the teeth's edge"].value > 0.9
-    assert found["/u w/ less /i/, width, mm"].value != 0.0 or math.isnan(
-        found["/u w/ less /i/, width, mm"].value
-    )
+    assert found["/u w/ less /i/, width, mm"].value < -3
+    assert found["/u w/ less /i/, protrusion, mm"].value > 1
+    assert found["open vowels closed"].value == 0.0
     still = score_spoken(static_system(head), spoken, head)
     assert still["legibility, mean"].value <= 2 / len(VISEMES)
-    assert still["open vowels closed"].value == 1.0 or math.isnan(still["open vowels closed"].value)
+    assert still["open vowels closed"].value == 1.0
 
 
 def test_classes_that_differ_are_named_rightly() -> None:

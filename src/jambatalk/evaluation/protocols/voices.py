@@ -270,6 +270,8 @@ def score_rest(system: System, sentences: Sequence[AlignedSpeech], face: Face) -
     after, most, early = [], [], []
     for sentence in sentences:
         spoken = [phone for phone in sentence.phones if phone.text != SILENCE]
+        if not spoken:
+            continue
         end, start = sentence.end, spoken[0].start
         cut = sentence.samples[: round(end * SAMPLE_RATE)]
         sound = np.concatenate([cut, np.zeros(4 * SAMPLE_RATE, np.float32)])

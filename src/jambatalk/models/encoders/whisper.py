@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jambatalk.audio import SAMPLE_RATE
 from jambatalk.models.config import MelConfig, StreamingWhisperConfig
 from jambatalk.models.encoders.streaming import MelEncoder
 from jambatalk.models.layers import CausalStridedConv
@@ -58,7 +59,7 @@ class StreamingWhisper(MelEncoder):
         self.steps.extend(
             WhisperLayer(c, ahead, first) for ahead, first in zip(c.look_ahead, firsts, strict=True)
         )
-        self.steps.append(FrameStack(c.width, width, round(16000 / fps) // (2 * mel.hop)))
+        self.steps.append(FrameStack(c.width, width, round(SAMPLE_RATE / fps) // (2 * mel.hop)))
         if c.weights:
             load_converted(self, Path(c.weights))
 
