@@ -37,6 +37,7 @@ from jambatalk.talker import Talker
 DEMO = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
 HOP = 640
 WARM_HOPS = 20  # before it counts
+REPEATS = 3  # of each figure, whose median is shown
 LOADS = {
     "nothing else running": None,
     "a loop on each core": "while True: pass",
@@ -124,9 +125,10 @@ def main() -> None:
     )
     parser.add_argument("--part", default=",".join(PARTS), help="some of " + ", ".join(PARTS))
     parser.add_argument("--seconds", type=int, default=60, help="of speech, at least 10")
+    parser.add_argument("--model", default="default", help="weights file, or: base, light")
     parser.add_argument("--json", type=Path, default=Path("out/busy_cores.json"))
     options = parser.parse_args()
-    talker, cores = jambatalk.load(), usable_cores()
+    talker, cores = jambatalk.load(options.model), usable_cores()
     samples = np.resize(Speech.load(DEMO).samples, max(10, options.seconds) * 16000)
     talker.animate(Speech(samples[:160_000]))
     motion = talker.animate(Speech(samples[:16000]))
@@ -143,7 +145,9 @@ def main() -> None:
                 row: dict[str, Any] = {"load": load, "part": part, "unit": unit}
                 for name, threads in choices.items():
                     set_thread_limit(threads)
-                    row[name] = measure(talker, samples, threads)
+                    row[name] = float(
+                        np.median([measure(talker, samples, threads) for _ in range(REPEATS)])
+                    )
                 set_thread_limit(None)
                 rows.append(row)
                 values = "".join(f"{row[name]:14.1f}" for name in choices)

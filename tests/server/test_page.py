@@ -90,15 +90,22 @@ def test_the_microphone_moves_the_mouth_as_offline(
     left = np.frombuffer(bytes(visit.sent), "<i2").astype(np.float32) / 32767
     rate = visit.page.evaluate("jambatalk.source.context.sampleRate")
     own = jambatalk.load().animate(Speech.load(left, rate))
-    wrong = np.abs(jaw - _column(own, "jawOpen", times))
-    print(
-        f"\nmicrophone: {len(left) / rate:.2f} s at {rate:.0f} Hz, {len(times)} pictures, "
-        f"jawOpen off by at most {wrong.max():.5f} from that of the sound sent"
+    place = visit.page.evaluate("jambatalk.source.track.names").index("jawOpen")
+    received = np.array(
+        visit.page.evaluate(
+            f"jambatalk.source.track.frames.map((one) => [one.time, one.weights[{place}]])"
+        )
     )
-    # Sixteen bits and another path through the resampler.
-    # Two pictures a second under load: a single one may fall into a gap.
-    assert np.quantile(wrong, 0.9) < 0.03
-    assert wrong.max() < 0.1
+    wrong = np.abs(received[:, 1] - _column(own, "jawOpen", received[:, 0]))
+    print(
+        f"\nmicrophone: {len(left) / rate:.2f} s at {rate:.0f} Hz, {len(received)} frames, "
+        f"jawOpen off by at most {wrong.max():.5f} from that of the sound sent; "
+        f"{len(times)} pictures"
+    )
+    # Sixteen bits and another path through the resampler. The frames rather than the pictures: on
+    # a busy machine a frame may come after the picture it was for, which then shows the one before.
+    assert wrong.max() < 0.03
+    assert len(received) >= round(7 * own.fps) - 10
 
     # Where the recording lies in what the page sent: by its loudness, not by the mouth.
     samples, rate = soundfile.read(str(DEMO), dtype="float32")
