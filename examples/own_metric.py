@@ -12,7 +12,7 @@ import numpy as np
 
 import jambatalk
 from jambatalk.evaluation.metrics.base import ClipPair, Ratio, Unit
-from jambatalk.evaluation.regions import Regions
+from jambatalk.datasets.regions import Regions
 
 
 def lip_drift(pair: ClipPair) -> Ratio:

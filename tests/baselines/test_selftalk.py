@@ -197,7 +197,8 @@ def test_the_papers_sizes() -> None:
     """
     config = baseline_config(load_train_config(PAPER).baseline, str(PAPER))
     assert isinstance(config, SelfTalkConfig)
-    assert round(config.lip_share * config.outputs / 3) == 254
+    assert config.lip_share == 0  # the lips are those of the training: FLAME's
+    config = replace(config, lips=list(range(250)))
     assert (config.read_layers, config.read_heads, config.read_inner) == (6, 8, 2048)
     network = SelfTalk(
         replace(config, encoder=ENCODER, fps=25, delay=4, read_layers=1)
@@ -207,7 +208,7 @@ def test_the_papers_sizes() -> None:
     )
     attention, forward = 4 * 512 * (512 + 1), 512 * 1024 + 1024 + 1024 * 512 + 512
     assert found == 2 * attention + forward + 3 * 2 * 512 + (512 + 1) * 15069
-    assert network.reader.lip_map.weight.shape == (1024, 3 * 254)
+    assert network.reader.lip_map.weight.shape == (1024, 3 * 250)
     assert network.reader.lm_head.weight.shape == (33, 1024)
 
 
@@ -222,7 +223,7 @@ def test_lips_that_are_named_stay() -> None:
     [
         ({"width": 30, "heads": 4}, "width is 30, expected a multiple of heads, which is 4"),
         ({"lips": [0, 500]}, "lips has 500, expected vertices of 0 to 467"),
-        ({"lip_share": 0.0}, "lip_share is 0.0, expected more than 0"),
+        ({"lip_share": -0.1}, "lip_share is -0.1, expected at least 0"),
         ({"recognizer": "some"}, "letters is 0, expected as many as the recognizer 'some' has"),
         ({"read_width": 64}, "read_width is 64, expected the width of 192 without a recognizer"),
         ({"layers": 0}, "layers is 0, expected at least 1"),

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jambatalk.evaluation.dataset import load_test_set
-from jambatalk.evaluation.regions import find_regions
+from jambatalk.evaluation.dataset import find_regions, load_test_set
 from jambatalk.evaluation.report import clips as worst_clips
 from jambatalk.evaluation.report.collect import ReportSystem, open_report_system
 from jambatalk.evaluation.report.page import write_report

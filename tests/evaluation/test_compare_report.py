@@ -14,10 +14,9 @@ from typer.testing import CliRunner, Result
 
 from jambatalk.cli.main import app
 from jambatalk.errors import InputError, MissingExtraError
-from jambatalk.evaluation.dataset import load_test_set
+from jambatalk.evaluation.dataset import find_regions, load_test_set
 from jambatalk.evaluation.metrics import METRICS
 from jambatalk.evaluation.metrics.base import Unit
-from jambatalk.evaluation.regions import find_regions
 from jambatalk.evaluation.report import page as page_module
 from jambatalk.evaluation.report import page as sections
 from jambatalk.evaluation.report.collect import ReportSystem, open_report_system

@@ -20,11 +20,11 @@ from jambatalk.baselines.bigru import VertexBiGRU, VertexBiGRUConfig
 from jambatalk.baselines.visemes import VISEMES, Dominance, Visemes, save_visemes
 from jambatalk.cli.main import app
 from jambatalk.datasets.prepare import prepare
+from jambatalk.datasets.regions import Regions
 from jambatalk.datasets.source import PrepareOptions
 from jambatalk.errors import InputError
-from jambatalk.evaluation.dataset import EvalClip, EvalDataset, load_test_set
+from jambatalk.evaluation.dataset import EvalClip, EvalDataset, find_regions, load_test_set
 from jambatalk.evaluation.evaluate import evaluate
-from jambatalk.evaluation.regions import Regions, find_regions
 from jambatalk.evaluation.systems import System, open_system, timing_clip
 from jambatalk.evaluation.tables import BIWI_TEST_A, PUBLISHED, UNKNOWN, published_beside
 from jambatalk.models.checkpoint import save_weights

@@ -14,13 +14,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jambatalk.datasets.regions import Regions
 from jambatalk.errors import InputError
 from jambatalk.evaluation import metrics
 from jambatalk.evaluation.metrics import LOWER, METRICS, Accumulator, Metric, better, metrics_table
 from jambatalk.evaluation.metrics import vertices as vertex_metrics
 from jambatalk.evaluation.metrics.base import BLOCK, ClipPair, Ratio, Unit
 from jambatalk.evaluation.metrics.vertices import coverage_error, diversity, mean_estimate_error
-from jambatalk.evaluation.regions import Regions
 from jambatalk.evaluation.report.table import Column, make_head
 from tiny_pairs import REGIONS, TEMPLATE, VERTICES, measure, pair, random_pair
 

@@ -12,7 +12,7 @@ import pytest
 from file_mutations import CASES, check_reader
 from jambatalk.audio import Speech
 from jambatalk.datasets.dataset import open_prepared
-from jambatalk.datasets.lip_mask import read_region
+from jambatalk.datasets.masks import read_region
 from jambatalk.datasets.prepare import prepare
 from jambatalk.datasets.registry import corpus_kind
 from jambatalk.datasets.source import PrepareOptions

@@ -18,6 +18,7 @@ import soundfile
 from jambatalk.datasets.readers.biwi import OTHER_SUBJECTS as BIWI_UNSEEN
 from jambatalk.datasets.readers.biwi import TRAINING_SUBJECTS as BIWI_TRAIN
 from jambatalk.datasets.readers.vocaset import SPLITS as VOCASET_SPLIT
+from made_faces import MadeFace, save_flame_masks, save_mesh
 
 OBJ = "".join(
     f"v {x} {y} {z}\n"
@@ -63,10 +64,14 @@ def write_python2(path: Path, value: Any) -> None:
     path.write_bytes(buffer.getvalue())
 
 
-def talking(frames: int, fps: float, seed: int, size: float = 0.01) -> np.ndarray:
-    """(T, V, 3) float32 offsets: vertex 3 opens and closes with ``loudness``, the others tremble a
-    little.
+def talking(
+    frames: int, fps: float, seed: int, size: float = 0.01, face: MadeFace | None = None
+) -> np.ndarray:
+    """(T, V, 3) float32 offsets: vertex 3, or the face's jaw, opens and closes with ``loudness``,
+    the others tremble a little.
     """
+    if face is not None:
+        return face.talk(size * loudness(np.arange(frames) / fps, seed))
     rng = np.random.default_rng(seed)
     offsets = rng.normal(0, 1e-5, (frames, V, 3))
     offsets[:, 3, 1] -= size * loudness(np.arange(frames) / fps, seed)
@@ -94,19 +99,28 @@ def write_vocaset(
     subjects: Sequence[str] = tuple(VOCASET_SPLIT),
     sentences: Iterable[int] = range(1, 41),
     frames: int = 13,
+    face: MadeFace | None = None,
 ) -> dict[str, np.ndarray]:
-    """A VOCASET folder; gives <subject>_<sentence> -> its positions at 60 frames a second."""
+    """A VOCASET folder; gives <subject>_<sentence> -> its positions at 60 frames a second.
+
+    face: what moves, with its mesh and FLAME_masks.pkl in the folder; None: five vertices.
+    """
     folder.mkdir(parents=True)
     truth: dict[str, np.ndarray] = {}
     index: dict[str, dict[str, dict[int, int]]] = {}
     audio: dict[str, dict[str, dict[str, Any]]] = {}
-    templates = {subject: TEMPLATE + np.float32(0.001 * i) for i, subject in enumerate(subjects)}
+    rest = TEMPLATE if face is None else face.template
+    templates = {subject: rest + np.float32(0.001 * i) for i, subject in enumerate(subjects)}
+    if face is not None:
+        save_flame_masks(folder, face)
+        save_mesh(folder / "FLAME_sample.obj", face)
     row = 0
     for subject in subjects:
         index[subject], audio[subject] = {}, {}
         for number in sentences:
             sentence, seed = f"sentence{number:02d}", len(truth)
-            truth[f"{subject}_{sentence}"] = templates[subject] + talking(frames, 60, seed)
+            moved = talking(frames, 60, seed, face=face)
+            truth[f"{subject}_{sentence}"] = templates[subject] + moved
             index[subject][sentence] = {frame: row + frame for frame in range(frames)}
             audio[subject][sentence] = {
                 "audio": voice(frames / 60, 22000, seed),
@@ -176,19 +190,24 @@ def write_biwi(
 
 
 def write_layout(
-    folder: Path, clips: Sequence[tuple[str, str]], fps: float = 25.0, frames: int = 6
+    folder: Path,
+    clips: Sequence[tuple[str, str]],
+    fps: float = 25.0,
+    frames: int = 6,
+    face: MadeFace | None = None,
 ) -> dict[str, np.ndarray]:
-    """A folder in the layout of FaceFormer and its descendants."""
+    """A folder in the layout of FaceFormer and its descendants; face: what moves."""
+    rest = TEMPLATE if face is None else face.template
     truth: dict[str, np.ndarray] = {}
     for name in ("wav", "vertices_npy"):
         (folder / name).mkdir(parents=True)
     for subject, sentence in clips:
         name, seed = f"{subject}_{sentence}", len(truth)
-        truth[name] = TEMPLATE + talking(frames, fps, seed)
+        truth[name] = rest + talking(frames, fps, seed, face=face)
         np.save(folder / "vertices_npy" / f"{name}.npy", truth[name].reshape(frames, -1))
         soundfile.write(folder / "wav" / f"{name}.wav", voice(frames / fps, 16000, seed), 16000)
     with (folder / "templates.pkl").open("wb") as file:
-        pickle.dump({subject: TEMPLATE.astype(np.float64) for subject, _ in clips}, file)
+        pickle.dump({subject: rest.astype(np.float64) for subject, _ in clips}, file)
     return truth
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from jambatalk.datasets.regions import Regions
 from jambatalk.evaluation.metrics import Accumulator
 from jambatalk.evaluation.metrics.base import ClipPair, Unit
-from jambatalk.evaluation.regions import Regions
 
 VERTICES = 9
 REGIONS = Regions(np.array([1, 2, 3, 4]), np.array([5, 6, 7]), (1, 2), "made for tests", VERTICES)

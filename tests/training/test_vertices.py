@@ -23,7 +23,8 @@ pytest.importorskip("lightning_fabric", reason="lightning-fabric is not installe
 import jambatalk
 from jambatalk.config import read_settings
 from jambatalk.datasets.dataset import FORMAT, VERSION, open_prepared, write_clip, write_json
-from jambatalk.datasets.lip_mask import LipsConfig, lip_vertices, offset_spread, read_region
+from jambatalk.datasets.lip_mask import LipsConfig, lip_vertices
+from jambatalk.datasets.masks import offset_spread, read_region
 from jambatalk.datasets.prepare import prepare
 from jambatalk.datasets.registry import load_clips, open_corpus
 from jambatalk.errors import InputError
@@ -56,8 +57,10 @@ SMALL: dict[str, Any] = {
     },
 }
 OWN: dict[str, dict[str, Any]] = {
-    "paper-vocaset": {"vertices": {"lips": {"share": 0.4}}},
-    "paper-biwi6": {"vertices": {"lips": {"box": [-0.05, 0.05, -0.05, 0.05]}}},
+    "paper-vocaset": {"vertices": {"lips": {"choose": "moving", "share": 0.4}}},
+    "paper-biwi6": {
+        "vertices": {"lips": {"choose": "box", "box": [-0.05, 0.05, -0.05, 0.05], "template": "F1"}}
+    },
 }
 
 
@@ -479,7 +482,7 @@ def test_what_does_not_fit_is_one_sentence(
 def test_lips_come_from_files_boxes_and_motion(corpora: dict[str, Path], tmp_path: Path) -> None:
     clips = open_prepared(corpora["paper-biwi6"]).clips("train")
     spread = offset_spread(clips)
-    assert lip_vertices(LipsConfig(share=0.2), clips, spread).tolist() == [
+    assert lip_vertices(LipsConfig(choose="moving", share=0.2), clips, spread).tolist() == [
         3
     ]  # the one that opens and closes
     assert lip_vertices(LipsConfig(choose="all"), clips, spread).tolist() == [0, 1, 2, 3, 4]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -66,12 +66,14 @@ class Baseline(nn.Module, ABC):
     ``vertices: spread`` is true, else 0 and 1: ``normal`` and ``natural`` convert. Nothing is
     random but by the seed that ``animate`` is given.
 
-    Config: the class of the settings. stochastic: whether another seed gives another motion.
+    Config: the class of the settings. quick: settings that only make a first try shorter, for
+    ``--smoke``; they change no tensor. stochastic: whether another seed gives another motion.
     bidirectional: whether what comes after the encoder needs the whole clip. streams: False for all
     baselines so far; they animate whole clips.
     """
 
     Config: ClassVar[type[BaselineConfig]]
+    quick: ClassVar[dict[str, Any]] = {}
     stochastic: ClassVar[bool] = False
     bidirectional: ClassVar[bool] = True
 

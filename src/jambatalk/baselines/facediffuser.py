@@ -32,7 +32,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -179,6 +179,7 @@ class FaceDiffuser(Baseline):
     """
 
     Config: ClassVar[type[BaselineConfig]] = FaceDiffuserConfig
+    quick: ClassVar[dict[str, Any]] = {"sample_steps": 2}  # each a pass of the decoder
     stochastic: ClassVar[bool] = True
     bidirectional: ClassVar[bool] = False
     config: FaceDiffuserConfig

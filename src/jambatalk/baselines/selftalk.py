@@ -25,7 +25,7 @@ What else differs from the paper:
   That code prepares a biased mask and does not use it; there is none here.
 - By default the lip reader is smaller (the paper: width 1024, 8 heads, 6 + 6 layers). It reads
   offsets in units of their spread where the settings ask for it.
-- Without ``lips`` the vertices that move most in training stand for them.
+- Without ``lips``, and with a ``lip_share``, the vertices that move most stand for them.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SelfTalkConfig(BaselineConfig):
     lips: list[int] = field(default_factory=list)
     """Vertices; empty: those that move most, found before training."""
     lip_share: float = 0.1
-    """Of all vertices that these are."""
+    """Of all vertices that these are; 0: the lips of the training's settings."""
     recognizer: str = ""
     """Wav2vec2-CTC network, hub id or local folder; empty: the own encoder in its place, and no
     text."""
@@ -98,8 +98,8 @@ class SelfTalkConfig(BaselineConfig):
         vertices = self.outputs // 3
         if bad := [lip for lip in self.lips if not 0 <= lip < vertices]:
             raise ValueError(f"lips has {bad[0]}, expected vertices of 0 to {vertices - 1}")
-        if not 0 < self.lip_share <= 1:
-            raise ValueError(f"lip_share is {self.lip_share}, expected more than 0 and at most 1")
+        if not 0 <= self.lip_share <= 1:
+            raise ValueError(f"lip_share is {self.lip_share}, expected at least 0 and at most 1")
         if self.recognizer and self.letters < 2:
             raise ValueError(
                 f"letters is {self.letters}, expected as many as the recognizer "

@@ -107,6 +107,8 @@ def ablate(
         lambda found: regions_from_options(found, regions, lips, upper_face, opening, mask),
         extra or (),
     )
+    for line in scoring.regions.lines:
+        typer.echo(line, err=True)
     if background:
         if runner.working():
             raise InputError(

@@ -93,6 +93,8 @@ def compare(
         *(() if videos == 3 else ("--videos", str(videos))),
     ]
     command = shlex.join(["jambatalk", "compare", *models, *options])
+    for line in chosen.lines:
+        typer.echo(line, err=True)
     with progress_console() as console, console.progress("comparing") as report:
 
         def step(what: str, done: int, total: int) -> None:

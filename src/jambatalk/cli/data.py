@@ -130,6 +130,8 @@ def prepare(
                     f"  by {scheme}: "
                     + (", ".join(f"{n} {split}" for split, n in counts.items()) or "no clips")
                 )
+            for line in done.lines:
+                console.log(line)
             for line in () if done.quality is None else quality_lines(done.quality):
                 console.log(line)
     if as_json:
@@ -141,6 +143,7 @@ def prepare(
             "limited": done.limited,
             "failed": {problem.name: problem.reason for problem in done.failed},
             "splits": done.splits,
+            "regions": None if done.regions is None else done.regions.source,
             **({} if done.quality is None else {"quality": done.quality}),
         }
         typer.echo(json.dumps(result, ensure_ascii=False))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from jambatalk.datasets.regions import Regions
     from jambatalk.evaluation.dataset import EvalDataset
     from jambatalk.evaluation.protocols.default_weights import AlignedSpeech
-    from jambatalk.evaluation.regions import Regions
 
 
 class Protocol(str, Enum):
@@ -27,16 +27,26 @@ RegionsOption = Annotated[
     Path | None, typer.Option(help="Regions of the mesh, as an earlier run saved them.")
 ]
 LipsOption = Annotated[
-    Path | None, typer.Option(help="Vertex indices of the lips: .npy, .txt, .json or .pkl.")
+    str | None,
+    typer.Option(
+        metavar="FILE[:NAME]",
+        help="Vertex indices of the lips: .npy, .txt, .json or .pkl; NAME+NAME joins two regions.",
+    ),
 ]
-UpperFaceOption = Annotated[Path | None, typer.Option(help="Vertex indices of the upper face.")]
+UpperFaceOption = Annotated[
+    str | None, typer.Option(metavar="FILE[:NAME]", help="Vertex indices of the upper face.")
+]
 OpeningOption = Annotated[
     str | None,
     typer.Option(metavar="UPPER,LOWER", help="The two vertices in the middle of the inner lips."),
 ]
 MaskOption = Annotated[
     str | None,
-    typer.Option(help="What these masks are called, for numbers published under the name."),
+    typer.Option(
+        help="flame (FLAME_masks.pkl in the data's folder), biwi6 (the paper's box) or geometry. "
+        "With --regions or --lips: what these masks are called, for numbers published under the "
+        "name."
+    ),
 ]
 
 
@@ -183,9 +193,9 @@ def evaluate(
         return
 
     from jambatalk.cli.console import progress_console
+    from jambatalk.datasets.regions import FILE
     from jambatalk.evaluation.dataset import load_test_set
     from jambatalk.evaluation.evaluate import evaluate as score
-    from jambatalk.evaluation.regions import FILE
     from jambatalk.evaluation.systems import open_system
     from jambatalk.evaluation.tables import save_results, text_table
 
@@ -193,7 +203,8 @@ def evaluate(
     chosen = regions_from_options(test_set, regions, lips, upper_face, opening, mask)
     systems = [open_system(spec, test_set) for spec in specs]
     with progress_console() as console:
-        console.log(f"regions {chosen.hash}: {len(chosen.lips)} lip vertices, {chosen.source}")
+        for line in chosen.lines:
+            console.log(line)
         if not test_set.has_training:
             console.log(
                 "no training split in this corpus: the row of the mean training motion is left out"
@@ -333,16 +344,16 @@ def _voices(
 def regions_from_options(
     test_set: EvalDataset,
     file: Path | None,
-    lips: Path | None,
-    upper_face: Path | None,
+    lips: str | None,
+    upper_face: str | None,
     opening: str | None,
     mask: str | None,
 ) -> Regions:
     """Choose the regions of a test set by the options of a command; none given: find them."""
     from dataclasses import replace
 
+    from jambatalk.datasets.regions import Regions, regions_from_files
     from jambatalk.errors import InputError
-    from jambatalk.evaluation.regions import Regions, find_regions, regions_from_files
 
     masks = {"--lips": lips, "--upper-face": upper_face, "--opening": opening}
     given = [name for name, value in masks.items() if value is not None]
@@ -359,7 +370,7 @@ def regions_from_options(
             "together"
         )
     else:
-        found = find_regions(test_set)
+        return test_set.regions(mask or "")
     return found if mask is None else replace(found, source=mask)
 
 

@@ -150,6 +150,8 @@ def _train(
             highlight=False,
             soft_wrap=True,
         )
+        for note in task.notes:
+            console.print(note, highlight=False, soft_wrap=True, markup=False)
         if trainer.resume():
             console.print(f"resumed {folder} at step {trainer.step}")
         elif init is not None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.atomic import file_sha256
+from jambatalk.atomic import atomic_write, file_sha256
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.datasets.dataset import (
     FORMAT,
@@ -22,12 +22,16 @@ from jambatalk.datasets.dataset import (
     OFFSETS,
     VERSION,
     WEIGHTS,
+    open_prepared,
     safe_name,
     write_array,
     write_clip,
     write_json,
 )
+from jambatalk.datasets.regions import FILE as REGIONS
+from jambatalk.datasets.regions import MASK_FILES, Regions, corpus_regions
 from jambatalk.datasets.registry import corpus_kind
+from jambatalk.datasets.safe_pickle import read_pickle
 from jambatalk.datasets.source import (
     IN_METRES,
     SHAPES,
@@ -56,7 +60,8 @@ class Outcome:
     splits.
 
     splits: scheme -> split -> clips. limited: whether clips were left out because of a limit.
-    quality: of recordings that were tracked here.
+    quality: of recordings that were tracked here. regions: of the mesh, None where they are not
+    known or the corpus moves shapes; lines: what to print about them.
     """
 
     folder: Path
@@ -66,6 +71,8 @@ class Outcome:
     splits: Mapping[str, Mapping[str, int]]
     limited: bool
     quality: Mapping[str, Any] | None = None
+    regions: Regions | None = None
+    lines: tuple[str, ...] = ()
 
 
 def prepare(
@@ -132,9 +139,8 @@ def _prepare(
     if corpus.triangles is not None:
         write_array(out / "triangles.npy", corpus.triangles.astype(np.int32))
 
-    if corpus.regions is not None:
-        write_json(out / REGIONS, corpus.regions)
-
+    for name in MASK_FILES:
+        copy_masks(corpus.folder, out, name)
     records: dict[str, dict[str, Any]] = {}
     made = 0
     workers = jobs or min(8, os.cpu_count() or 1)
@@ -167,6 +173,10 @@ def _prepare(
     )
     if corpus.quality is not None:
         write_json(out / QUALITY, corpus.quality)
+    regions: Regions | None = None
+    lines: tuple[str, ...] = ()
+    if corpus.unit != SHAPES and records:
+        regions, lines = _write_regions(corpus, out)
     return Outcome(
         out,
         made,
@@ -175,7 +185,40 @@ def _prepare(
         splits,
         len(chosen) < len(clips),
         corpus.quality,
+        regions,
+        lines,
     )
+
+
+def _write_regions(corpus: SourceCorpus, out: Path) -> tuple[Regions | None, tuple[str, ...]]:
+    """Write the regions of a mesh beside the manifest, where they can be found; say which."""
+    if corpus.regions is not None:
+        write_json(out / REGIONS, corpus.regions)
+        return Regions.load(out / REGIONS, len(next(iter(corpus.templates.values())))), ()
+    try:
+        regions = corpus_regions(open_prepared(out), stored=False)
+    except InputError as error:
+        (out / REGIONS).unlink(missing_ok=True)
+        return None, (f"no lips are known: {error}",)
+    regions.save(out / REGIONS)
+    return regions, tuple(regions.lines)
+
+
+def copy_masks(raw: Path, out: Path, name: str) -> None:
+    """Copy a file of masks from beside the raw corpus, checked to hold regions by name.
+
+    Raises:
+        InputError: It is damaged or holds something else.
+    """
+    found = next(
+        (place / name for place in (raw, raw / "templates") if (place / name).is_file()), None
+    )
+    if found is None:
+        return
+    if not isinstance(read_pickle(found), dict):
+        raise InputError(f"{found} holds no regions by name, expected its owner's file")
+    with atomic_write(out / name) as temporary:
+        temporary.write_bytes(found.read_bytes())
 
 
 def _distinct(corpus: SourceCorpus) -> tuple[list[SourceClip], list[Issue]]:
@@ -221,9 +264,9 @@ def _short(key: str, value: Any) -> str:
     return f"{key} {value}" if not isinstance(value, list) else f"{len(value)} {key}"
 
 
-SCRATCH, QUALITY, REGIONS = "tracked", "quality.json", "regions.json"
+SCRATCH, QUALITY = "tracked", "quality.json"
 LOCK = ".prepare.lock"
-CONTENTS = ("clips", "templates", "triangles.npy", SCRATCH, QUALITY, REGIONS, LOCK)
+CONTENTS = ("clips", "templates", "triangles.npy", SCRATCH, QUALITY, REGIONS, LOCK, *MASK_FILES)
 
 
 def _sweep(out: Path) -> None:

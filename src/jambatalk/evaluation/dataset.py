@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.datasets.dataset import WEIGHTS, PreparedClip, PreparedCorpus, open_prepared
+from jambatalk.datasets.regions import Regions, corpus_regions
 from jambatalk.datasets.source import METRES
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
@@ -132,6 +133,10 @@ class EvalDataset:
             else self.face.vertices
         )
 
+    def regions(self, mask: str = "") -> Regions:
+        """Lips, upper face and opening of the mesh; see ``datasets.regions.corpus_regions``."""
+        return corpus_regions(self._prepared, mask)
+
     @property
     def triangles(self) -> Array | None:
         """(F, 3) int32, None when the corpus has none."""
@@ -188,3 +193,8 @@ def load_test_set(
                 f"{folder} has no split for tests: choose from {', '.join(known) or 'none'}"
             )
     return EvalDataset(corpus, list(dict.fromkeys(splits)), scheme)
+
+
+def find_regions(test_set: EvalDataset) -> Regions:
+    """Find the regions of a test set's mesh; InputError where that is not possible."""
+    return test_set.regions()

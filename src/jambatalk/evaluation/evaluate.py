@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jambatalk.datasets.regions import Regions
 from jambatalk.evaluation.dataset import EvalClip, EvalDataset
 from jambatalk.evaluation.metrics import Accumulator
 from jambatalk.evaluation.metrics.base import Array, ClipPair, Unit
-from jambatalk.evaluation.regions import Regions
 from jambatalk.evaluation.systems import (
     System,
     check_names,

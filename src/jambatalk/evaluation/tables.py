@@ -248,9 +248,10 @@ def save_results(folder: Path, scored: Sequence[Scored]) -> None:
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*PROTOCOL, "clip", *metrics])
+        writer.writerow([*PROTOCOL, "mask", "clip", *metrics])
         for one in scored:
             for clip, row in one.rows.items():
                 values = [row.get(name, math.nan) for name in metrics]
                 numbers = ["" if math.isnan(value) else repr(float(value)) for value in values]
-                writer.writerow([*(getattr(one, name) for name in PROTOCOL), clip, *numbers])
+                told = (getattr(one, name) for name in (*PROTOCOL, "mask"))
+                writer.writerow([*told, clip, *numbers])

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 
 from jambatalk.atomic import atomic_write, file_sha256, write_json
+from jambatalk.datasets.regions import Regions
 from jambatalk.errors import InputError
-from jambatalk.evaluation.dataset import EvalDataset, load_test_set
+from jambatalk.evaluation.dataset import EvalDataset, find_regions, load_test_set
 from jambatalk.evaluation.evaluate import Scored, evaluate
 from jambatalk.evaluation.metrics import HIGHER, LOWER, METRICS, better
 from jambatalk.evaluation.metrics.base import Unit
-from jambatalk.evaluation.regions import Regions, find_regions
 from jambatalk.evaluation.statistics import (
     Difference,
     Interval,

@@ -78,6 +78,7 @@ class BlendshapeTask:
                 "one of each"
             )
         self.config, self.face, self.val, self.names = config, face, val, face.names
+        self.notes: tuple[str, ...] = ()
         self.data_hash = clips_hash([*train, *val])
         torch.manual_seed(config.seed)
         self.network = SpeechToMotion(model)

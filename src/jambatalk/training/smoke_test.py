@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from jambatalk.baselines import baseline_class
 from jambatalk.errors import InputError
 from jambatalk.models.speech_to_motion import parameter_count
 from jambatalk.training import build_task
@@ -105,6 +106,9 @@ def smoke_config(config: TrainConfig, processes: int = 1) -> TrainConfig:
     if not (vertices.loss.ctc and vertices.lip_reading.text == "corpus"):
         seconds = min(vertices.seconds or VERTEX_SECONDS, VERTEX_SECONDS)
         vertices = replace(vertices, seconds=seconds)
+    baseline = config.baseline
+    if baseline:
+        baseline = {**baseline, **baseline_class(str(baseline.get("kind", ""))).quick}
     smallest = processes * config.accumulate_grad_batches
     batch = max(min(config.batch_size, 2), smallest)
     return replace(
@@ -118,6 +122,7 @@ def smoke_config(config: TrainConfig, processes: int = 1) -> TrainConfig:
         num_val_samples=min(config.num_val_samples, 1),
         blendshapes=blendshapes,
         vertices=vertices,
+        baseline=baseline,
     )
 
 

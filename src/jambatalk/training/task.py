@@ -42,12 +42,14 @@ class Task(Protocol):
             minimize and named scalar tensors for the log, all means over the batch's sequences.
         network: The submodule of ``module`` whose average is validated and exported.
         names: Blendshape names of the network's outputs; () for vertices.
+        notes: Lines to print before the training begins.
         data_hash: SHA-256 over all training and validation data, in hexadecimal.
     """
 
     module: nn.Module
     network: Any
     names: tuple[str, ...]
+    notes: tuple[str, ...]
     data_hash: str
 
     def batch(self, step: int, rows: slice) -> Any:

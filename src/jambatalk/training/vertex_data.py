@@ -14,7 +14,7 @@ from torch import Tensor
 
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.datasets.dataset import PreparedClip, PreparedCorpus
-from jambatalk.datasets.lip_mask import MOST_CLIPS
+from jambatalk.datasets.masks import MOST_CLIPS
 from jambatalk.errors import InputError
 from jambatalk.models.config import MelConfig
 from jambatalk.models.features import LogMel

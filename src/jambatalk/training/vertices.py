@@ -19,7 +19,9 @@ from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.baselines import baseline_config, make_baseline
 from jambatalk.baselines.base import Baseline, BaselineConfig
 from jambatalk.datasets.dataset import PreparedClip, open_prepared
-from jambatalk.datasets.lip_mask import MOST_CLIPS, lip_vertices, offset_spread
+from jambatalk.datasets.lip_mask import lip_vertices
+from jambatalk.datasets.masks import MOST_CLIPS, offset_spread
+from jambatalk.datasets.regions import corpus_regions
 from jambatalk.datasets.source import IN_METRES
 from jambatalk.errors import InputError
 from jambatalk.models.asr import NAME as LETTERS
@@ -62,6 +64,7 @@ class VertexTask:
     """
 
     names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -95,6 +98,8 @@ class VertexTask:
         clips = [cut.clip for cut in self.train]
         deviation = offset_spread(clips)
         self.lips = lip_vertices(self.settings.lips, clips, deviation)
+        if self.settings.lips.choose == "regions":
+            self.notes = tuple(corpus_regions(clips[0].corpus).lines)
         self.recognizer: SpeechRecognizer | CharTokenizer | None = None
         self.network: TrainableModel
         self.module: nn.Module
@@ -102,7 +107,11 @@ class VertexTask:
             self._make_network(cache, deviation)
         else:
             subjects = baseline.subjects or self.subjects
-            self._make_baseline(replace(baseline, subjects=subjects), clips, deviation)
+            changes: dict[str, Any] = {"subjects": subjects}
+            # SelfTalk's reader sees lips of its own, unless its share of all vertices is 0.
+            if getattr(baseline, "lip_share", 1.0) == 0 and not getattr(baseline, "lips", ()):
+                changes["lips"] = self.lips.tolist()
+            self._make_baseline(replace(baseline, **changes), clips, deviation)
         self.texts: list[list[int]] = []
         ctc = self.settings.loss.ctc and self.settings.lip_reading.text == "corpus"
         if self.recognizer is not None and ctc:

@@ -562,7 +562,7 @@ def _regions(corpus: GridCorpus) -> dict[str, Any]:
     height = corpus.canonical[:, 1]
     upper = np.flatnonzero(height > height[[33, 263]].mean())
     return {
-        "format": "jambatalk-regions-1",  # as evaluation.regions reads it
+        "format": "jambatalk-regions-1",  # as datasets.regions reads it
         "vertices": len(height),
         "lips": sorted({*OUTER_UPPER, *OUTER_LOWER, *INNER_UPPER, *INNER_LOWER}),
         "upper_face": upper.tolist(),

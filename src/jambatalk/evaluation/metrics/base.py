@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.datasets.regions import Regions
 from jambatalk.datasets.source import CENTIMETRES, METRES
 from jambatalk.errors import InputError
-from jambatalk.evaluation.regions import Regions
 from jambatalk.text.phones import Timed
 
 Array = NDArray[Any]

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.datasets.regions import Regions
 from jambatalk.errors import InputError
 from jambatalk.evaluation.dataset import EvalClip, EvalDataset
 from jambatalk.evaluation.evaluate import Scored, evaluate
 from jambatalk.evaluation.metrics.base import opening
-from jambatalk.evaluation.regions import Regions
 from jambatalk.evaluation.report.figures import MotionMap
 from jambatalk.evaluation.systems import TRUTH, System, check_names, open_system, reference_systems
 from jambatalk.face.face import Face

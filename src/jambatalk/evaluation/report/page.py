@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from jambatalk.atomic import atomic_write
+from jambatalk.datasets.regions import Regions
 from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.evaluation.dataset import EvalClip, EvalDataset
 from jambatalk.evaluation.metrics.base import Unit
-from jambatalk.evaluation.regions import Regions
 from jambatalk.evaluation.report.clips import WorstClip, film, worst
 from jambatalk.evaluation.report.collect import ReportSystem, collect
 from jambatalk.evaluation.report.figures import (
