@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from jambatalk.atomic import file_sha256
 from jambatalk.audio import SAMPLE_RATE, Speech
 from jambatalk.errors import InputError
+from jambatalk.face.deform import check_speaks
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.models.checkpoint import SHIPPED, find_weights, load_weights, torch_defaults
@@ -105,12 +106,12 @@ class Talker:
     def face(self) -> Face | None:
         """The face that the network moves; None for vertices of a mesh that was not given.
 
-        InputError when it lacks a shape that the network drives.
+        InputError when it has no shapes that can say what the network drives.
         """
         if not self.names:
             return self._face
         face = self._face or default_head()
-        face.columns(self.names)
+        check_speaks(face, self.names)
         return face
 
     def style_index(self, style: str | None) -> int | None:

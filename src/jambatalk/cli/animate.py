@@ -91,7 +91,9 @@ def animate(
     face: Annotated[
         str | None,
         Option(
-            metavar="MESH", help="Template mesh (.obj .ply .npz) for a network that moves vertices."
+            metavar="FILE",
+            help="Your own character (.glb .gltf .vrm, or a folder of .obj), or the mesh "
+            "(.obj .ply .npz) of a network that moves vertices.",
         ),
     ] = None,
     style: Annotated[
@@ -284,9 +286,9 @@ class _Worker:
         motion = Motion.load(job.source)
         if self.network.face is None:
             return motion
-        from jambatalk.face.mesh import load_mesh
+        from jambatalk.face.face import Face
 
-        return replace(motion, face=load_mesh(self.network.face))
+        return replace(motion, face=Face.load(self.network.face))
 
     def _animated(self, job: Job, times: dict[str, float]) -> Motion:
         from jambatalk.audio import Speech
@@ -383,9 +385,9 @@ def load_warm(options: TalkerOptions) -> Talker:
 
     face = None
     if options.face is not None:
-        from jambatalk.face.mesh import load_mesh
+        from jambatalk.face.face import Face
 
-        face = load_mesh(options.face)
+        face = Face.load(options.face)
     talker = jambatalk.load(
         options.weights,
         options.device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
-from jambatalk.face.head import default_head
+from jambatalk.face.head import ARKIT_NAMES, default_head
+from jambatalk.face.transfer import ShapeTransfer
+from jambatalk.face.vrm import apply_rules
 from jambatalk.motion import Motion
 
 Array = NDArray[Any]
@@ -47,7 +50,7 @@ class AnimatedMesh:
                     "(Motion.face)"
                 )
         else:
-            self._columns = self.face.columns(motion.names)
+            self._weights, self._columns = weights_on(self.face, motion)
 
     def __len__(self) -> int:
         return len(self._motion)
@@ -56,12 +59,48 @@ class AnimatedMesh:
         """(V, 3) float32 metres, before the head turns."""
         if self._motion.offsets is not None:
             return np.asarray(self.face.vertices + self._motion.offsets[frame], np.float32)
-        assert self._motion.weights is not None
-        return self.face.pose(self._motion.weights[frame], self._columns)
+        return self.face.pose(self._weights[frame], self._columns)
 
     def head_pose(self, frame: int) -> Array | None:
         """(3,) radians, or None when the motion leaves the head still."""
         return None if self._motion.head_pose is None else self._motion.head_pose[frame]
+
+
+def weights_on(face: Face, motion: Motion) -> tuple[Array, Array]:
+    """The weights of a motion on a face's own shapes.
+
+    A face whose shapes mean something in other words (``Face.meanings``) gets them solved, see
+    ``transfer``, and the rules of a VRM's expressions are kept.
+
+    Returns:
+        (T, n) float32 weights, and the (n,) indices of the face's shapes that they are of.
+
+    Raises:
+        InputError: the face lacks a shape that the motion moves, or has none that is known.
+    """
+    assert motion.weights is not None
+    if speaks_directly(face, motion.names):
+        return motion.weights, face.columns(motion.names)
+    weights = ShapeTransfer(face, motion.names)(motion.weights)
+    vrm = getattr(face.source, "vrm", None)
+    if vrm is not None:
+        ruled = apply_rules(vrm, dict(zip(face.names, weights.T)))
+        weights = np.stack([ruled[name] for name in face.names], 1)
+    return weights, np.arange(len(face.names))
+
+
+def speaks_directly(face: Face, names: Sequence[str]) -> bool:
+    """Whether a motion of these shapes moves the face as it is, without being transferred."""
+    foreign = bool(face.meanings) and set(names) <= set(ARKIT_NAMES)
+    return not foreign and (set(names) <= set(face.names) or not face.names)
+
+
+def check_speaks(face: Face, names: Sequence[str]) -> None:
+    """InputError if a motion of these shapes cannot move the face."""
+    if speaks_directly(face, names):
+        face.columns(names)
+    else:
+        ShapeTransfer(face, names)
 
 
 class HeadTurn:

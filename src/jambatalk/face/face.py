@@ -22,6 +22,7 @@ int16 with one float32 step size in metres each):
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -42,6 +43,42 @@ FORMAT = "jambatalk-face 1"
 STEPS = 32767
 SMALLEST = 2e-6
 """Metres; a vertex that a shape moves by less is not stored for it."""
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A bone of the face, and what it carries along.
+
+    Args:
+        weights: (V,) float32, how far each vertex follows it, with everything that hangs on it.
+        pivot: (3,) metres, the point that it turns about.
+    """
+
+    weights: Array
+    pivot: Array
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What a material looks like, as its file says; the renderer draws it.
+
+    Args:
+        lighting: the kind of material by which it is lit, see ``render.materials``.
+        colour: linear red, green, blue and opacity, which multiply the picture's.
+        picture: an encoded image (JPEG, PNG, WebP, ...) of base colour, or None.
+        alpha: "opaque", "mask" (seen where opacity reaches ``cutoff``) or "blend".
+        cutoff: see ``alpha``.
+        two_sided: whether its back is seen.
+        repeat: whether the picture repeats (True) or ends (False) along u and v.
+    """
+
+    lighting: str = "skin"
+    colour: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    picture: bytes | None = field(default=None, repr=False)
+    alpha: str = "opaque"
+    cutoff: float = 0.5
+    two_sided: bool = False
+    repeat: tuple[bool, bool] = (True, True)
 
 
 @dataclass(frozen=True)
@@ -66,6 +103,11 @@ class Face:
         uv: (V, 2) float32 texture coordinates.
         identity_colours: name -> (V, 3) float32 sRGB of that person, where it differs from
             ``colours``.
+        meanings: shape name -> what it means in other words: an ARKit name, or one of the table in
+            ``dialects``. Empty for a face whose shapes have the names that motions use.
+        joints: "neck", "head", "left_eye", "right_eye" -> the bone, of a face that has some.
+        surfaces: one for each of ``material_names``, of a face that brings textures.
+        source: the character's file, of a face that is part of one, see ``character``.
     """
 
     vertices: Array
@@ -80,6 +122,10 @@ class Face:
     identities: Mapping[str, Array] = field(default_factory=dict)
     uv: Array | None = None
     identity_colours: Mapping[str, Array] = field(default_factory=dict)
+    meanings: Mapping[str, str] = field(default_factory=dict)
+    joints: Mapping[str, Joint] = field(default_factory=dict)
+    surfaces: tuple[Surface, ...] = ()
+    source: Any = field(default=None, compare=False, repr=False)
 
     def pose(self, weights: Array, columns: Array | None = None) -> Array:
         """Vertices for shape weights: (n,) -> (V, 3), or (T, n) -> (T, V, 3), float32 metres.
@@ -132,23 +178,29 @@ class Face:
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Face:
-        """Read a face written by ``save``.
+        """Read a face from any file that holds one: the one way in.
+
+        Args:
+            path: an .npz that ``save`` wrote, a mesh or a model (.npz, .obj, .ply), a character
+                (.glb, .gltf, .vrm), or a folder of one .obj for each shape beside a neutral one.
 
         Raises:
             InputError: the file is missing, damaged or of another kind.
+            MissingExtraError: reading it needs a library that is not installed.
         """
         source = Path(path)
-        if not source.is_file():
-            raise InputError(f"no face at {source}: expected a .npz file written by Face.save")
-        arrays = read_arrays(source)
-        with reading(source, f"an .npz of the format {FORMAT!r}"):
-            if str(arrays.get("format")) != FORMAT:
-                raise InputError(
-                    f"{source} is not a face: expected an .npz of the format {FORMAT!r}"
-                )
-            face = _unpack(arrays)
-            _check(face, source)
-            return face
+        suffix = source.suffix.lower()
+        if source.is_dir():
+            suffix = "folder"
+        elif suffix not in FILES:
+            kinds = ", ".join(kind for kind in FILES if kind != "folder")
+            raise InputError(f"{source} is no face that can be read, expected {kinds} or a folder")
+        elif not source.is_file():
+            raise InputError(f"no face at {source}: expected a file that can be read")
+        module, function = FILES[suffix]
+        # By name, since those modules make faces: imported by name there is no circle.
+        face: Face = getattr(importlib.import_module(module), function)(source)
+        return face
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the face.
@@ -159,6 +211,37 @@ class Face:
         arrays = _pack(self)
         with atomic_write(path) as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **arrays)
+
+
+FILES = {
+    ".npz": ("jambatalk.face.face", "load_npz"),
+    ".obj": ("jambatalk.face.mesh", "load_mesh"),
+    ".ply": ("jambatalk.face.mesh", "load_mesh"),
+    ".glb": ("jambatalk.face.character", "load_character"),
+    ".gltf": ("jambatalk.face.character", "load_character"),
+    ".vrm": ("jambatalk.face.character", "load_character"),
+    "folder": ("jambatalk.face.mesh", "load_folder"),
+}
+"""Suffix -> module and function that reads it. The only list of faces' files."""
+
+
+def load_npz(path: str | PathLike[str]) -> Face:
+    """Read a face that ``Face.save`` wrote, or another .npz of a mesh (see ``mesh.load_arrays``).
+
+    Raises:
+        InputError: the file is missing, damaged or of another kind.
+    """
+    source = Path(path)
+    arrays = read_arrays(source)
+    if "format" not in arrays:
+        other: Face = importlib.import_module("jambatalk.face.mesh").load_arrays(arrays, source)
+        return other
+    with reading(source, f"an .npz of the format {FORMAT!r}"):
+        if str(arrays.get("format")) != FORMAT:
+            raise InputError(f"{source} is not a face: expected an .npz of the format {FORMAT!r}")
+        face = _unpack(arrays)
+        _check(face, source)
+        return face
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})

@@ -1,9 +1,11 @@
-"""Meshes that a user brings: .obj, .ply and .npz files as a ``Face`` without shapes, vertex for
-vertex as in the file.
+"""Meshes that a user brings: .obj, .ply and .npz files as a ``Face``, vertex for vertex as in the
+file; and two kinds of models made of them, a folder of shapes and FLAME's arrays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.arrays import read_arrays
-from jambatalk.errors import InputError, MissingExtraError, reading
+from jambatalk.errors import InputError, MissingExtraError, reading, shortened
+from jambatalk.face.dialects import BY_GEOMETRY, known_dialects
 from jambatalk.face.face import Face
+from jambatalk.face.lips import with_landmarks
 
 Array = NDArray[Any]
 
 MAX_INDEX = 2**31 - 1
 """A mesh has fewer vertices than this; larger numbers are damage."""
+
+HEADS, USUAL_HEAD = (0.1, 1.0), 0.3
+"""Metres that a head's mesh may be high; of another unit it is scaled to the latter."""
+
+EXPRESSIONS = 10
+JAW_JOINT, JAW_TURN = 2, 0.35
+"""FLAME's joint of the jaw, and the radians about x that its shape jawOpen turns it."""
 
 
 def load_mesh(path: str | Path) -> Face:
@@ -40,7 +51,11 @@ def load_mesh(path: str | Path) -> Face:
         raise InputError(f"{path} is not a mesh that can be read, expected {', '.join(readers)}")
     if not path.is_file():
         raise InputError(f"no mesh at {path}")
-    vertices, triangles = readers[path.suffix.lower()](path)
+    return _checked(*readers[path.suffix.lower()](path), path)
+
+
+def _checked(vertices: Array, triangles: Array, path: Path) -> Face:
+    """A face without shapes. InputError for what is no surface."""
     with np.errstate(over="ignore"):
         vertices = np.ascontiguousarray(vertices, np.float32)
     if not len(vertices) or not len(triangles):
@@ -59,14 +74,119 @@ def load_mesh(path: str | Path) -> Face:
     return Face(vertices, np.ascontiguousarray(triangles, np.int32))
 
 
-def _read_obj(path: Path) -> tuple[Array, Array]:
+def load_folder(path: str | Path) -> Face:
+    """Read a folder with one .obj for each shape beside a neutral one, as ICT-FaceKit's.
+
+    The neutral face is the .obj with "neutral" in its name; every other with as many vertices is a
+    shape by its file's name, those called ``identity...`` are other people. A head that is not
+    within 0.1 to 1 m high is scaled to 0.3 m.
+
+    Raises:
+        InputError: there is no neutral face, or a file is damaged.
+    """
+    path = Path(path)
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".obj")
+    neutral = [file for file in files if "neutral" in file.stem.lower()]
+    if len(neutral) != 1:
+        raise InputError(
+            f"the folder {path} holds {len(neutral)} .obj files with 'neutral' in their names, "
+            "expected one, and an .obj for each shape beside it"
+        )
+    face = load_mesh(neutral[0])
+    height = float(np.ptp(face.vertices[:, 1]))
+    scale = np.float32(1.0 if HEADS[0] <= height <= HEADS[1] else USUAL_HEAD / max(height, 1e-9))
+    names, shapes, people = [], [], {}
+    for file in files:
+        if file == neutral[0]:
+            continue
+        vertices, _ = _read_obj(file, only_vertices=True)
+        if len(vertices) != len(face.vertices):
+            raise InputError(
+                f"{file} has {len(vertices):,} vertices, expected {len(face.vertices):,} as in "
+                f"{neutral[0].name}"
+            )
+        if not np.isfinite(vertices).all():
+            raise InputError(f"{file} holds positions that are not finite")
+        offsets = ((vertices - face.vertices) * scale).astype(np.float32)
+        if file.stem.lower().startswith("identity"):
+            people[file.stem] = offsets
+        else:
+            names.append(file.stem)
+            shapes.append(offsets)
+    if not names:
+        raise InputError(f"the folder {path} has no .obj of a shape beside {neutral[0].name}")
+    return with_landmarks(
+        replace(
+            face,
+            vertices=face.vertices * scale,
+            names=tuple(names),
+            basis=np.stack(shapes),
+            identities=people,
+            meanings=known_dialects().meanings(names),
+        )
+    )
+
+
+def load_arrays(found: Mapping[str, Array], path: Path) -> Face:
+    """A face of the arrays of an .npz: a mesh (``vertices``, ``triangles``), or a model as FLAME's.
+
+    FLAME's has ``v_template`` (V, 3), ``f`` (F, 3) and ``shapedirs`` (V, 3, K), of which those
+    after the 300th are expressions (all, where there are no more); with ``J_regressor`` (J, V) and
+    ``weights`` (V, J) the turn of its third joint is a shape jawOpen (T. Li et al., Learning a
+    model of facial shape and expression from 4D scans, 2017). Each of the first ten expressions is
+    two shapes, one for each direction, of two standard deviations.
+
+    Raises:
+        InputError: the arrays are none of these, or do not fit together.
+    """
+    if "v_template" not in found:
+        if not {"vertices", "triangles"} & set(found):
+            raise InputError(
+                f"{path} is not a face: it holds {shortened(', '.join(found)) or 'nothing'}, "
+                "expected what Face.save wrote, vertices and triangles, or FLAME's v_template and f"
+            )
+        return _checked(*_mesh_arrays(found, path), path)
+    with reading(path, "a model as FLAME's"):
+        face = _checked(
+            np.asarray(found["v_template"], np.float64).reshape(-1, 3),
+            np.asarray(found["f"]).astype(np.int64).reshape(-1, 3),
+            path,
+        )
+        count = len(face.vertices)
+        directions = np.asarray(found["shapedirs"], np.float64)
+        if directions.shape[:2] != (count, 3):
+            raise InputError(f"{path}: shapedirs are {directions.shape}, expected ({count}, 3, K)")
+        first = 300 if directions.shape[2] > 300 else 0
+        names, shapes = [], []
+        for k in range(first, min(first + EXPRESSIONS, directions.shape[2])):
+            for sign, word in ((2.0, "plus"), (-2.0, "minus")):
+                names.append(f"expression_{k - first}_{word}")
+                shapes.append(sign * directions[:, :, k])
+        meanings = dict.fromkeys(names, BY_GEOMETRY)
+        if {"J_regressor", "weights"} <= set(found):
+            joint = np.asarray(found["J_regressor"], np.float64)[JAW_JOINT] @ face.vertices
+            share = np.asarray(found["weights"], np.float64)[:, JAW_JOINT, None]
+            cos, sin = np.cos(JAW_TURN), np.sin(JAW_TURN)
+            turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+            arm = face.vertices - joint
+            names.append("jawOpen")
+            shapes.append(share * (arm @ turn.T - arm))
+            meanings["jawOpen"] = "jawOpen"
+        basis = np.stack(shapes).astype(np.float32)
+        if not np.isfinite(basis).all():
+            raise InputError(f"{path} holds values that are not finite")
+        return with_landmarks(replace(face, names=tuple(names), basis=basis, meanings=meanings))
+
+
+def _read_obj(path: Path, only_vertices: bool = False) -> tuple[Array, Array]:
     # By hand: mesh libraries drop vertices without a face and split those on texture seams.
     vertices: list[list[float]] = []
     triangles: list[tuple[int, int, int]] = []
+    kinds = ("v",) if only_vertices else ("v", "f")
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             words = line.split()
-            if not words or words[0] not in ("v", "f"):
+            if not words or words[0] not in kinds:
                 continue
             try:
                 if words[0] == "v":
@@ -111,7 +231,10 @@ def _read_ply(path: Path) -> tuple[Array, Array]:
 
 
 def _read_npz(path: Path) -> tuple[Array, Array]:
-    found = read_arrays(path)
+    return _mesh_arrays(read_arrays(path), path)
+
+
+def _mesh_arrays(found: Mapping[str, Array], path: Path) -> tuple[Array, Array]:
     for name in ("vertices", "triangles"):
         if name not in found:
             raise InputError(
