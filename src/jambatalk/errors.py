@@ -80,11 +80,16 @@ def shown(value: Any) -> str:
 
 
 def shortened(text: str) -> str:
-    """At most ``LONGEST_VALUE`` characters of a text; the middle goes first."""
-    if len(text) <= LONGEST_VALUE:
+    """At most ``LONGEST_VALUE`` characters of a text in one line; the middle goes first.
+
+    Line ends and what steers a terminal are shown as Python escapes them.
+    """
+    if len(text) > LONGEST_VALUE:
+        half = (LONGEST_VALUE - 1) // 2
+        text = f"{text[:half]}…{text[-half:]}"
+    if text.isprintable():
         return text
-    half = (LONGEST_VALUE - 1) // 2
-    return f"{text[:half]}…{text[-half:]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 _REPR = reprlib.Repr()

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from jambatalk.audio import SAMPLE_RATE
-from jambatalk.errors import InputError, shown
+from jambatalk.errors import InputError, reading, shown
 from jambatalk.ops.threads import free_threads, one_thread
 from jambatalk.streaming.core import Frames, NetworkSpec, StreamCore
 from jambatalk.streaming.jitter_buffer import PacketStats
@@ -365,7 +365,7 @@ class Session:
                 f"the session was saved with weights {str(tree.get('weights'))[:12]}, expected"
                 f" those of this talker ({talker.weights_sha256[:12]})"
             )
-        try:
+        with reading("the saved session"):
             if life is None and tree["life"] is not None and "settings" in tree["life"]:
                 life = _idle_settings(tree["life"])
             if (tree["life"] is None) != (life is None):
@@ -386,12 +386,6 @@ class Session:
             session.core.load_state(tree)
             session.core.network_state = with_tensors(session.state, tensors)
             session._half_sample = bytes.fromhex(tree.get("half_sample", ""))
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise InputError(
-                f"the saved session is damaged ({type(error).__name__}: {error})"
-            ) from error
         return session
 
 

@@ -316,7 +316,7 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no visemes at"):
         load_visemes(tmp_path / "none.safetensors")
     (tmp_path / "other.safetensors").write_bytes(b"no safetensors")
-    with pytest.raises(InputError, match="damaged or holds no visemes"):
+    with pytest.raises(InputError, match="not a file of visemes"):
         load_visemes(tmp_path / "other.safetensors")
     silent = corpus(tmp_path, [(None, np.zeros((5, 6)))]).clips()
     with pytest.raises(InputError, match="none of the 1 clips has timed phones"):

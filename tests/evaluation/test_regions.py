@@ -291,7 +291,7 @@ def test_saving_and_loading(tmp_path: Path) -> None:
         Regions.load(path, 468)
     for broken in ("[]", "{", '{"lips": [1]}'):
         path.write_text(broken)
-        with pytest.raises(InputError, match="missing or not a file of regions"):
+        with pytest.raises(InputError, match="not a file of regions"):
             Regions.load(path, 9)
 
 

@@ -209,7 +209,7 @@ def test_bad_files_are_named(
             load_onnx(bad)
     for key, value, message in (
         ("format", "other-1", "format 'other-1', expected 'jambatalk-step-1'"),
-        ("config", "{", "damaged description"),
+        ("config", "{", "description in .* is damaged"),
         ("config", '{"colour": 1}', "unknown setting 'colour'"),
         ("batch", "2", "other inputs and outputs"),
         ("initial_state", '{"norm.mean": [1.0]}', "other inputs and outputs"),

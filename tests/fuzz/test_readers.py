@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from file_mutations import CASES, check_reader
+from file_mutations import TALLY, check_reader, many
 from jambatalk.config import from_mapping, read_yaml
 from jambatalk.datasets.safe_pickle import read_pickle
 from jambatalk.errors import InputError
@@ -67,10 +67,10 @@ def test_settings_of_any_kind() -> None:
     )
     names = st.sampled_from([*TrainConfig.__dataclass_fields__, "no such"])
 
-    @settings(deadline=None, max_examples=CASES, suppress_health_check=list(HealthCheck))
+    @many()
     @given(st.dictionaries(names, values, max_size=3))
     def run(mapping: dict[str, Any]) -> None:
-        with suppress(InputError):
+        with suppress(InputError), TALLY.case():
             from_mapping(TrainConfig, mapping, "s.yaml")
 
     run()

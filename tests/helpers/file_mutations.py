@@ -6,9 +6,11 @@ import os
 import random
 import signal
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -19,6 +21,34 @@ from jambatalk.errors import InputError, MissingExtraError
 
 CASES = int(os.environ.get("FUZZ_CASES", "100"))
 """Mutations of every reader; ``FUZZ_CASES=1000 pytest tests/fuzz`` tries more."""
+
+
+@dataclass
+class Tally:
+    """What the fuzz tests of this process have tried so far.
+
+    Args:
+        cases: inputs given.
+        refused: of them, refused in one sentence.
+        slowest: seconds of the case that took longest.
+    """
+
+    cases: int = 0
+    refused: int = 0
+    slowest: float = 0.0
+
+    @contextmanager
+    def case(self) -> Iterator[None]:
+        """Count one case and its seconds; the case has ``SLOWEST`` seconds at most."""
+        self.cases += 1
+        began = time.perf_counter()
+        with time_limit():
+            yield
+        self.slowest = max(self.slowest, time.perf_counter() - began)
+
+
+TALLY = Tally()
+"""``tests/fuzz/conftest.py`` shows it at the end of a run."""
 
 SLOWEST = 10
 """Seconds that reading one mutated file may take."""
@@ -101,7 +131,8 @@ def _mutated_member(data: bytes, rng: random.Random) -> bytes:
 
 
 @contextmanager
-def _time_limit() -> Iterator[None]:
+def time_limit() -> Iterator[None]:
+    """Raise TooSlow when the block takes longer than ``SLOWEST`` seconds (on the main thread)."""
     if not hasattr(signal, "SIGALRM") or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -116,6 +147,17 @@ def _time_limit() -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+def many(cases: int | None = None) -> settings:
+    """Hypothesis settings of all fuzz tests: so many cases (``CASES``), the same in every run."""
+    return settings(
+        max_examples=cases or CASES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 def check_reader(data: bytes, read: Callable[[bytes], Any], cases: int | None = None) -> int:
@@ -133,21 +175,16 @@ def check_reader(data: bytes, read: Callable[[bytes], Any], cases: int | None = 
     refused = 0
     read(data)
 
-    @settings(
-        max_examples=cases or CASES,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @many(cases)
     @given(seed=st.integers(0, 2**32))
     def run(seed: int) -> None:
         nonlocal refused
         try:
-            with _time_limit():
+            with TALLY.case():
                 read(mutated(data, seed))
         except (InputError, MissingExtraError) as error:
             refused += 1
+            TALLY.refused += 1
             message = str(error)
         else:
             message = ""

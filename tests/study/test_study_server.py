@@ -206,7 +206,7 @@ def test_what_serve_refuses(study: Study, tmp_path: Path) -> None:
     assert "8 to 200 letters" in error_of("study", "serve", study.folder, "--token", "a b")
     (study.folder / "answers.sqlite").write_bytes(b"no database" * 999)
     assert "cannot be used as the database" in error_of("study", "serve", study.folder, "--port", 0)
-    assert "damaged or not a database" in error_of("study", "report", study.folder)
+    assert "not a database of answers" in error_of("study", "report", study.folder)
 
 
 def test_media_need_the_token(client: TestClient, study: Study, store: Store) -> None:

@@ -39,7 +39,7 @@ from safetensors.numpy import save_file
 from jambatalk.atomic import atomic_write
 from jambatalk.config import from_mapping
 from jambatalk.datasets.dataset import PreparedClip
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading, shown
 from jambatalk.text.phones import (
     BILABIALS,
     DIPHTHONGS,
@@ -257,12 +257,12 @@ def load_visemes(path: str | Path) -> Visemes:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no visemes at {path}: expected a file written by tools/fit_visemes.py")
-    try:
+    with reading(path, "a file of visemes"):
         with safe_open(path, framework="np") as file:
             header = file.metadata() or {}
             if header.get("format") != FORMAT:
                 raise InputError(
-                    f"{path} is of format {header.get('format')!r}, expected {FORMAT!r}"
+                    f"{path} is of format {shown(header.get('format'))}, expected {FORMAT!r}"
                 )
             shapes, seen = file.get_tensor("shapes"), file.get_tensor("seen")
         if tuple(json.loads(header["phones"])) != VISEMES:
@@ -271,12 +271,6 @@ def load_visemes(path: str | Path) -> Visemes:
             )
         dominance = from_mapping(Dominance, json.loads(header["dominance"]), str(path))
         return Visemes(shapes, seen, dominance, header["unit"], json.loads(header["notes"]))
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path} is damaged or holds no visemes ({' '.join(str(error).split())[:200]})"
-        ) from error
 
 
 class Sums:

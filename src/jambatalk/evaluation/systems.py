@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.audio import SAMPLE_RATE, Speech
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.evaluation.dataset import EvalClip, EvalDataset
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
@@ -258,12 +258,8 @@ def prediction_system(folder: Path, test_set: EvalDataset) -> System:
 
     def animate(clip: EvalClip, seed: int) -> Motion:
         path = folder / f"{clip.name}.npy"
-        try:
+        with reading(path, f"an .npy file with the offsets of clip {clip.name}"):
             found = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{path} is missing or damaged ({error}): expected the offsets of clip {clip.name}"
-            ) from error
         return Motion(clip.fps, offsets=fit_frames(found, clip, str(path)))
 
     for clip in test_set.clips:

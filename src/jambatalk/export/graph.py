@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from jambatalk.config import from_mapping
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.models.config import ModelConfig
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.models.state import StreamingStep
@@ -90,7 +90,7 @@ class StepInfo:
                 f"{where} is of format {found.get('format')!r}, expected {FORMAT!r}: not written "
                 "by jambatalk export"
             )
-        try:
+        with reading(f"the description in {where}", "one of jambatalk export"):
             return cls(
                 from_mapping(ModelConfig, json.loads(found["config"]), where),
                 tuple(json.loads(found["names"])),
@@ -100,8 +100,6 @@ class StepInfo:
                 found["precision"],
                 json.loads(found["initial_state"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{where} has a damaged description ({error!r})") from error
 
 
 def step_info(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.audio import SAMPLE_RATE
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.face.head import ARKIT_NAMES
 from jambatalk.idle.behaviours import BROW, LIFT, Blinks, Breath, Gaze, Head
 from jambatalk.idle.prosody import HOP, SILENCE, TICK, Prosody, levels
@@ -308,7 +308,7 @@ class IdleMotion:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from ``state``. InputError when it belongs to other settings, shapes or frame
         rates, or is none."""
-        try:
+        with reading("the saved idle motion"):
             if IdleSettings.from_dict(state["settings"]) != self.settings:
                 raise InputError(
                     f"life was saved with {state['settings']}, expected {asdict(self.settings)}"
@@ -320,10 +320,6 @@ class IdleMotion:
             self._frame, self._tick = int(state["frame"]), int(state["tick"])
             self._kept = np.array(state["kept"], np.float32)
             self._levels, self._next = np.asarray(state["levels"], np.float64).tolist(), 0
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"life's saved state is damaged ({type(error).__name__}: {error})"
-            ) from error
 
 
 # Life over a motion that is there as a whole.

@@ -13,6 +13,10 @@ from typing import Any, ClassVar
 
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.config import Variants
+from jambatalk.errors import shown
+
+LARGEST_SIZE = 1 << 20
+"""Of any width, window or count in settings: no text of a few bytes may fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -321,8 +325,10 @@ class DecoderConfig:
                 raise ValueError(f"{name} {getattr(self, name)!r}, expected {expected}")
         least = {"dense_hidden": 0, "expert_d_state": 0, "expert_d_conv": 0, "rope_rank": 0}
         for name, value in vars(self).items():
-            if type(value) is int and value < least.get(name, 1):
-                raise ValueError(f"{name} is {value}, expected at least {least.get(name, 1)}")
+            if type(value) is int and not least.get(name, 1) <= value <= LARGEST_SIZE:
+                raise ValueError(
+                    f"{name} is {shown(value)}, expected {least.get(name, 1)} to {LARGEST_SIZE}"
+                )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}, expected 0 or more and less than 1")
         if not 1 <= self.top_k <= self.experts:
@@ -407,6 +413,8 @@ class ModelConfig:
         for name, least in (("fps", 1), ("delay", 0), ("outputs", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
+        if self.outputs > LARGEST_SIZE:
+            raise ValueError(f"outputs is {shown(self.outputs)}, expected 1 to {LARGEST_SIZE}")
         if len(set(self.styles)) < len(self.styles) or not all(self.styles):
             raise ValueError(f"styles are {self.styles}, expected names that differ")
         if self.look_ahead not in ("delay", "full"):

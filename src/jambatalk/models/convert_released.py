@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from jambatalk.config import from_mapping
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.models.checkpoint import FORMAT, TRAINING_ONLY, read_checkpoint, save_tensors
 from jambatalk.models.config import ModelConfig, PretrainedConfig
 from jambatalk.models.encoders.pretrained import XLSR_53_LARGE
@@ -217,11 +217,12 @@ def load_lip_reader(path: str | Path) -> LipReader:
     kept = parts["notes"].get("lip_reader")
     if kept is None:
         raise InputError(f"{path} holds no lip reader")
-    with torch.device("meta"):
-        settings = from_mapping(LipReaderConfig, kept["config"], str(path))
-        reader = LipReader(kept["vertices"], settings)
-    own = {k.removeprefix(TRAINING_ONLY): v for k, v in tensors.items() if TRAINING_ONLY in k}
-    reader.load_state_dict(own, assign=True)
+    with reading(path, "a file with a lip reader"):
+        with torch.device("meta"):
+            settings = from_mapping(LipReaderConfig, kept["config"], str(path))
+            reader = LipReader(kept["vertices"], settings)
+        own = {k.removeprefix(TRAINING_ONLY): v for k, v in tensors.items() if TRAINING_ONLY in k}
+        reader.load_state_dict(own, assign=True)
     return reader.eval()
 
 

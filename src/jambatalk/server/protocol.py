@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, shown
 from jambatalk.idle import IdleSettings
 from jambatalk.senders.json import frame_text
 from jambatalk.server.sound import DEFAULT_RATES, ENCODINGS, OPUS_ENCODINGS, OPUS_RATE
@@ -87,16 +87,16 @@ def parse_start(message: Mapping[str, Any]) -> StartMessage:
     rate = message.get("rate", DEFAULT_RATES[encoding])
     if type(rate) is not int or not MIN_RATE <= rate <= MAX_RATE:
         raise InputError(
-            f"rate is {_short(rate)}, expected a whole number from {MIN_RATE} to {MAX_RATE}"
+            f"rate is {shown(rate)}, expected a whole number from {MIN_RATE} to {MAX_RATE}"
         )
     if encoding in OPUS_ENCODINGS and rate != OPUS_RATE:
         raise InputError(f"rate is {rate}, but Opus is decoded at {OPUS_RATE}")
     fps = message.get("fps")
     if fps is not None and (type(fps) not in (int, float) or not 1 <= fps <= 240):
-        raise InputError(f"fps is {_short(fps)}, expected null or a number from 1 to 240")
+        raise InputError(f"fps is {shown(fps)}, expected null or a number from 1 to 240")
     style = message.get("style")
     if style is not None and not isinstance(style, str):
-        raise InputError(f"style is {_short(style)}, expected null or a name")
+        raise InputError(f"style is {shown(style)}, expected null or a name")
     articulation = message.get("articulation")
     if articulation is not None:
         articulation_gains(("jawOpen",), articulation)
@@ -113,14 +113,14 @@ def parse_start(message: Mapping[str, Any]) -> StartMessage:
 def _one_of(message: Mapping[str, Any], name: str, choices: tuple[str, ...], default: str) -> str:
     value = message.get(name, default)
     if value not in choices:
-        raise InputError(f"{name} is {_short(value)!r}, expected one of {', '.join(choices)}")
+        raise InputError(f"{name} is {shown(value)}, expected one of {', '.join(choices)}")
     return str(value)
 
 
 def _flag(message: Mapping[str, Any], name: str) -> bool:
     value = message.get(name, False)
     if not isinstance(value, bool):
-        raise InputError(f"{name} is {_short(value)}, expected true or false")
+        raise InputError(f"{name} is {shown(value)}, expected true or false")
     return value
 
 
@@ -132,15 +132,11 @@ def _idle_settings(message: Mapping[str, Any]) -> IdleSettings | None:
         return IdleSettings()
     if not isinstance(value, dict):
         raise InputError(
-            f"life is {_short(value)!r}, expected true, false, or an object such as"
+            f"life is {shown(value)}, expected true, false, or an object such as"
             ' {"blinks": 0.5}'
         )
     settings = IdleSettings.from_dict(value)
     return None if settings.off else settings
-
-
-def _short(value: Any) -> str:
-    return str(value)[:40]
 
 
 def frame_json(frame: Frame) -> str:

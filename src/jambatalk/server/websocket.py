@@ -229,6 +229,7 @@ class _Connection:
         self._check_size(len(text))
         try:
             found = json.loads(text)
+            json.dumps(found, allow_nan=False)  # Python reads NaN and 1e999, JSON has neither
         except (ValueError, RecursionError):
             _refuse("a text message is not JSON")
         if not isinstance(found, dict):

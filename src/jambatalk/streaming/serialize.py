@@ -9,11 +9,10 @@ import math
 from typing import Any, NoReturn
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from torch import Tensor
 
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.models.state import named_state, rebuilt_state
 
 ARRAY = "$array"
@@ -47,7 +46,7 @@ def deserialize(data: bytes) -> dict[str, Any]:
     Raises:
         InputError: it is something else, damaged, or holds NaN or infinity.
     """
-    try:
+    with reading("the saved session", "a saved session"):
         arrays = load(data)
         # The library gives the metadata of a file on disk only; the header is JSON.
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
@@ -56,8 +55,6 @@ def deserialize(data: bytes) -> dict[str, Any]:
         tree = json.loads(text, parse_constant=_no_number)
         arrays.pop("none", None)
         intact = checksum in (None, _checksum(text, arrays))
-    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{DAMAGED}, or it is not a saved session") from error
     if not intact or not all(np.isfinite(a).all() for a in arrays.values() if a.dtype.kind == "f"):
         raise InputError(DAMAGED)
 
@@ -69,10 +66,8 @@ def deserialize(data: bytes) -> dict[str, Any]:
             return {key: full(value) for key, value in node.items()}
         return [full(value) for value in node] if isinstance(node, list) else node
 
-    try:
+    with reading("the saved session"):
         found = full(tree)
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(DAMAGED) from error
     if not isinstance(found, dict):
         raise InputError(DAMAGED)
     return found

@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from jambatalk.audio.decode import FORMATS
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.motion import Motion
 
 VIDEOS = (".mp4", ".webm")
@@ -130,10 +130,8 @@ def _plain_array(path: Path, fps: float | None) -> Motion:
 
     if fps is None:
         raise InputError(f"{path} has no frame rate: set it with --fps")
-    try:
+    with reading(path, "an .npy array of plain numbers"):
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} is damaged or not an .npy array of plain numbers") from error
     if values.dtype.kind != "f" or not np.isfinite(values).all():
         raise InputError(f"{path} holds {values.dtype} values, expected finite floats")
     if values.ndim == 3 and values.shape[2] == 3:

@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading, shown
 
 FORMAT, VERSION = "jambatalk-study", 1
 STUDY_FILE, ANSWERS_FILE, MEDIA_FOLDER = "study.json", "answers.sqlite", "media"
@@ -198,16 +198,16 @@ def load_study(folder: str | Path) -> Study:
         raise InputError(
             f"{folder} is not a study: it has no {STUDY_FILE} (written by jambatalk study build)"
         )
-    try:
+    with reading(path, "a study"):
         found = json.loads(path.read_text(encoding="utf-8"))
         if found.get("format") != FORMAT or found.get("version") != VERSION:
             raise InputError(
-                f"its format is {found.get('format')} {found.get('version')}, expected {FORMAT} "
-                f"{VERSION}"
+                f"{path} is of format {shown(found.get('format'))} "
+                f"{shown(found.get('version'))}, expected {FORMAT} {VERSION}"
             )
         unknown = set(found["settings"]) - {one.name for one in fields(Settings)}
         if unknown:
-            raise InputError(f"unknown setting {', '.join(sorted(unknown))}")
+            raise InputError(f"{path} has an unknown setting {shown(min(unknown))}")
         settings = Settings(
             **{**found["settings"], "questions": tuple(found["settings"]["questions"])}
         )
@@ -223,10 +223,6 @@ def load_study(folder: str | Path) -> Study:
             found["volume"],
             found["sources"],
         )
-    except InputError as error:
-        raise InputError(f"{path} cannot be used: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error!r})") from error
     missing = [name for name in sorted(study.files) if not (folder / MEDIA_FOLDER / name).is_file()]
     if missing:
         raise InputError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.study.trials import Trial, trial_from
 
 SCHEMA = """
@@ -167,7 +167,7 @@ def read_raters(path: Path) -> list[Rater]:
             f"{path} does not exist: nobody has answered yet (jambatalk study serve collects "
             "answers)"
         )
-    try:
+    with reading(path, "a database of answers"):
         # Not mode=ro: a log left by a killed server must be folded in first, which needs write
         # access.
         db = sqlite3.connect(path, timeout=20.0)
@@ -175,8 +175,6 @@ def read_raters(path: Path) -> list[Rater]:
             return _raters(db)
         finally:
             db.close()
-    except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged or not a database of answers ({error})") from error
 
 
 def _raters(db: sqlite3.Connection, only: str | None = None) -> list[Rater]:

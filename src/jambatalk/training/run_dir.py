@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from jambatalk.atomic import atomic_write
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.file_lock import locked
 from jambatalk.training.config import TrainConfig, train_config
 
@@ -75,7 +75,7 @@ class RunDir:
         return saved
 
     def _read(self) -> tuple[dict[str, Any], TrainConfig, str]:
-        try:
+        with reading(self.last, "a checkpoint (delete it to start afresh)"):
             # torch reads without comparing the checksums that its files, zip files, have.
             with zipfile.ZipFile(self.last) as file:
                 if (damaged := file.testzip()) is not None:
@@ -83,11 +83,6 @@ class RunDir:
             saved = torch.load(self.last, weights_only=True, map_location="cpu")
             config = train_config(json.loads(saved["config"]), str(self.last))
             return saved, config, saved["data_hash"]
-        except Exception as error:  # torch and zipfile raise many kinds for a damaged file
-            raise InputError(
-                f"{self.last} is damaged ({type(error).__name__}: {error!s:.80}); delete it to "
-                "start afresh"
-            ) from error
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Append the figures of a step."""

@@ -22,7 +22,7 @@ from jambatalk.audio.noise import coloured_noise
 from jambatalk.datasets.align import Aligner
 from jambatalk.datasets.clip import Clip
 from jambatalk.datasets.dataset import open_prepared
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.evaluation.dataset import sound_clip
 from jambatalk.evaluation.metrics.closure import score_contact
 from jambatalk.evaluation.metrics.mouth import Stillness, correlation, fit_curve, joined, stillness
@@ -93,7 +93,7 @@ class ProtocolData:
 
     Attributes:
         grid: Clips of the GRID protocol's splits.
-        readings: People reading.
+        readings: People spoken.
         voice: A synthetic voice kept out of training, whose phones are known without alignment.
         performance: Speech with a performer's jaw.
     """
@@ -180,15 +180,15 @@ def score_readings(
 ) -> Metrics:
     """Score the lips at the aligned phones, and the opening's lag after the sound's level."""
     gaps, levels = [], []
-    for i, reading in enumerate(readings):
-        sound = reading.samples
+    for i, spoken in enumerate(readings):
+        sound = spoken.samples
         if wrong_sound:
             others = [other.samples for other in (*readings[i + 1 :], *readings[:i])]
             sound = np.resize(np.concatenate(others or [sound[::-1]]), len(sound))
-        frames = round(len(reading.samples) / SAMPLE_RATE * FPS)
+        frames = round(len(spoken.samples) / SAMPLE_RATE * FPS)
         gaps.append(fit_curve(face.lip_gap(_weights(system, sound, face)), frames))
-        levels.append(sound_level(reading.samples, SAMPLE_RATE, FPS, frames))
-    contact = score_contact(gaps, [reading.phones for reading in readings], FPS)
+        levels.append(sound_level(spoken.samples, SAMPLE_RATE, FPS, frames))
+    contact = score_contact(gaps, [spoken.phones for spoken in readings], FPS)
     numbers = {f"{key}.{name}": float(value) for name, value in asdict(contact).items()}
     return numbers | {f"{key}.sound_lag_ms": lag_ms(levels, gaps, FPS)}
 
@@ -227,10 +227,10 @@ def score_silence(system: System, readings: Sequence[AlignedSpeech], face: Face)
     parts = {"silence": stillness(_weights(system, silence, face), face)}
     parts["noise"] = stillness(_weights(system, noise(10 * SAMPLE_RATE), face), face)
     after: dict[str, list[Stillness]] = {"after": [], "after_noise": []}
-    for reading in readings:
-        end = round(reading.end * SAMPLE_RATE)
-        ended = np.concatenate([reading.samples[:end], np.zeros(2 * SAMPLE_RATE, np.float32)])
-        first = round((reading.end + SETTLING) * FPS)
+    for spoken in readings:
+        end = round(spoken.end * SAMPLE_RATE)
+        ended = np.concatenate([spoken.samples[:end], np.zeros(2 * SAMPLE_RATE, np.float32)])
+        first = round((spoken.end + SETTLING) * FPS)
         part = slice(first, first + round(OBSERVED * FPS) + 1)
         for name, sound in (("after", ended), ("after_noise", ended + noise(len(ended)))):
             after[name].append(stillness(_weights(system, sound, face)[part], face))
@@ -341,13 +341,9 @@ def align_stubbornly(aligner: Aligner, samples: Array, text: str) -> tuple[Timed
 
 def load_performance(folder: Path, name: str = HELD_OUT) -> CapturedClip:
     """Load a clip of a FACEGOOD folder (ID.flac, ID.npy, columns.json) with its captured jaw."""
-    try:
+    with reading(folder, f"a FACEGOOD folder with the clip {name}"):
         columns = json.loads((folder / "columns.json").read_text(encoding="utf-8"))
         values = np.load(folder / f"{name}.npy", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{folder} is not a FACEGOOD folder with the clip {name} ({error})"
-        ) from error
     if JAW not in columns or values.ndim != 2 or values.shape[1] != len(columns):
         raise InputError(
             f"{folder / name}.npy has shape {values.shape}, expected (T, {len(columns)}) with a "

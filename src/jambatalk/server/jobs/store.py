@@ -25,7 +25,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from jambatalk.atomic import atomic_write
-from jambatalk.errors import InputError
+from jambatalk.errors import InputError, reading
 from jambatalk.file_lock import FileLock, LockHeldError
 from jambatalk.motion import format_names
 
@@ -148,12 +148,11 @@ def read_job(folder: Path) -> Job:
         InputError: its file is damaged, or names another folder.
         OSError: its file cannot be read.
     """
-    try:
-        values = json.loads((folder / "job.json").read_bytes())
+    content = (folder / "job.json").read_bytes()
+    with reading(folder / "job.json", "a job"):
+        values = json.loads(content)
         json.dumps(values, ensure_ascii=False).encode()  # no halves of characters
         job = TypeAdapter(Job).validate_python(values)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{folder / 'job.json'} is damaged ({type(error).__name__})") from error
     times = (job.created, job.finished or 0, job.seconds or 0, job.progress, *job.crashes)
     if job.id != folder.name or not all(map(math.isfinite, times)):
         raise InputError(f"{folder / 'job.json'} is damaged: it does not describe this job")
