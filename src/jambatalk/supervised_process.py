@@ -1,4 +1,4 @@
-"""A worker process that ends with its parent, and the worker's side of it.
+"""A worker process that ends with its parent, servers that end in order.
 
 The parent holds the worker's standard input open. When the parent dies, however it dies, the input
 ends, and the worker ends itself: nothing is left running. Workers may report on standard output, a
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +170,29 @@ def lower_priority() -> None:
         # this one's own group is lowered.
         if os.getsid(0) == os.getpid():
             Path("/proc/self/autogroup").write_text("19")
+
+
+@contextmanager
+def serving() -> Iterator[None]:
+    """Run a uvicorn server inside; it ends in good order on SIGINT, SIGTERM and SIGHUP.
+
+    uvicorn closes its connections on SIGINT and SIGTERM, and then raises the signal once more: by
+    default SIGTERM would end the process there, and running jobs would count as crashed.
+    """
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    def terminate(*_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
+    # A hang-up is left ignored where somebody asked for that (nohup).
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, terminate)
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

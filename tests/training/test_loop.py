@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import torch
 
 from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.models.checkpoint import load_weights
+from jambatalk.ops.threads import set_thread_limit
 from jambatalk.training.config import BlendshapesConfig, EarlyStopping, LossConfig, TrainConfig
 from jambatalk.training.trainer import learning_rate
 from tiny_training import NO_DROPOUT, losses, tiny_clips, tiny_config, tiny_trainer
@@ -30,6 +32,14 @@ ALONE = {
     if name not in ("WORLD_SIZE", "RANK", "LOCAL_RANK")
 }
 ENVIRONMENT = {**ALONE, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums depend on the number of threads in their last bits: here as in the programs."""
+    set_thread_limit(1)
+    yield
+    set_thread_limit(None)
 
 
 def _train(run: Path, **changes: object) -> Path:

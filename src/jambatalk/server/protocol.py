@@ -132,8 +132,7 @@ def _idle_settings(message: Mapping[str, Any]) -> IdleSettings | None:
         return IdleSettings()
     if not isinstance(value, dict):
         raise InputError(
-            f"life is {shown(value)}, expected true, false, or an object such as"
-            ' {"blinks": 0.5}'
+            f'life is {shown(value)}, expected true, false, or an object such as {{"blinks": 0.5}}'
         )
     settings = IdleSettings.from_dict(value)
     return None if settings.off else settings

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -21,6 +20,7 @@ from jambatalk.server.connections import (
 )
 from jambatalk.server.engine import BATCH_WINDOW, MAX_BATCH, Engine
 from jambatalk.server.settings import ServerSettings
+from jambatalk.supervised_process import serving
 
 if TYPE_CHECKING:
     from jambatalk.server.jobs import Runner
@@ -66,7 +66,7 @@ def run(
         _quick_threads(),
         Engine(talker, settings.max_sessions, batch_window, max_batch) as engine,
         runner or nullcontext(),
-        _ending_in_order(),
+        serving(),
     ):
         # Access logs would hold addresses, warnings a line for each client that speaks no HTTP.
         # Compressing a frame costs more than it saves.
@@ -105,32 +105,6 @@ def _quick_threads() -> Iterator[None]:
     finally:
         sys.setswitchinterval(interval)
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """End the block without an error on SIGINT, SIGTERM and SIGHUP.
-
-    uvicorn closes its connections on SIGINT and SIGTERM, and then raises the signal once more: by
-    default SIGTERM would end the process there, and running jobs would count as crashed.
-    """
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    def terminate(*_: Any) -> None:
-        signal.raise_signal(signal.SIGTERM)
-
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, interrupt)}
-    # A hang-up is left ignored where somebody asked for that (nohup).
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, terminate)
-    try:
-        with suppress(KeyboardInterrupt):
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def require_live() -> None:

@@ -10,7 +10,6 @@ import json
 import re
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +19,7 @@ from jambatalk.errors import InputError, MissingExtraError
 from jambatalk.study.plan import MEDIA_FOLDER, Study
 from jambatalk.study.store import Answer, Full, Store
 from jambatalk.study.trials import HEADPHONES, Trial, trials_for, trials_per_rater
+from jambatalk.supervised_process import serving
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -319,6 +319,5 @@ def serve(
         timeout_graceful_shutdown=3,
         lifespan="off",
     )
-    # uvicorn ends in good order on Ctrl-C and then passes it on.
-    with suppress(KeyboardInterrupt):
+    with serving():
         uvicorn.Server(config).run(sockets=[listening])
