@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from jambatalk.atomic import write_json
 from jambatalk.datasets.dataset import OFFSETS, PreparedCorpus
 from jambatalk.datasets.masks import inside_box, named_region, offset_spread, read_region
-from jambatalk.errors import InputError, shown
+from jambatalk.errors import InputError, reading, shown
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.face.mouth import UPPER_FACE, find_mouth, lip_rings, middle_of_ring, upper_of_face
@@ -127,7 +127,7 @@ class Regions:
             InputError: It is missing, damaged, of another mesh, or altered without its hash.
         """
         path = Path(path)
-        try:
+        with reading(path, "a file of regions"):
             found = json.loads(path.read_text(encoding="utf-8"))
             lips, upper_face = (
                 np.array([int(i) for i in found[name]], np.int64) for name in ("lips", "upper_face")
@@ -138,10 +138,6 @@ class Regions:
                 lips, upper_face, (int(upper), int(lower)), str(found.get("source", path.name)), own
             )
             stored = str(found.get("hash", regions.hash))
-        except InputError as error:
-            raise InputError(f"{path} cannot be used: {error}") from error
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is missing or not a file of regions ({error!r})") from error
         if own != vertices:
             raise InputError(f"{path} is of a mesh of {own} vertices, expected {vertices}")
         if stored != regions.hash:

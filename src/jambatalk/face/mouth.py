@@ -78,16 +78,16 @@ def find_mouth(template: Array, triangles: Array) -> Mouth:
     template, triangles = np.asarray(template, np.float64), np.asarray(triangles, np.int64)
     ring = _mediapipe_ring(len(template), triangles)
     if ring is not None:
-        skin: Array = ~np.isin(triangles, ring).all(axis=1)
+        skin = np.asarray(~np.isin(triangles, ring).all(axis=1))
         return Mouth(ring, skin, np.ones(len(template), bool), "MediaPipe's inner lips")
     for surface in surfaces(len(template), triangles):
         own = surface[triangles].all(1)
-        seen = own.copy()
+        seen: Array = own.copy()
         seen[own] = seen_from_front(template, triangles[own])
         ring = _widest_hole(template, triangles[seen], template[surface])
         if ring is not None:
             # A gap between the lips lets some of what is behind them be seen.
-            seen &= ~_within(template, ring)[triangles].any(1)
+            seen = seen & ~_within(template, ring)[triangles].any(1)
             again = _widest_hole(template, triangles[seen], template[surface])
             ring = ring if again is None else again
             return Mouth(ring, seen, surface, "the rim of the lips seen from the front")
