@@ -73,7 +73,7 @@ def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "talk.glb",
         "talk.csv",
         "talk.npz",
-        "alive.mp4",
+        "mei.mp4",
         "faces/one.mp4",
         "faces/one.csv",
         "mine.safetensors",

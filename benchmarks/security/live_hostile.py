@@ -1,8 +1,8 @@
 """What clients that mean no good do to the others: latency and memory of the live server, in peace
 and under attack.
 
-    python benchmarks/security/live_hostile.py [--seconds 30] [--sessions 5] [--json
-    out/live_hostile.json]
+    python benchmarks/security/live_hostile.py [--seconds 30] [--sessions 20] [--model light]
+        [--json out/live_hostile.json]
 
 ``jambatalk serve`` with a token, on one core, with the number of open files that many systems allow
 by default (1,024). Polite clients stream in real time as in live_latency.py, first alone, then
@@ -85,13 +85,14 @@ class Address(NamedTuple):
 class Server:
     """``jambatalk serve`` on the second core."""
 
-    def __init__(self, jobs: Path, silence: Path) -> None:
+    def __init__(self, jobs: Path, silence: Path, model: str) -> None:
         limited = (
             "import resource, sys; soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE);"
             f"resource.setrlimit(resource.RLIMIT_NOFILE, ({OPEN_FILES}, {OPEN_FILES}));"
             "from jambatalk.cli.main import main; sys.argv[0] = 'jambatalk'; main()"
         )
         options = ["serve", "--port", "0", "--token", TOKEN, "--jobs", str(jobs)]
+        options += ["--model", model]
         one = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", limited, *options],
@@ -209,6 +210,21 @@ class Attack:
             (START[:-1] + ',"style":"../../etc/passwd"}',),
         ]
         await self.again(lambda: self.told(*rng.choice(bad)), 8, 0.01)
+
+    async def poisoned(self) -> None:
+        """Sound of numbers that no microphone gives, in sessions of the same batches as others."""
+        rng = random.Random(4)
+        start = START[:-1] + ',"encoding":"pcm_f32le"}'
+        numbers = (1e15, -1e15, 3e38, 1e30, 1e-45, 1e4, float("inf"), float("nan"))
+
+        def sound() -> bytes:
+            block = np.full(640, rng.choice(numbers), np.float32)
+            block[:: rng.choice((1, 2, 640))] *= -1
+            return block.tobytes()
+
+        await self.again(
+            lambda: self.told(start, *(sound() for _ in range(40)), '{"type":"x"}'), 4, 0.02
+        )
 
     async def oversized(self) -> None:
         """Messages of 64 MB."""
@@ -423,6 +439,7 @@ def attack(
 
 ATTACKS = (
     "malformed",
+    "poisoned",
     "oversized",
     "forged",
     "sudden_death",
@@ -524,7 +541,9 @@ async def round_of(
     }
 
 
-async def measure(sessions: int, seconds: float, kinds: list[str]) -> list[dict[str, Any]]:
+async def measure(
+    sessions: int, seconds: float, kinds: list[str], model: str
+) -> list[dict[str, Any]]:
     sound = Speech.load(DEMO).samples
     rounds: list[tuple[str, ...]] = [
         (),
@@ -542,7 +561,7 @@ async def measure(sessions: int, seconds: float, kinds: list[str]) -> list[dict[
         silence = Path(folder) / "silence.flac"
         if "uploads" in kinds:
             make_silence(silence)
-        server = Server(Path(folder) / "jobs", silence)
+        server = Server(Path(folder) / "jobs", silence, model)
         for kinds_now in rounds:
             row = await round_of(server, kinds_now, sound, sessions, seconds)
             rows.append(row)
@@ -572,13 +591,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sessions", type=int, default=5)
+    parser.add_argument("--sessions", type=int, default=20, help="polite clients")
+    parser.add_argument("--model", default="light", help="weights file, or: base, light")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--attacks", nargs="*", choices=ATTACKS, default=list(ATTACKS))
     parser.add_argument("--json", type=Path, default=Path("out/live_hostile.json"))
     options = parser.parse_args()
     pin(0, 0)
-    rows = asyncio.run(measure(options.sessions, options.seconds, options.attacks))
+    rows = asyncio.run(measure(options.sessions, options.seconds, options.attacks, options.model))
     write_json(options.json, rows)
 
 

@@ -70,6 +70,11 @@ class Format:
     readable: bool = False
 
     @property
+    def is_picture(self) -> bool:
+        """Whether the file is a picture or a video."""
+        return "picture" in self.holds
+
+    @property
     def needs_face(self) -> bool:
         """Whether a file shows a face, so that a motion of vertex offsets must come with one."""
         return not self.holds.isdisjoint({"mesh", "picture"})

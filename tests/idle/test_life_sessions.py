@@ -122,3 +122,31 @@ def test_animate_with_life(small_weights: Path, tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "strength from 0 to 2" in refused.stderr
     assert not (tmp_path / "no.npz").exists()
+
+
+def test_videos_have_life_by_default_and_files_of_weights_have_not(
+    small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", SOUND, 16000)
+    drawn: dict[str, Motion] = {}
+
+    def save(self: Motion, path: Path, **options: object) -> None:
+        drawn[Path(path).suffix] = self
+
+    monkeypatch.setattr(Motion, "save", save)
+    common = ("animate", tmp_path / "a.wav", "--model", small_weights)
+    both = ("-o", tmp_path / "a.mp4", "-o", tmp_path / "a.npz")
+    for options, alive in (
+        ((), {".mp4"}),
+        (("--life", "auto"), {".mp4"}),
+        (("--life", "on"), {".mp4", ".npz"}),
+        (("--life", "off"), set()),
+    ):
+        drawn.clear()
+        assert run(*common, *both, *options).exit_code == 0
+        assert {name for name, motion in drawn.items() if motion.head_pose is not None} == alive
+    monkeypatch.undo()
+    assert run(*common, "-o", tmp_path / "m.npz").exit_code == 0
+    monkeypatch.setattr(Motion, "save", save)
+    assert run("animate", tmp_path / "m.npz", "-o", tmp_path / "m.mp4").exit_code == 0
+    assert drawn[".mp4"].head_pose is None  # a saved motion may have its own

@@ -21,6 +21,7 @@ from jambatalk.atomic import file_sha256
 from jambatalk.cli.batch import PIPE, Job, Manifests, Plan, plan
 from jambatalk.cli.console import (
     ArticulationOption,
+    LifeOption,
     ProgressConsole,
     ThreadsOption,
     check_identity,
@@ -34,7 +35,7 @@ from jambatalk.motion import FORMATS, check_outputs, format_names, format_of
 
 if TYPE_CHECKING:
     from jambatalk.idle import IdleSettings
-    from jambatalk.motion import Motion
+    from jambatalk.motion import Format, Motion
     from jambatalk.talker import Talker
 
 
@@ -104,13 +105,7 @@ def animate(
         ),
     ] = None,
     articulation: ArticulationOption = 1.0,
-    life: Annotated[
-        str,
-        Option(
-            metavar="LAYERS",
-            help="Blinks, gaze, head motion, breath: on, off, or such as blinks=0.5,head=0,seed=7.",
-        ),
-    ] = "off",
+    life: LifeOption = "auto",
     track: Annotated[
         int | None,
         Option(
@@ -138,7 +133,8 @@ def animate(
     """
     from jambatalk.idle import IdleSettings
 
-    pixels, rate, idle = parse_size(size), parse_fps(fps), IdleSettings.parse(life)
+    pixels, rate = parse_size(size), parse_fps(fps)
+    IdleSettings.for_output(life, picture=True)
     check_identity(identity)
     if as_json and PIPE in (out or []):
         raise InputError("-o - and --json both write to standard output: choose one of them")
@@ -150,7 +146,7 @@ def animate(
             rate,
             pixels,
             identity,
-            idle,
+            life,
             track,
         )
         results = _run_all(planned, worker, overwrite, alone=not planned.batch and not as_json)
@@ -199,29 +195,28 @@ class _Worker:
     fps: float | None
     size: tuple[int, int]
     identity: str | None
-    idle: IdleSettings
+    life: str
     track: int | None = None
     talker: Talker | None = None
 
     def run(self, job: Job) -> dict[str, Any]:
         """Do a job and return what happened. Raises InputError or OSError."""
-        from jambatalk.idle import add_idle_motion
-
         started = time.perf_counter()
         times: dict[str, float] = {}
         motion = self._loaded(job) if job.is_motion else self._animated(job, times)
         if self.fps is not None:
             motion = motion.resampled(self.fps)
-        if not self.idle.off:
-            motion = add_idle_motion(motion, self.idle)
+        moved = _WithIdle(motion)
         options: dict[str, Any] = {"size": self.size, "identity": self.identity}
         for output in job.outputs:
+            idle = self._idle(job, format_of(output))
             began = time.perf_counter()
             with self.console.progress(f"writing {output.name}") as report:
-                motion.save(output, progress=report, **options)
+                moved.by(idle).save(output, progress=report, **options)
             times[f"write {output.suffix}"] = time.perf_counter() - began
         if job.stdout is not None:
-            motion.save(sys.stdout.buffer, format=job.stdout[1:], **options)
+            idle = self._idle(job, format_of(Path(f"-{job.stdout}")))
+            moved.by(idle).save(sys.stdout.buffer, format=job.stdout[1:], **options)
             sys.stdout.buffer.flush()
         wall = time.perf_counter() - started
         names, pace = ", ".join(job.output_names), self._pace(motion, times)
@@ -236,8 +231,6 @@ class _Worker:
     def made_with(self, job: Job) -> dict[Path, dict[str, Any]]:
         """For each output, all that it depends on besides the input."""
         common: dict[str, Any] = {"fps": self.fps, "face": self._face_sha256}
-        if not self.idle.off:
-            common["life"] = asdict(self.idle)
         if not job.is_motion:
             common |= {
                 "weights": self._weights_sha256,
@@ -250,10 +243,22 @@ class _Worker:
         for output in job.outputs:
             format = format_of(output)
             drawn: dict[str, Any] = {"identity": self.identity} if format.needs_face else {}
-            if "picture" in format.holds:
+            if format.is_picture:
                 drawn["size"] = list(self.size)
+            if not (idle := self._idle(job, format)).off:
+                drawn["life"] = asdict(idle)
             made_with[output] = common | drawn
         return made_with
+
+    def _idle(self, job: Job, format: Format) -> IdleSettings:
+        """The idle motion of one output; a saved motion gets none that was not asked for, since it
+        may have its own, and neither do vertices, which have no shapes for it.
+        """
+        from jambatalk.idle import IdleSettings
+
+        vertices = self.talker is not None and not self.talker.names
+        picture = format.is_picture and not job.is_motion and not vertices
+        return IdleSettings.for_output(self.life, picture)
 
     @cached_property
     def _weights_sha256(self) -> str | None:
@@ -292,6 +297,7 @@ class _Worker:
 
     def _animated(self, job: Job, times: dict[str, float]) -> Motion:
         from jambatalk.audio import Speech
+        from jambatalk.idle import IdleSettings
 
         began = time.perf_counter()
         with self.console.progress(f"reading {job.source}"):
@@ -306,7 +312,8 @@ class _Worker:
             times["load"] = time.perf_counter() - began
             weights = self.talker.weights_sha256[:12]
             self.console.log(f"look-ahead {look_ahead(self.talker)}, weights {weights}")
-        _check_vertices(self.talker, job, self.idle)
+        asked = IdleSettings.for_output(self.life, picture=False)
+        _check_vertices(self.talker, job, asked)
         began = time.perf_counter()
         with self.console.progress(f"animating {job.source}") as report:
             # Block by block: hours of sound pass through without ever being in memory at once.
@@ -323,6 +330,24 @@ class _Worker:
             return ""
         pace = motion.seconds / times["animate"]
         return f" (speech to motion {times['animate']:.2f} s, {pace:.0f} times real time)"
+
+
+class _WithIdle:
+    """A motion, and the same with idle motion over it, made once for all files that hold it."""
+
+    def __init__(self, motion: Motion) -> None:
+        self._motion, self._made = motion, dict[Any, Any]()
+
+    def by(self, idle: IdleSettings) -> Motion:
+        """The motion with this over it."""
+        from jambatalk.idle import add_idle_motion
+
+        if idle.off:
+            return self._motion
+        if idle not in self._made:
+            self._made[idle] = add_idle_motion(self._motion, idle)
+        made: Motion = self._made[idle]
+        return made
 
 
 def _check_vertices(talker: Talker, job: Job, idle: IdleSettings) -> None:
@@ -417,12 +442,16 @@ def demo(
         str | None, typer.Option(metavar="NAME", help="Who speaks, one of the head's identities.")
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
+    life: LifeOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Animate nine seconds of recorded speech that come with the package."""
+    from jambatalk.idle import IdleSettings
+
     pixels = parse_size(size)
     check_identity(identity)
     check_outputs([out])
+    idle = IdleSettings.for_output(life, format_of(Path(out)).is_picture)
     with progress_console() as console:
         started = time.perf_counter()
         with console.progress("loading the network"):
@@ -437,7 +466,8 @@ def demo(
             )
         animated = time.perf_counter()
         with console.progress(f"writing {out}") as report:
-            motion.save(out, size=pixels, identity=identity, progress=report)
+            moved = _WithIdle(motion).by(idle)
+            moved.save(out, size=pixels, identity=identity, progress=report)
         written = time.perf_counter()
     motion_time, write_time = animated - began, written - animated
     pace = f"{speech.seconds / motion_time:.0f} times real time"

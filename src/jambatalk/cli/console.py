@@ -158,6 +158,15 @@ ArticulationOption = Annotated[
     ),
 ]
 
+LifeOption = Annotated[
+    str,
+    typer.Option(
+        metavar="LAYERS",
+        help="Blinks, gaze, head motion, breath: on, off, auto (on in videos, off in files of "
+        "weights), or such as blinks=0.5,head=0,seed=7.",
+    ),
+]
+
 ThreadsOption = Annotated[
     int | None,
     typer.Option(

@@ -3,6 +3,6 @@ sound's prosody."""
 
 from __future__ import annotations
 
-from jambatalk.idle.idle import IdleMotion, IdleSettings, add_idle_motion
+from jambatalk.idle.idle import AUTO, IdleMotion, IdleSettings, add_idle_motion
 
-__all__ = ["IdleMotion", "IdleSettings", "add_idle_motion"]
+__all__ = ["AUTO", "IdleMotion", "IdleSettings", "add_idle_motion"]

@@ -23,6 +23,10 @@ from jambatalk.motion import Motion
 STRONGEST = 2.0
 
 
+AUTO = "auto"
+"""On where a picture is made, off for files of weights: those are other programs' to enliven."""
+
+
 @dataclass(frozen=True)
 class IdleSettings:
     """Strengths 0 (none) to 2 of the layers, and the seed (0 to 2**63 - 1) that all their chances
@@ -81,6 +85,18 @@ class IdleSettings:
             except ValueError:
                 raise InputError(f"life's {name} is {number!r}, expected a number") from None
         return cls.from_dict(values)
+
+    @classmethod
+    def for_output(cls, text: str, picture: bool) -> IdleSettings:
+        """Read ``auto``, which is on where a picture is made and off for files of weights, or what
+        ``parse`` takes.
+
+        Raises:
+            InputError: the text is neither.
+        """
+        if text.strip().lower() == AUTO:
+            return cls() if picture else cls(0, 0, 0, 0)
+        return cls.parse(text)
 
     @classmethod
     def of(cls, life: IdleSettings | bool | str | None) -> IdleSettings:

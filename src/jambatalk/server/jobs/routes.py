@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from jambatalk.errors import InputError
 from jambatalk.face.head import identities
+from jambatalk.idle import AUTO
 from jambatalk.motion import FORMATS
 from jambatalk.server.access import HEADERS, check_token, refusals
 from jambatalk.server.jobs.multipart import multipart_boundary, uploaded_file
@@ -90,8 +91,8 @@ def job_options(
     identity: Annotated[str | None, Query(max_length=64)] = None,
     style: Annotated[str | None, Query(max_length=64)] = None,
     life: Annotated[
-        str, Query(max_length=200, description="on, off, or such as blinks=0.5,head=0")
-    ] = "off",
+        str, Query(max_length=200, description="on, off, auto (on in videos), or blinks=0.5")
+    ] = AUTO,
     articulation: Annotated[
         float, Query(ge=0.5, le=1.5, description="How far the mouth moves")
     ] = 1.0,

@@ -27,6 +27,7 @@ from pydantic import TypeAdapter
 from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError, reading
 from jambatalk.file_lock import FileLock, LockHeldError
+from jambatalk.idle import AUTO, IdleSettings
 from jambatalk.motion import format_names
 
 Status = Literal["queued", "running", "done", "failed"]
@@ -61,7 +62,7 @@ class JobOptions:
         size: pixels each way, of a video.
         identity: a head of the package, None for the default.
         style: a speaking style, None for the network's default.
-        life: idle motion, as ``IdleSettings.parse`` takes it.
+        life: idle motion, as ``IdleSettings.for_output`` takes it.
         articulation: how far the mouth moves, 0.5 to 1.5.
 
     Raises:
@@ -73,11 +74,10 @@ class JobOptions:
     size: int = 512
     identity: str | None = None
     style: str | None = None
-    life: str = "off"
+    life: str = AUTO
     articulation: float = 1.0
 
     def __post_init__(self) -> None:
-        from jambatalk.idle import IdleSettings
         from jambatalk.session import articulation_gains
 
         if self.format not in KINDS:
@@ -86,7 +86,7 @@ class JobOptions:
             raise InputError(f"fps is {self.fps}, expected 1 to 240")
         if not 16 <= self.size <= MAX_SIDE:
             raise InputError(f"size is {self.size}, expected 16 to {MAX_SIDE} pixels")
-        IdleSettings.parse(self.life)
+        IdleSettings.for_output(self.life, picture=True)
         articulation_gains(("jawOpen",), self.articulation)
 
 

@@ -64,6 +64,7 @@ def work(
     from jambatalk.audio.decode import open_blocks
     from jambatalk.audio.speech import gather
     from jambatalk.idle import IdleSettings, add_idle_motion
+    from jambatalk.motion import FORMATS
 
     def stage(name: str, start: float, share: float) -> Any:
         last = [-1.0]
@@ -93,7 +94,9 @@ def work(
     motion = talker.animate_blocks(blocks(), speech)
     if options.fps is not None:
         motion = motion.resampled(options.fps)
-    motion = add_idle_motion(motion, IdleSettings.parse(options.life))
+    picture = FORMATS[f".{options.format}"].is_picture
+    idle = IdleSettings.for_output(options.life, picture)
+    motion = add_idle_motion(motion, idle)
     motion.save(
         folder / job.result,
         size=(options.size, options.size),
