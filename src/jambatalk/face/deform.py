@@ -91,8 +91,9 @@ def weights_on(face: Face, motion: Motion) -> tuple[Array, Array]:
 
 def speaks_directly(face: Face, names: Sequence[str]) -> bool:
     """Whether a motion of these shapes moves the face as it is, without being transferred."""
-    foreign = bool(face.meanings) and set(names) <= set(ARKIT_NAMES)
-    return not foreign and (set(names) <= set(face.names) or not face.names)
+    return not set(names) <= set(ARKIT_NAMES) or (
+        not face.meanings and set(names) <= set(face.names)
+    )
 
 
 def check_speaks(face: Face, names: Sequence[str]) -> None:
