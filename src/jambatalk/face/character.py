@@ -32,7 +32,7 @@ MOST_VERTICES, MOST_OFFSETS = 2**21, 2**26
 HEAD_HEIGHT = (0.08, 0.8)
 """Metres from a head's joint to its top; a file outside is in another unit."""
 USUAL_HEIGHT = 0.25
-BELOW, BESIDE = 2.2, 3.0
+BELOW, BESIDE = 1.6, 1.5
 """Heights of a head that are kept below its joint and to its sides."""
 
 BONES = {"neck": "neck", "head": "head", "left_eye": "leftEye", "right_eye": "rightEye"}
@@ -59,6 +59,7 @@ class Source:
         binds: shape -> the morph targets that it moves.
         bones: "neck", "head", "left_eye", "right_eye" -> node.
         world: (N, 4, 4) matrices of all nodes, in the file's own axes.
+        parents: (N,) nodes above them, -1 for none.
         reversed: whether the character looks along -z, and was turned round for us.
         vrm: its rules, of a VRM.
         targets: how many morph targets each node with a mesh has.
@@ -68,9 +69,15 @@ class Source:
     binds: Mapping[str, tuple[Bind, ...]]
     bones: Mapping[str, int]
     world: Array
+    parents: Array
     reversed: bool
     vrm: Vrm | None
     targets: Mapping[int, int]
+
+    @property
+    def path(self) -> Path:
+        """The character's file."""
+        return self.gltf.path
 
 
 def load_character(path: str | Path, dialects: Dialects | None = None) -> Face:
@@ -159,7 +166,14 @@ class _Reader:
             joints=self._joints(used, bones, turn, scale),
             surfaces=surfaces,
             source=Source(
-                self.gltf, binds, bones, self.world, self.reversed, self.vrm, self._targets(parts)
+                self.gltf,
+                binds,
+                bones,
+                self.world,
+                self.parents,
+                self.reversed,
+                self.vrm,
+                self._targets(parts),
             ),
         )
         if not np.isfinite(face.vertices).all() or not np.isfinite(face.basis).all():

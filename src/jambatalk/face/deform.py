@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from jambatalk.errors import InputError
 from jambatalk.face.face import Face
 from jambatalk.face.head import ARKIT_NAMES, default_head
+from jambatalk.face.lips import moves
 from jambatalk.face.transfer import ShapeTransfer
 from jambatalk.face.vrm import apply_rules
 from jambatalk.motion import Motion
@@ -51,6 +52,7 @@ class AnimatedMesh:
                 )
         else:
             self._weights, self._columns = weights_on(self.face, motion)
+            self._eyes = eye_turns(self.face, motion)
 
     def __len__(self) -> int:
         return len(self._motion)
@@ -59,7 +61,11 @@ class AnimatedMesh:
         """(V, 3) float32 metres, before the head turns."""
         if self._motion.offsets is not None:
             return np.asarray(self.face.vertices + self._motion.offsets[frame], np.float32)
-        return self.face.pose(self._weights[frame], self._columns)
+        vertices = self.face.pose(self._weights[frame], self._columns)
+        for name, turns in self._eyes.items():
+            joint = self.face.joints[name]
+            vertices = _turned(vertices, joint.weights, joint.pivot, turns[frame])
+        return vertices
 
     def head_pose(self, frame: int) -> Array | None:
         """(3,) radians, or None when the motion leaves the head still."""
@@ -107,10 +113,12 @@ def check_speaks(face: Face, names: Sequence[str]) -> None:
 class HeadTurn:
     """Apply a head pose to the vertices of one face.
 
-    The turn is full above the chin, fades down the neck, and leaves the shoulders where they are.
+    A character turns its own joints, the neck a part of the way. Else the turn is full above the
+    chin, fades down the neck, and leaves the shoulders where they are.
     """
 
     def __init__(self, face: Face) -> None:
+        self._head, self._neck = face.joints.get("head"), face.joints.get("neck")
         body = measure(face)
         points = np.asarray(face.vertices, np.float32)
         height = points[:, 1]
@@ -130,10 +138,97 @@ class HeadTurn:
 
     def __call__(self, vertices: Array, pose: Array) -> Array:
         """(V, 3) metres and (3,) radians -> (V, 3) turned vertices."""
-        turn = pose_matrix(pose)
-        matrix = np.column_stack([turn, self.pivot - turn @ self.pivot]).astype(np.float32)
-        moved = affine(np.ascontiguousarray(vertices, np.float32), matrix)
-        return np.asarray(vertices + self.weights[:, None] * (moved - vertices), np.float32)
+        if self._head is None:
+            return _turned(vertices, self.weights, self.pivot, pose_matrix(pose))
+        joint = self._head
+        neck, head = neck_and_head(pose, self._neck is not None)
+        if self._neck is None:
+            return _turned(vertices, joint.weights, joint.pivot, head)
+        # The head hangs on the neck: what follows it follows both.
+        by_head = affine(np.ascontiguousarray(vertices, np.float32), _about(joint.pivot, head))
+        about_neck = _about(self._neck.pivot, neck)
+        by_neck = affine(np.ascontiguousarray(vertices, np.float32), about_neck)
+        by_both = affine(by_head, about_neck)
+        all_neck, all_head = self._neck.weights[:, None], joint.weights[:, None]
+        only_neck = np.maximum(all_neck - all_head, 0)
+        return np.asarray(
+            vertices + only_neck * (by_neck - vertices) + all_head * (by_both - vertices),
+            np.float32,
+        )
+
+
+def _about(pivot: Array, turn: Array) -> Array:
+    """The (3, 4) map that turns about a point."""
+    return np.column_stack([turn, pivot - turn @ pivot]).astype(np.float32)
+
+
+def _turned(vertices: Array, weights: Array, pivot: Array, turn: Array) -> Array:
+    """Turn vertices about a point, each as far as its weight says: linear blend skinning."""
+    moved = affine(np.ascontiguousarray(vertices, np.float32), _about(pivot, turn))
+    return np.asarray(vertices + weights[:, None] * (moved - vertices), np.float32)
+
+
+NECK_SHARE = 0.4
+"""How much of the head's turn the neck makes, where both turn; the head makes the rest."""
+
+
+def neck_and_head(pose: Array, with_neck: bool = True) -> tuple[Array, Array]:
+    """The (3, 3) turns of neck and head, whose product is ``pose_matrix(pose)``."""
+    whole = pose_matrix(pose)
+    if not with_neck:
+        return np.eye(3), whole
+    axis = np.array(
+        [whole[2, 1] - whole[1, 2], whole[0, 2] - whole[2, 0], whole[1, 0] - whole[0, 1]]
+    )
+    length = float(np.linalg.norm(axis))
+    angle = float(np.arctan2(length, np.trace(whole) - 1))
+    if length < 1e-9:
+        return np.eye(3), whole
+    neck = axis_turn(axis / length, NECK_SHARE * angle)
+    return neck, neck.T @ whole
+
+
+def axis_turn(axis: Array, angle: float) -> Array:
+    """The (3, 3) rotation by ``angle`` radians about a unit axis (Rodrigues' formula)."""
+    x, y, z = axis
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+EYE_DEGREES = (32.0, 32.0, 20.0, 17.0)
+"""How far the default head's eyes turn inwards, outwards, down and up at weight 1."""
+
+
+def eye_turns(face: Face, motion: Motion) -> dict[str, Array]:
+    """Where a motion's gaze turns the joints of a character's eyes.
+
+    Returns:
+        "left_eye", "right_eye" -> (T, 3, 3) rotations in the face's axes; empty for a face without
+        such joints, one whose shapes move its eyes, and a motion that does not look anywhere.
+    """
+    if motion.weights is None or not {"left_eye", "right_eye"} <= set(face.joints):
+        return {}
+    looking = [name for name in face.names if "eyeLook" in face.meanings.get(name, name)]
+    looking += [name for name in face.names if "eyes_look" in face.meanings.get(name, "")]
+    if any(moves(face, name) for name in looking):
+        return {}
+    vrm = getattr(face.source, "vrm", None)
+    if vrm is not None and vrm.eye_range is None:
+        return {}
+    degrees = EYE_DEGREES if vrm is None else vrm.eye_range
+    columns = {name: motion.weights[:, k] for k, name in enumerate(motion.names)}
+    turns = {}
+    for side, sign in (("Left", 1.0), ("Right", -1.0)):
+        inner, outer, down, up = (
+            np.radians(degree) * columns.get(f"eyeLook{way}{side}", np.zeros(len(motion)))
+            for degree, way in zip(degrees, ("In", "Out", "Down", "Up"))
+        )
+        yaw, pitch = sign * (outer - inner), down - up
+        if yaw.any() or pitch.any():
+            turns[f"{side.lower()}_eye"] = np.stack(
+                [pose_matrix(np.array([p, y, 0.0])) for p, y in zip(pitch, yaw)]
+            )
+    return turns
 
 
 def pose_matrix(pose: Array) -> Array:

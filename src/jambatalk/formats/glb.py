@@ -1,5 +1,5 @@
 """Motion as binary glTF 2.0: the head with its shapes as morph targets, and an animation that moves
-them.
+them. A character of a user's own is written as its file has it, see ``own_glb``.
 
 Opens in three.js, Blender, Unity, Unreal, Babylon and model viewers; glTF holds no sound. The mesh
 has one primitive per material; every shape is a morph target with positions and normals, stored
@@ -21,6 +21,7 @@ from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError
 from jambatalk.face.deform import HeadTurn, as_shapes, pose_matrix
 from jambatalk.face.face import Face
+from jambatalk.formats.own_glb import write_character
 from jambatalk.motion import Motion
 from jambatalk.render.geometry import vertex_normals, weld
 from jambatalk.render.materials import materials_of
@@ -76,6 +77,14 @@ def save(motion: Motion, path: Path, *, identity: str | None = None, shapes: str
         raise InputError(f"shapes is {shapes!r}, expected 'all' or 'used'")
     if not len(motion):
         raise InputError("the motion has no frames to animate")
+    if motion.face is not None and motion.face.source is not None:
+        if identity is not None:
+            raise InputError(
+                f"identity {identity!r} is one of the default head's, "
+                f"but {motion.face.source.path} is another character"
+            )
+        write_character(motion, motion.face, path)
+        return
     face, names, weights = _face(motion, identity), motion.names, motion.weights
     if weights is None:
         assert motion.offsets is not None

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jambatalk.face.face import Face
+
 Array = NDArray[Any]
 
 
@@ -154,8 +156,14 @@ MATERIALS: dict[str, Material] = {
         0.25, 0.22, 0.20, sheen=0.03, sharpness=12, rim=0.9, two_sided=True, smoothing="hair"
     ),
     "cloth": Material(0.22, 0.22, 0.22, rim=0.8, two_sided=True, smoothing="cloth"),
+    "toon": Material(0.5, 0.45, 0.42, rim=0.25, flat=0.62, smoothing="toon"),
     "flat": Material(flat=1, two_sided=True, smoothing="flat"),
 }
+
+
+def lighting_of(face: Face) -> Sequence[str]:
+    """For each material of a face the name by which it is lit."""
+    return [surface.lighting for surface in face.surfaces] or face.material_names
 
 
 def materials_of(names: Sequence[str]) -> list[Material]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from jambatalk.face.deform import affine, measure
 from jambatalk.face.face import Face
 from jambatalk.render.geometry import vertex_normals
-from jambatalk.render.materials import INSIDE, OCCLUSION, table
+from jambatalk.render.materials import INSIDE, OCCLUSION, lighting_of, table
 from jambatalk.render.rasterizer import SUBPIXEL, bin_triangles, raster_rows, sample_offsets
 
 Array = NDArray[Any]
@@ -125,7 +125,7 @@ class MouthLight:
         self, face: Face, owner: Array, triangles: Array, materials: Array, sides: Array
     ) -> None:
         vertices = np.asarray(face.vertices, np.float32)
-        rows = table(face.material_names)[materials]
+        rows = table(lighting_of(face))[materials]
         depth = np.ones(len(vertices), np.float32)
         depth[triangles.reshape(-1)] = np.repeat(rows[:, OCCLUSION], 3)
         self._neutral = (
@@ -185,7 +185,7 @@ def eye_shade(face: Face, triangles: Array, materials: Array) -> tuple[Array, Ar
     Darker towards the upper lid and the corners. It belongs to the socket, not to the ball, and so
     is found from where a vertex rests.
     """
-    wanted = [i for i, name in enumerate(face.material_names) if name in ("eye", "cornea")]
+    wanted = [i for i, name in enumerate(lighting_of(face)) if name in ("eye", "cornea")]
     vertex = np.unique(triangles[np.isin(materials, wanted)])
     points = np.asarray(face.vertices, np.float32)[vertex]
     shade = np.ones(len(vertex), np.float32)

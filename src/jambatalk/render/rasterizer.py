@@ -11,11 +11,13 @@ camera (nearness <= 0) is left out; a portrait never has one in the picture.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from jambatalk.render.textures import Looks, level_of, opacity_at
 
 Array = NDArray[Any]
 
@@ -109,6 +111,20 @@ def bin_triangles(
     return starts, items
 
 
+class Masks(NamedTuple):
+    """Triangles whose texture has holes.
+
+    Args:
+        cut: (F,) bool, which triangles.
+        materials: (F,) int32.
+        looks: see ``textures``.
+    """
+
+    cut: Array
+    materials: Array
+    looks: Looks
+
+
 @njit(cache=True, nogil=True)
 def raster_rows(
     screen: Array,
@@ -120,6 +136,7 @@ def raster_rows(
     offsets: Array,
     ids: Array,
     best: Array,
+    masks: Masks | None = None,
 ) -> None:
     """Draw ``items`` into rows top..bottom-1.
 
@@ -127,11 +144,15 @@ def raster_rows(
         seen by each sample.
     best: (rows, W, S) float32, its nearness. Of two triangles equally near the earlier in the mesh
         stays.
+    masks: textures with holes, that what lies behind is seen through; None for none.
     """
     width = ids.shape[1]
     samples = offsets.shape[0]
     reach = np.empty((samples, 3), np.int64)
     rise = np.empty(samples, np.float32)
+    if masks is not None:
+        uv, texels, table, factors = masks.looks
+        cut, materials = masks.cut, masks.materials
     for n in range(items.shape[0]):
         t = items[n]
         i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -171,6 +192,17 @@ def raster_rows(
                 max(most_ca, reach[s, 2]),
             )
             rise[s] = slope_x * np.float32(ox) + slope_y * np.float32(oy)
+        holes = False
+        if masks is not None:
+            holes, material = cut[t], materials[t]
+            if holes:
+                # u and v over depth are planes over the screen, as nearness is.
+                size = level_of(uv, table, material, screen, i, j, k)
+                u_near, v_near = uv[i, 0] * near[i], uv[i, 1] * near[i]
+                u_b, u_c = uv[j, 0] * near[j] - u_near, uv[k, 0] * near[k] - u_near
+                v_b, v_c = uv[j, 1] * near[j] - v_near, uv[k, 1] * near[k] - v_near
+                u_x, u_y = inverse * (-u_b * cay - u_c * aby), inverse * (u_b * cax + u_c * abx)
+                v_x, v_y = inverse * (-v_b * cay - v_c * aby), inverse * (v_b * cax + v_c * abx)
         y0, y1 = max(min(ay, by, cy) >> 8, top), min(max(ay, by, cy) >> 8, bottom - 1)
         x0, x1 = max(min(ax, bx, cx) >> 8, 0), min(max(ax, bx, cx) >> 8, width - 1)
         for y in range(y0, y1 + 1):
@@ -188,6 +220,18 @@ def raster_rows(
                                 level + slope_x * (left + np.float32((x - x0) * SUBPIXEL)) + rise[s]
                             )
                             if value > best[y - top, x, s]:
+                                if masks is not None and holes:
+                                    right = np.float32(
+                                        px - ax + (x - x0) * SUBPIXEL + offsets[s, 0]
+                                    )
+                                    down = np.float32(py - ay + offsets[s, 1])
+                                    u = np.float32(u_near + u_x * right + u_y * down) / value
+                                    v = np.float32(v_near + v_x * right + v_y * down) / value
+                                    opacity = opacity_at(
+                                        texels, table, factors, material, u, v, size
+                                    )
+                                    if opacity < factors[material, 4]:
+                                        continue
                                 best[y - top, x, s] = value
                                 ids[y - top, x, s] = t
                 e_ab -= aby * SUBPIXEL

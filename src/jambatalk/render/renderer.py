@@ -14,12 +14,13 @@ from jambatalk.ops.threads import run_bands, thread_limit
 from jambatalk.render.camera import Camera, frame_face
 from jambatalk.render.geometry import vertex_normals, weld
 from jambatalk.render.lighting import LightRig, backdrop, to_linear, tone_table
-from jambatalk.render.materials import materials_of, table
+from jambatalk.render.materials import lighting_of, materials_of, table
 from jambatalk.render.occlusion import MouthLight, flat_view
 from jambatalk.render.rasterizer import (
     ONE_SIDED,
     SKIP,
     TWO_SIDED,
+    Masks,
     bin_triangles,
     project,
     raster_rows,
@@ -31,13 +32,16 @@ from jambatalk.render.shading import (
     COLOUR,
     DIRECT,
     NORMAL,
+    TEXTURE,
     Bins,
     Canvas,
+    Layers,
     Lighting,
     SeenMesh,
     shade_bands,
     tonemap_image,
 )
+from jambatalk.render.textures import ALPHA, BLEND, MASK, looks_of
 
 Array = NDArray[Any]
 
@@ -118,23 +122,38 @@ class Renderer:
                 f"face.materials does not name one of {len(face.material_names)} materials "
                 f"for each of {count} triangles"
             )
-        materials = materials_of(face.material_names)
-        self._table = table(face.material_names)
-        self._two_sided = np.array([one.two_sided for one in materials])
+        materials = materials_of(lighting_of(face))
+        self._table = table(lighting_of(face))
+        self._two_sided = np.array(
+            [surface.two_sided for surface in face.surfaces] or [one.two_sided for one in materials]
+        )
+        looks = looks_of(face)
+        alpha = looks.table[:, ALPHA][self._materials]
+        self._masks = Masks(alpha == MASK, self._materials, looks)
+        blended = alpha == BLEND
         glass = np.array([one.glass for one in materials])[self._materials]
         sides = np.where(self._two_sided, TWO_SIDED, ONE_SIDED).astype(np.uint8)[self._materials]
-        self._solid_sides = np.where(glass, SKIP, sides).astype(np.uint8)
+        self._solid_sides = np.where(glass | blended, SKIP, sides).astype(np.uint8)
         self._glass_sides = np.where(glass, sides, SKIP).astype(np.uint8)
         casts = np.array([one.casts_shadow for one in materials])[self._materials]
         # Both sides: light also passes a mesh's open rim from behind.
-        self._shadow_sides = np.where(glass | ~casts, SKIP, TWO_SIDED).astype(np.uint8)
+        see_through = glass | blended | (alpha == MASK)
+        self._shadow_sides = np.where(see_through | ~casts, SKIP, TWO_SIDED).astype(np.uint8)
+        self._layers = [
+            (np.unique(self._triangles[of]), np.where(of, sides, SKIP).astype(np.uint8))
+            for of in (
+                blended & (self._materials == number)
+                for number in np.unique(self._materials[blended])
+            )
+        ]
         self._owner = weld(vertices, self._triangles, self._materials, materials)
 
         self._colours = np.zeros((len(vertices), ATTRIBUTES), np.float32)
-        plain = np.broadcast_to(np.array(PLAIN), vertices.shape)
+        plain = np.broadcast_to(np.array((1.0,) * 3 if face.surfaces else PLAIN), vertices.shape)
         self._colours[:, COLOUR : COLOUR + 3] = to_linear(
             plain if face.colours is None else face.colours
         )
+        self._colours[:, TEXTURE:] = looks.uv
         self._turn = HeadTurn(face)
         self._mouth = MouthLight(
             face, self._owner, self._triangles, self._materials, self._shadow_sides
@@ -184,6 +203,7 @@ class Renderer:
         glass = Bins(
             *bin_triangles(screen, near, self._triangles, self._glass_sides, width, height, BAND)
         )
+        layers = self._blended(screen, near)
         to_light, depths = self._shadow_map(view, rotation)
         mesh = SeenMesh(screen, near, self._triangles, self._materials, attributes)
         lighting = Lighting(self._table, self._two_sided, self._lights, to_light, depths)
@@ -192,11 +212,35 @@ class Renderer:
 
         def draw(first: int, step: int) -> None:
             shade_bands(
-                first, step, BAND, mesh, solid, glass, self._offsets, focal, lighting, canvas
+                first,
+                step,
+                BAND,
+                mesh,
+                solid,
+                glass,
+                layers,
+                self._masks,
+                self._offsets,
+                focal,
+                lighting,
+                canvas,
             )
 
         run_bands(draw, min(self.threads, len(solid.starts) - 1))
         return picture
+
+    def _blended(self, screen: Array, near: Array) -> Layers:
+        """The transparent materials by bands of rows, those further away first."""
+        width, height = self.size
+        starts, items, end = [], [np.zeros(0, np.int32)], 0
+        for _, sides in sorted(self._layers, key=lambda layer: float(near[layer[0]].mean())):
+            start, item = bin_triangles(screen, near, self._triangles, sides, width, height, BAND)
+            starts.append(start + end)
+            items.append(item)
+            end += len(item)
+        bands = (height + BAND - 1) // BAND
+        table = np.array(starts, np.int64).reshape(-1, bands + 1)
+        return Layers(table, np.concatenate(items))
 
     def _shadow_map(self, view: Array, rotation: Array) -> tuple[Array, Array]:
         """What the key light sees.

@@ -29,13 +29,14 @@ from jambatalk.render.materials import (
     WRAP_GREEN,
     WRAP_RED,
 )
-from jambatalk.render.rasterizer import SUBPIXEL, raster_rows
+from jambatalk.render.rasterizer import SUBPIXEL, Masks, raster_rows
+from jambatalk.render.textures import DRAWN, level_of, sample
 
 Array = NDArray[Any]
 
 # Columns of the per-vertex attributes: unit normal in view space, linear colour, ambient occlusion,
-# openness to direct light.
-NORMAL, COLOUR, AMBIENT, DIRECT, ATTRIBUTES = 0, 3, 6, 7, 8
+# openness to direct light, texture coordinates.
+NORMAL, COLOUR, AMBIENT, DIRECT, TEXTURE, ATTRIBUTES = 0, 3, 6, 7, 8, 10
 SAME_SURFACE = 0.003
 """Metres in depth within which two triangles of one material count as one surface."""
 ZERO, ONE = np.float32(0), np.float32(1)  # typed, so that no kernel slips into double precision
@@ -247,6 +248,28 @@ def light_surface(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
+def _corner_shares(
+    triangle: int, px: float, py: float, screen: Array, near: Array, triangles: Array
+) -> tuple[float, float, float, float]:
+    """Shares of a triangle's corners at a screen point (1/256 pixel), and the depth in metres."""
+    i, j, k = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
+    ax, ay = np.float32(screen[i, 0]), np.float32(screen[i, 1])
+    ux, uy = np.float32(screen[j, 0] - screen[i, 0]), np.float32(screen[j, 1] - screen[i, 1])
+    wx, wy = np.float32(screen[k, 0] - screen[i, 0]), np.float32(screen[k, 1] - screen[i, 1])
+    dx, dy = px - ax, py - ay
+    inverse = np.float32(1.0) / (ux * wy - uy * wx)
+    b = (dx * wy - dy * wx) * inverse
+    c = (ux * dy - uy * dx) * inverse
+    # Perspective: attributes are linear in the mesh, not on the screen.
+    b = min(max(b, np.float32(0.0)), np.float32(1.0))
+    c = min(max(c, np.float32(0.0)), np.float32(1.0))
+    a = max(np.float32(1.0) - b - c, np.float32(0.0)) * near[i]
+    b, c = b * near[j], c * near[k]
+    depth = np.float32(1.0) / (a + b + c)
+    return a * depth, b * depth, c * depth, depth
+
+
+@njit(cache=True, nogil=True, fastmath=True)
 def _interpolate(
     triangle: int,
     px: float,
@@ -262,20 +285,7 @@ def _interpolate(
     Gives the depth there, in metres.
     """
     i, j, k = triangles[triangle, 0], triangles[triangle, 1], triangles[triangle, 2]
-    ax, ay = np.float32(screen[i, 0]), np.float32(screen[i, 1])
-    ux, uy = np.float32(screen[j, 0] - screen[i, 0]), np.float32(screen[j, 1] - screen[i, 1])
-    wx, wy = np.float32(screen[k, 0] - screen[i, 0]), np.float32(screen[k, 1] - screen[i, 1])
-    dx, dy = px - ax, py - ay
-    inverse = np.float32(1.0) / (ux * wy - uy * wx)
-    b = (dx * wy - dy * wx) * inverse
-    c = (ux * dy - uy * dx) * inverse
-    # Perspective: attributes are linear in the mesh, not on the screen.
-    b = min(max(b, np.float32(0.0)), np.float32(1.0))
-    c = min(max(c, np.float32(0.0)), np.float32(1.0))
-    a = max(np.float32(1.0) - b - c, np.float32(0.0)) * near[i]
-    b, c = b * near[j], c * near[k]
-    depth = np.float32(1.0) / (a + b + c)
-    a, b, c = a * depth, b * depth, c * depth
+    a, b, c, depth = _corner_shares(triangle, px, py, screen, near, triangles)
     for n in range(ATTRIBUTES):
         out[n] += a * attributes[i, n] + b * attributes[j, n] + c * attributes[k, n]
     return depth
@@ -347,6 +357,18 @@ class Bins(NamedTuple):
     items: Array
 
 
+class Layers(NamedTuple):
+    """Transparent triangles, layer by layer from the back to the front.
+
+    Args:
+        starts: (L, bands + 1) places in ``items``.
+        items: triangle indices.
+    """
+
+    starts: Array
+    items: Array
+
+
 class Lighting(NamedTuple):
     """What light meets.
 
@@ -389,6 +411,8 @@ def shade_bands(
     mesh: SeenMesh,
     solid: Bins,
     glass: Bins,
+    layers: Layers,
+    masks: Masks,
     offsets: Array,
     focal: float,
     lighting: Lighting,
@@ -400,6 +424,8 @@ def shade_bands(
         first, step, band: which rows.
         mesh: what is drawn.
         solid, glass: its triangles by bands; glass adds highlights to what lies beneath.
+        layers: its transparent triangles, drawn over what is solid.
+        masks: its textures, and which solid triangles have holes.
         offsets: (S, 2) sample positions, see ``sample_offsets``.
         focal: in pixels.
         lighting: materials, lights and shadow.
@@ -411,6 +437,13 @@ def shade_bands(
     starts, items = solid
     glass_starts, glass_items = glass
     table, two_sided, lights, to_light, depths = lighting
+    layer_starts, layer_items = layers
+    uv, texels, pictures, factors = masks.looks
+    levels = np.zeros(triangles.shape[0], np.int64)
+    if texels.shape[0] > 1:
+        for t in range(triangles.shape[0]):
+            i, j, k = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            levels[t] = level_of(uv, pictures, materials[t], screen, i, j, k)
     background, blank, curve, picture = canvas
     height, width = picture.shape[0], picture.shape[1]
     samples = offsets.shape[0]
@@ -424,7 +457,9 @@ def shade_bands(
     kinds = np.empty(samples, np.int32)
     one = np.empty(ATTRIBUTES, np.float32)
     rgb = np.empty(3, np.float32)
-    total = np.empty(3, np.float32)
+    texel = np.empty(4, np.float32)
+    light = np.empty((band, width, 3), np.float32)
+    seen_any = np.empty((band, width), np.bool_)
     half_width, half_height = np.float32(0.5 * width), np.float32(0.5 * height)
     inverse_focal = np.float32(1.0 / focal)
     share = np.float32(1.0 / samples)
@@ -442,6 +477,7 @@ def shade_bands(
             offsets,
             ids,
             best,
+            masks,
         )
         has_glass = glass_starts[b + 1] > glass_starts[b]
         if has_glass:
@@ -465,9 +501,11 @@ def shade_bands(
                 anything = has_glass
                 for s in range(samples):
                     anything |= seen[s] >= 0
+                seen_any[y - top, x] = anything
+                total = light[y - top, x]
                 if not anything:
                     for c in range(3):
-                        picture[y, x, c] = blank[y, x, c]
+                        total[c] = background[y, x, c]
                     continue
                 empty = 0
                 for s in range(samples):
@@ -497,9 +535,22 @@ def shade_bands(
                     for n in range(ATTRIBUTES):
                         one[n] = 0
                     depth = _interpolate(t, px, py, screen, near, triangles, attributes, one)
-                    if two_sided[materials[t]] and faces_away(t, screen, triangles):
-                        one[0], one[1], one[2] = -one[0], -one[1], -one[2]
                     kind = materials[t]
+                    if two_sided[kind] and faces_away(t, screen, triangles):
+                        one[0], one[1], one[2] = -one[0], -one[1], -one[2]
+                    if pictures[kind, DRAWN] != 0:
+                        sample(
+                            texels,
+                            pictures,
+                            factors,
+                            kind,
+                            one[TEXTURE],
+                            one[TEXTURE + 1],
+                            levels[t],
+                            texel,
+                        )
+                        for n in range(3):
+                            one[COLOUR + n] *= texel[n]
                     g = 0
                     while g < groups:
                         gap = depth - depth_sums[g] / counts[g]
@@ -563,7 +614,90 @@ def shade_bands(
                         )
                         for c in range(3):
                             total[c] += rgb[c] * covered * share
-                tonemap_pixel(total, x, y, curve, picture)
+        for layer in range(layer_starts.shape[0]):
+            first_item, last_item = layer_starts[layer, b], layer_starts[layer, b + 1]
+            if first_item == last_item:
+                continue
+            glass_ids[:] = -1
+            glass_best[:] = best
+            raster_rows(
+                screen,
+                near,
+                triangles,
+                layer_items[first_item:last_item],
+                top,
+                bottom,
+                offsets,
+                glass_ids,
+                glass_best,
+            )
+            for y in range(top, bottom):
+                for x in range(width):
+                    over = glass_ids[y - top, x]
+                    covered, t = 0, -1
+                    sum_x, sum_y = 0, 0
+                    for s in range(samples):
+                        if over[s] >= 0 and (t < 0 or over[s] == t):
+                            t = over[s]
+                            sum_x += offsets[s, 0]
+                            sum_y += offsets[s, 1]
+                            covered += 1
+                    if t < 0:
+                        continue
+                    weight = np.float32(covered)
+                    px = np.float32(x * SUBPIXEL) + np.float32(sum_x) / weight
+                    py = np.float32(y * SUBPIXEL) + np.float32(sum_y) / weight
+                    for s in range(samples):
+                        if over[s] >= 0 and over[s] != t:
+                            covered += 1
+                    for n in range(ATTRIBUTES):
+                        one[n] = 0
+                    kind = materials[t]
+                    depth = _interpolate(t, px, py, screen, near, triangles, attributes, one)
+                    if two_sided[kind] and faces_away(t, screen, triangles):
+                        one[0], one[1], one[2] = -one[0], -one[1], -one[2]
+                    sample(
+                        texels,
+                        pictures,
+                        factors,
+                        kind,
+                        one[TEXTURE],
+                        one[TEXTURE + 1],
+                        levels[t],
+                        texel,
+                    )
+                    opacity = texel[3]
+                    for n in range(3):
+                        one[COLOUR + n] *= texel[n]
+                    if opacity <= 0:
+                        continue
+                    _finish(one, np.float32(1.0))
+                    rx = (np.float32(x) + np.float32(0.5) - half_width) * inverse_focal
+                    ry = (half_height - np.float32(y) - np.float32(0.5)) * inverse_focal
+                    length = np.float32(1.0) / np.sqrt(rx * rx + ry * ry + np.float32(1.0))
+                    reach = max(shadow(rx, ry, depth, one, to_light, depths), table[kind, BRIGHT])
+                    light_surface(
+                        one,
+                        -rx * length,
+                        -ry * length,
+                        length,
+                        table[kind],
+                        lights,
+                        reach,
+                        False,
+                        rgb,
+                    )
+                    opacity *= np.float32(covered) * share
+                    for c in range(3):
+                        light[y - top, x, c] += (rgb[c] - light[y - top, x, c]) * opacity
+                    seen_any[y - top, x] = True
+        for y in range(top, bottom):
+            for x in range(width):
+                if seen_any[y - top, x]:
+                    tonemap_pixel(light[y - top, x], x, y, curve, picture)
+                else:
+                    for c in range(3):
+                        picture[y, x, c] = blank[y, x, c]
 
 
 @njit(cache=True, nogil=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from jambatalk.face.deform import pose_matrix
+from jambatalk.face.deform import NECK_SHARE, pose_matrix
 from jambatalk.senders.base import MAX_DATAGRAM, DatagramSender, Target, safe_pose, safe_weights
 from jambatalk.senders.osc import bundles, message
 
@@ -30,9 +30,6 @@ VRM1 = ("aa", "ih", "ou", "ee", "oh", "blink")
 """The five vowels and the blink that every VRM avatar has, by the names in the VMC specification's
 table of VRM 0 and VRM 1; capitals matter. That has a blink for each eye only; the one for both is
 ``Blink`` in vrm.dev's list of VRM 0's presets, and ``blink`` in VRM 1."""
-
-NECK_SHARE = 0.4
-"""How much of the head's turn the neck makes; the head makes the rest."""
 
 
 class VmcSender(DatagramSender):
