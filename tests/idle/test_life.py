@@ -15,6 +15,7 @@ from jambatalk.errors import InputError
 from jambatalk.face.head import ARKIT_NAMES
 from jambatalk.idle import IdleMotion, IdleSettings, add_idle_motion
 from jambatalk.idle.behaviours import FASTEST, LARGEST, QUICKEST
+from jambatalk.idle.prosody import PITCH_WINDOW, pitch
 from jambatalk.motion import Motion
 from jambatalk.streaming.serialize import deserialize, serialize
 from small_network import speechlike
@@ -82,12 +83,59 @@ def test_only_eyes_and_brows_move() -> None:
     life.feed(SOUND)
     out, _ = life.apply(frames.copy())
     for column, name in enumerate(ARKIT_NAMES):
-        if name.startswith(
-            ("jaw", "mouth", "cheek", "nose", "tongue", "browDown", "browOuter", "eyeSquint")
-        ):
+        if name.startswith(("jaw", "mouth", "cheek", "nose", "tongue", "browDown", "eyeSquint")):
             np.testing.assert_array_equal(out[:, column], frames[:, column], err_msg=name)
     assert out.min() >= 0
     assert out.max() <= 1
+
+
+def rising_voice(semitones: float, seconds: float = 1.2, hertz: float = 120.0) -> np.ndarray:
+    """A hum of several harmonics that rises so far over its last 0.3 s, and then silence."""
+    t = np.arange(round(seconds * 16000)) / 16000
+    share = np.clip((t - seconds + 0.3) / 0.3, 0.0, 1.0)
+    phase = 2 * np.pi * np.cumsum(hertz * 2 ** (semitones * share / 12)) / 16000
+    voice = sum(np.sin(k * phase) / k for k in range(1, 8))
+    return np.concatenate([0.1 * voice, np.zeros(8000)]).astype(np.float32)
+
+
+@pytest.mark.parametrize("hertz", [75.0, 110.0, 220.0, 390.0])
+def test_the_fundamental_frequency_is_measured(hertz: float) -> None:
+    t = np.arange(PITCH_WINDOW) / 16000
+    for first in (1, 2):  # also where the fundamental itself is missing, as over a telephone
+        voice = sum(np.sin(2 * np.pi * k * hertz * t) / k for k in range(first, 12))
+        found = pitch((0.1 * voice).astype(np.float32))
+        assert abs(12 * np.log2(found / hertz)) < 0.5, (first, found)
+    rng = np.random.default_rng(0)
+    noise = [pitch(rng.normal(0, 0.1, PITCH_WINDOW).astype(np.float32)) for _ in range(50)]
+    assert np.mean(np.array(noise) > 0) < 0.1
+    assert pitch(np.zeros(PITCH_WINDOW, np.float32)) == 0.0
+
+
+@pytest.mark.parametrize(("semitones", "asks"), [(6.0, True), (0.0, False), (-6.0, False)])
+def test_brows_rise_at_the_end_of_a_question(semitones: float, asks: bool) -> None:
+    raised = []
+    for seed in range(20):
+        life = IdleMotion(IdleSettings(0, 0, 0, 0, seed), ARKIT_NAMES, 25.0)
+        life.feed(rising_voice(semitones))
+        out, pose = life.apply(np.zeros((42, 52), np.float32))
+        assert pose is None
+        after = out[round(1.4 * 25) :, ARKIT_NAMES.index("browInnerUp")]
+        raised.append(float(after.max()))
+    assert (min(raised) > 0.25) if asks else (np.median(raised) < 0.05), raised
+
+
+def test_brows_mark_some_accents_and_are_not_even() -> None:
+    settings = IdleSettings(0, 0, 0, 0, 3)
+    out, _ = whole(settings, 25.0)
+    names = ("browInnerUp", "browOuterUpLeft", "browOuterUpRight")
+    inner, left, right = (out[:, ARKIT_NAMES.index(name)] for name in names)
+    rises = np.flatnonzero((inner[1:] > 0.05) & (inner[:-1] <= 0.05))
+    syllables = len(SOUND) / 16000 * 3.1 / 2  # of the sound, at most
+    assert 2 <= len(rises) < syllables
+    assert 0.1 < inner.max() <= 0.5
+    assert 0 < np.abs(left - right).max() < 0.16 * inner.max()
+    still, _ = whole(IdleSettings(0, 0, 0, 0, 3, brows=0), 25.0)
+    assert not still[:, ARKIT_NAMES.index("browInnerUp")].any()
 
 
 @pytest.mark.parametrize("seed", range(5))

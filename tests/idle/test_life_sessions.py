@@ -94,7 +94,7 @@ def test_greetings() -> None:
     assert life(False) is None
     assert life(True) == IdleSettings()
     assert life({"blinks": 0.5, "seed": 9}) == IdleSettings(blinks=0.5, seed=9)
-    assert life({"blinks": 0, "gaze": 0, "head": 0, "breath": 0}) is None
+    assert life({"blinks": 0, "gaze": 0, "head": 0, "breath": 0, "brows": 0}) is None
     for bad in (
         "on",
         1,

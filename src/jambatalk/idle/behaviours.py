@@ -1,4 +1,4 @@
-"""The parts of idle motion: blinks, gaze, head motion and breath, and their random numbers."""
+"""The parts of idle motion (blinks, gaze, head motion, brows, breath) and their random numbers."""
 
 from __future__ import annotations
 
@@ -276,6 +276,73 @@ class Head(StateDict):
         return (
             y**3 * a + (3 * x**3 - 6 * x**2 + 4) * b + (3 * y**3 - 6 * y**2 + 4) * c + x**3 * d
         ) / 6.0
+
+
+# Brows: they rise on some of the syllables that the voice accents, and as a question ends.
+#
+# Seven of ten rises of the brows go with a rise of the voice, but most rises of the voice have none
+# (Cave et al., About the relationship between eyebrow movements and F0 variations, ICSLP 1996);
+# they mark accents, begin close to them, and are most frequent in questions and at the start of a
+# piece of talk (Flecha-Garcia, Eyebrow raises in dialogue and their relation to discourse
+# structure, utterance function and pitch accents in English, Speech Communication, 2010). Faces
+# are not even: one side moves a little more (Skinner and Mullen, Facial asymmetry in emotional
+# expression, British Journal of Clinical Psychology, 1991).
+
+
+ACCENTED = 0.8  # prominence from which a syllable can bring a rise
+SEMITONES = 5.0  # over the usual height that count as much as a prominence of 1
+SELDOM = 0.45  # chance that it does
+RISES = (0.12, 0.34)  # of the brows' shapes, for a syllable just accented and for the strongest
+ASKING = (0.28, 0.42)  # and at the end of a question
+LIFTED, LOWERED = 0.14, 0.32  # seconds of the ways up and down
+STAY, STAY_ASKING = (0.06, 0.22), (0.3, 0.6)  # seconds between them
+PAUSE_OF_BROWS = (0.7, 2.2)  # seconds after a rise before the next
+UNEVEN = 0.07  # by which one side moves more than the mean, at most
+
+
+class Brows(StateDict):
+    """How far the brows are raised."""
+
+    remembered = ("draws", "start", "size", "origin", "stay", "free")
+
+    def __init__(self, strength: float, seed: int) -> None:
+        self.strength = strength
+        self.draws = CounterRNG(seed, 7)
+        side = 2.0 * draw(stream_key(seed, 8), 0) - 1.0
+        self.left, self.right = 1.0 + UNEVEN * side, 1.0 - UNEVEN * side
+        self.start, self.size, self.origin, self.stay, self.free = -10.0, 0.0, 0.0, 0.0, 0.0
+
+    def tick(self, time: float, sound: Prosody) -> None:
+        """Up to ``time`` seconds, given the prosody of ``sound``."""
+        if sound.question:
+            self._rise(time, self.draws.uniform(*ASKING), STAY_ASKING)
+            return
+        prominence = sound.stress + max(sound.accent, 0.0) / SEMITONES
+        if (
+            sound.stress > 0.0
+            and prominence > ACCENTED
+            and time >= self.free
+            and self.draws.uniform() < SELDOM * min(self.strength, 1.0)
+        ):
+            share = min((prominence - ACCENTED) / (2.0 - ACCENTED), 1.0)
+            size = RISES[0] + share * (RISES[1] - RISES[0])
+            self._rise(time, size * self.draws.uniform(0.75, 1.0), STAY)
+
+    def _rise(self, time: float, size: float, stay: tuple[float, float]) -> None:
+        # From wherever they are: a question may end while they are still up.
+        self.origin = self._height(time)
+        self.start, self.size, self.stay = time, size, self.draws.uniform(*stay)
+        self.free = time + LIFTED + self.stay + LOWERED + self.draws.uniform(*PAUSE_OF_BROWS)
+
+    def _height(self, time: float) -> float:
+        x = time - self.start
+        if x < LIFTED:
+            return self.origin + (self.size - self.origin) * minimum_jerk(x / LIFTED)
+        return self.size * (1.0 - minimum_jerk((x - LIFTED - self.stay) / LOWERED))
+
+    def at(self, time: float) -> float:
+        """How far the brows are raised, 0..1."""
+        return min(self.strength * self._height(time), 1.0)
 
 
 # Breath: a slow cycle that shows in the head and the brows, and takes its inhalations at pauses of

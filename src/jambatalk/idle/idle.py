@@ -13,14 +13,24 @@ from numpy.typing import NDArray
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.errors import InputError, reading
 from jambatalk.face.head import ARKIT_NAMES
-from jambatalk.idle.behaviours import BROW, LIFT, Blinks, Breath, Gaze, Head
-from jambatalk.idle.prosody import HOP, SILENCE, TICK, Prosody, levels
+from jambatalk.idle.behaviours import BROW, LIFT, Blinks, Breath, Brows, Gaze, Head
+from jambatalk.idle.prosody import (
+    HOP,
+    PITCH_WINDOW,
+    QUIETEST_SPEECH,
+    SILENCE,
+    TICK,
+    Prosody,
+    levels,
+    pitch,
+)
 from jambatalk.motion import Motion
 
 # How strong each layer of life is.
 
 
 STRONGEST = 2.0
+LAYERS = ("blinks", "gaze", "head", "breath", "brows")
 
 
 AUTO = "auto"
@@ -33,7 +43,8 @@ class IdleSettings:
     come from.
 
     blinks: how often, relative to people's rates. gaze: how far the eyes wander. head: how far the
-    head moves. breath: how much a breath shows. InputError for anything else.
+    head moves. breath: how much a breath shows. brows: how far they rise. InputError for anything
+    else.
     """
 
     blinks: float = 1.0
@@ -41,9 +52,10 @@ class IdleSettings:
     head: float = 1.0
     breath: float = 1.0
     seed: int = 0
+    brows: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("blinks", "gaze", "head", "breath"):
+        for name in LAYERS:
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not number or not math.isfinite(value) or not 0 <= value <= STRONGEST:
@@ -63,7 +75,7 @@ class IdleSettings:
     @property
     def off(self) -> bool:
         """Whether no layer does anything."""
-        return not (self.blinks or self.gaze or self.head or self.breath)
+        return not any(getattr(self, name) for name in LAYERS)
 
     @classmethod
     def parse(cls, text: str) -> IdleSettings:
@@ -72,7 +84,7 @@ class IdleSettings:
         if word == "on":
             return cls()
         if word == "off":
-            return cls(0, 0, 0, 0)
+            return cls(0, 0, 0, 0, brows=0)
         values: dict[str, Any] = {}
         for part in text.split(","):
             name, equals, number = (piece.strip() for piece in part.partition("="))
@@ -95,7 +107,7 @@ class IdleSettings:
             InputError: the text is neither.
         """
         if text.strip().lower() == AUTO:
-            return cls() if picture else cls(0, 0, 0, 0)
+            return cls() if picture else cls.parse("off")
         return cls.parse(text)
 
     @classmethod
@@ -108,7 +120,7 @@ class IdleSettings:
         if isinstance(life, cls):
             return life
         if isinstance(life, bool) or life is None:
-            return cls() if life else cls(0, 0, 0, 0)
+            return cls() if life else cls.parse("off")
         if isinstance(life, str):
             return cls.parse(life)
         raise InputError(
@@ -136,10 +148,14 @@ BLINK = ("eyeBlinkLeft", "eyeBlinkRight")
 WIDE = ("eyeWideLeft", "eyeWideRight")
 # Each eye's shapes towards the face's own left and right, and up and down.
 LEFT, RIGHT = ("eyeLookOutLeft", "eyeLookInRight"), ("eyeLookInLeft", "eyeLookOutRight")
+OUTER_BROWS = ("browOuterUpLeft", "browOuterUpRight")
 UP, DOWN = ("eyeLookUpLeft", "eyeLookUpRight"), ("eyeLookDownLeft", "eyeLookDownRight")
 
 SIDEWARD, UPWARD, DOWNWARD = 30.0, 25.0, 25.0
 """Degrees that an eye turns at weight 1 of its eyeLook shapes."""
+
+LID_WITH_BROW = 0.3
+"""Of a rise of the brows, how much of it the upper lids go along, in eyeWide."""
 
 LID_DOWN, LID_UP = 0.25, 0.2
 """Of eyeLookDown and eyeLookUp, how much the lids go along, in eyeBlink and eyeWide."""
@@ -150,8 +166,8 @@ SLACK = 1e-6
 
 
 class IdleMotion:
-    """Blinks, gaze, head motion and breath over the frames of a stream, the same however sound and
-    frames are cut.
+    """Blinks, gaze, head motion, brows and breath over the frames of a stream, the same however
+    sound and frames are cut.
 
     settings: strengths and seed. names: the K shapes of the frames that come in. fps: frames a
     second, at most 240. A frame follows the sound up to its own time. Only eyes, brows and head
@@ -175,6 +191,8 @@ class IdleMotion:
             wanted.update(LEFT + RIGHT + UP + DOWN + BLINK + WIDE)
         if settings.breath:
             wanted.add("browInnerUp")
+        if settings.brows:
+            wanted.update(("browInnerUp", *OUTER_BROWS, *WIDE))
         self._names = self._inputs + tuple(
             name for name in ARKIT_NAMES if name in wanted and name not in self._inputs
         )
@@ -199,9 +217,12 @@ class IdleMotion:
         self._gaze = Gaze(settings.gaze, settings.seed)
         self._head = Head(settings.head, settings.seed)
         self._breath = Breath(settings.breath, settings.seed)
+        self._brows = Brows(settings.brows, settings.seed)
         self._frame = self._tick = 0  # frames that came out, steps of the clock that were made
         self._kept = np.zeros(0, np.float32)  # sound that fills no step yet
+        self._before = np.zeros(PITCH_WINDOW - HOP, np.float32)  # sound before that
         self._levels: list[float] = []  # of steps that are to come
+        self._hertz: list[float] = []
         self._next = 0  # of them
 
     def feed(self, samples: Array) -> None:
@@ -210,9 +231,25 @@ class IdleMotion:
             return
         sound = np.concatenate([self._kept, np.asarray(samples, np.float32)])
         whole = len(sound) // HOP * HOP
-        self._levels = self._levels[self._next :] + levels(sound[:whole])
+        new = levels(sound[:whole])
+        self._levels = self._levels[self._next :] + new
+        self._hertz = self._hertz[self._next :] + self._pitches(sound[:whole], new)
         self._next = 0
         self._kept = sound[whole:].copy()
+
+    def _pitches(self, sound: Array, new: list[float]) -> list[float]:
+        """The fundamental frequency at the end of each step, 0 where nobody asks for it.
+
+        Step by step, so that it does not matter how many there are.
+        """
+        if not self.settings.brows:
+            return [0.0] * len(new)
+        whole = np.concatenate([self._before, sound])
+        self._before = whole[len(whole) - (PITCH_WINDOW - HOP) :].copy()
+        return [
+            pitch(whole[HOP * k : HOP * k + PITCH_WINDOW]) if level > QUIETEST_SPEECH else 0.0
+            for k, level in enumerate(new)
+        ]
 
     def apply(self, weights: Array) -> tuple[Array, Array | None]:
         """The next n frames (n, K) in 0..1 -> (n, K2) float32 in 0..1 on ``names``, and the head's
@@ -227,8 +264,8 @@ class IdleMotion:
             raise InputError(
                 f"frames have shape {weights.shape}, expected (n, {len(self._inputs)})"
             )
-        made = np.array([self._one() for _ in range(len(weights))], np.float64).reshape(-1, 7)
-        closed, x, y, air = made[:, 0], made[:, 1], made[:, 2], made[:, 3]
+        made = np.array([self._one() for _ in range(len(weights))], np.float64).reshape(-1, 8)
+        closed, x, y, air, raised = made[:, :5].T
         out = np.zeros((len(weights), len(self._names)), np.float32)
         out[:, : weights.shape[1]] = weights
         if self.settings.gaze:
@@ -238,14 +275,20 @@ class IdleMotion:
                 self._raise(out, name, closed)
         if self.settings.breath:
             self._raise(out, "browInnerUp", BROW * air)
+        if self.settings.brows:
+            self._raise(out, "browInnerUp", raised)
+            for name, side in zip(OUTER_BROWS, (self._brows.left, self._brows.right), strict=True):
+                self._raise(out, name, raised * side)
+            for name in WIDE:
+                self._raise(out, name, LID_WITH_BROW * raised * (1 - closed))
         pose = (
-            made[:, 4:].astype(np.float32) if self.settings.head or self.settings.breath else None
+            made[:, 5:].astype(np.float32) if self.settings.head or self.settings.breath else None
         )
         return out, pose
 
     def _one(self) -> tuple[float, ...]:
-        """The next frame: lids 0..1, eyes in degrees to the left and up, air, and the head's three
-        angles."""
+        """The next frame: lids 0..1, eyes in degrees to the left and up, air, brows 0..1, and the
+        head's three angles."""
         position = self._frame * (1.0 / TICK) / self.fps
         time = self._frame / self.fps
         while self._tick + 1 <= position + SLACK:
@@ -258,17 +301,19 @@ class IdleMotion:
         x, y = self._gaze.at(time) if settings.gaze else (0.0, 0.0)
         against = min(settings.gaze, 1.0)
         x, y = x - against * math.degrees(yaw), y + against * math.degrees(pitch)
-        return (self._blinks.at(time) if settings.blinks else 0.0), x, y, air, pitch, yaw, roll
+        lids = self._blinks.at(time) if settings.blinks else 0.0
+        raised = self._brows.at(time) if settings.brows else 0.0
+        return lids, x, y, air, raised, pitch, yaw, roll
 
     def _step(self) -> None:
         if self._next < len(self._levels):
-            level = self._levels[self._next]
+            level, hertz = self._levels[self._next], self._hertz[self._next]
             self._next += 1
         else:
-            level = SILENCE
+            level, hertz = SILENCE, 0.0
         self._tick += 1
         time, settings = self._tick / 100, self.settings
-        self._prosody.tick(level)
+        self._prosody.tick(level, hertz)
         if settings.blinks:
             self._blinks.tick(time, self._prosody)
         if settings.gaze:
@@ -277,6 +322,8 @@ class IdleMotion:
             self._head.tick(time, self._prosody)
         if settings.breath:
             self._breath.tick(time, self._prosody)
+        if settings.brows:
+            self._brows.tick(time, self._prosody)
 
     def _look(
         self,
@@ -313,12 +360,15 @@ class IdleMotion:
             "frame": self._frame,
             "tick": self._tick,
             "kept": self._kept.copy(),
+            "before": self._before.copy(),
             "levels": np.array(self._levels[self._next :], np.float64),
+            "hertz": np.array(self._hertz[self._next :], np.float64),
             "prosody": self._prosody.state(),
             "blinks": self._blinks.state(),
             "gaze": self._gaze.state(),
             "head": self._head.state(),
             "breath": self._breath.state(),
+            "brows": self._brows.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -331,11 +381,13 @@ class IdleMotion:
                 )
             if state["fps"] != self.fps or tuple(state["names"]) != self._inputs:
                 raise InputError("life was saved for frames with another rate or other shapes")
-            for name in ("prosody", "blinks", "gaze", "head", "breath"):
+            for name in ("prosody", *LAYERS):
                 getattr(self, f"_{name}").load_state(state[name])
             self._frame, self._tick = int(state["frame"]), int(state["tick"])
             self._kept = np.array(state["kept"], np.float32)
+            self._before = np.array(state["before"], np.float32)
             self._levels, self._next = np.asarray(state["levels"], np.float64).tolist(), 0
+            self._hertz = np.asarray(state["hertz"], np.float64).tolist()
 
 
 # Life over a motion that is there as a whole.

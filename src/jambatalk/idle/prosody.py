@@ -1,10 +1,10 @@
-"""A cheap, causal ear: is there speech, where do pauses and utterances begin, which syllables are
-stressed.
+"""Prosody of a stream, causal and cheap: where speech, pauses and utterances begin, which syllables
+are stressed, and whether the voice rises as it ends.
 
-It gets one level in dB per 10 ms and knows nothing of what comes later. An onset is where the
-quick envelope rises above the slow one, as in the classic onset detectors; stress is how loud the
-syllable's peak is among the speech of the last seconds (loudness is the strongest single cue of
-prominence: Kochanski et al. 2005).
+It gets one level in dB and one fundamental frequency per 10 ms and knows nothing of what comes
+later. An onset is where the quick envelope rises above the slow one, as in the classic onset
+detectors; stress is how loud the syllable's peak is among the speech of the last seconds (loudness
+is the strongest single cue of prominence: Kochanski et al. 2005).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from jambatalk.audio import SAMPLE_RATE
 
 
 class StateDict:
@@ -58,6 +60,9 @@ QUICK, SLOW, USUAL = (
 )  # seconds: time constants of the envelopes and of the usual level of speech
 RISE = 4.0  # dB by which the quick envelope passes the slow one at an onset
 LONGEST_RISE = 0.15  # seconds from an onset to its peak
+HEIGHT = 3.0  # seconds: time constant of the usual height of the voice
+ENDING, BEFORE_ENDING, REMEMBERED = 12, 25, 60  # voiced ticks at and before an utterance's end
+RISEN = 2.0  # semitones by which a voice has risen that asks
 UTTERANCE_GAP = 0.4  # seconds of pause after which speech counts as a new utterance
 
 
@@ -72,12 +77,45 @@ def levels(samples: NDArray[np.float32]) -> list[float]:
     ]
 
 
+PITCH_WINDOW = 640
+"""Samples under which a fundamental frequency is measured: 40 ms, three periods of a low voice."""
+
+LOWEST, HIGHEST = 70.0, 400.0  # Hz, of voices
+VOICED = 0.5  # share of the energy that comes back a period later in voiced sound
+OCTAVE = 0.02  # of that share by which a period must beat one of half the frequency
+_WINDOW = np.hanning(PITCH_WINDOW)
+_SIZE = 2048  # of the Fourier transform: no lag wraps around
+_OWN = np.fft.irfft(np.abs(np.fft.rfft(_WINDOW, _SIZE)) ** 2)
+_LAGS = np.arange(round(SAMPLE_RATE / HIGHEST), round(SAMPLE_RATE / LOWEST) + 1)
+_COST = OCTAVE * np.log2(_LAGS / _LAGS[0])
+
+
+def pitch(window: NDArray[np.float32]) -> float:
+    """Measure the fundamental frequency of (PITCH_WINDOW,) samples at 16 kHz.
+
+    The highest peak of the autocorrelation, divided by that of the window (Boersma, Accurate
+    short-term analysis of the fundamental frequency, 1993).
+
+    Returns:
+        Hz in LOWEST..HIGHEST; 0 for sound that is not voiced.
+    """
+    samples = window.astype(np.float64)
+    spectrum = np.fft.rfft((samples - samples.mean()) * _WINDOW, _SIZE)
+    power = np.fft.irfft(spectrum.real**2 + spectrum.imag**2)
+    if power[0] <= 1e-9:
+        return 0.0
+    likeness = power[_LAGS] / power[0] * (_OWN[0] / _OWN[_LAGS])
+    best = int(np.argmax(likeness - _COST))
+    return SAMPLE_RATE / float(_LAGS[best]) if likeness[best] >= VOICED else 0.0
+
+
 class Prosody(StateDict):
-    """What the ear makes of the levels, tick by tick.
+    """What the levels and the fundamental frequencies say, tick by tick.
 
     speaking: whether there is speech. paused, started: whether at this tick a pause or an utterance
     began. stress: 0, or at the tick of a syllable's peak how prominent it is (about 1 is well above
-    the usual level).
+    the usual level). accent: semitones by which the voice is above its usual height, 0 where there
+    is none. question: whether at this tick a pause began after a voice that rose as it ended.
     """
 
     remembered = (
@@ -94,6 +132,10 @@ class Prosody(StateDict):
         "rising",
         "above",
         "last",
+        "height",
+        "accent",
+        "question",
+        "recent",
     )
 
     def __init__(self) -> None:
@@ -104,9 +146,12 @@ class Prosody(StateDict):
         self.usual = -30.0
         self.since_loud = self.since_speech = 10.0
         self.rising = 0.0  # seconds since the onset whose peak has not come, 0: none
+        self.height = 0.0  # usual height of the voice: semitones over LOWEST; 0 before any
+        self.accent, self.question = 0.0, False
+        self.recent: list[float] = []  # heights of the last voiced ticks of this utterance
 
-    def tick(self, level: float) -> None:
-        """The next 10 ms at ``level`` dB."""
+    def tick(self, level: float, hertz: float = 0.0) -> None:
+        """The next 10 ms at ``level`` dB, with the voice at ``hertz`` (0: not voiced)."""
         # The background: down at once, up slowly, so that a long sentence does not become its own
         # background.
         self.floor = min(max(min(self.floor + 2.0 * TICK, level), -80.0), -35.0)
@@ -121,8 +166,23 @@ class Prosody(StateDict):
         self.since_speech = 0.0 if self.speaking else min(self.since_speech + TICK, 10.0)
         if loud:
             self.usual += (level - self.usual) * (TICK / USUAL)
+        self._voice(hertz if loud else 0.0)
         self._syllable(loud)
         self.last = self.quick
+
+    def _voice(self, hertz: float) -> None:
+        self.question, self.accent = False, 0.0
+        if self.started:
+            self.recent = []
+        if hertz:
+            height = 12.0 * math.log2(hertz / LOWEST)
+            self.height += (height - self.height) * (TICK / HEIGHT if self.height else 1.0)
+            self.accent = height - self.height
+            self.recent = [*self.recent[1 - REMEMBERED :], height]
+        elif self.paused and len(self.recent) >= ENDING + BEFORE_ENDING:
+            ending, before = self.recent[-ENDING:], self.recent[-ENDING - BEFORE_ENDING : -ENDING]
+            rise = sum(ending) / ENDING - sum(before) / BEFORE_ENDING
+            self.question = rise >= RISEN and ending[-1] - self.height >= RISEN
 
     def _syllable(self, loud: bool) -> None:
         self.stress = 0.0

@@ -6,7 +6,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError, reading
 from jambatalk.file_lock import locked
-from jambatalk.training.config import TrainConfig, train_config
+from jambatalk.training.config import BlendshapesConfig, TrainConfig, VerticesConfig, train_config
 
 
 class RunDir:
@@ -60,7 +60,7 @@ class RunDir:
         if not self.last.exists():
             return None
         saved, config, data_hash = self._read()
-        if config != self.config:
+        if _in_use(config) != _in_use(self.config):
             old = json.loads(json.dumps(asdict(config)))
             raise InputError(
                 f"{self.last} was made with other settings "
@@ -111,6 +111,13 @@ class RunDir:
             kept.append(line + "\n")
         with atomic_write(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _in_use(config: TrainConfig) -> TrainConfig:
+    """The settings without the other task's block, whose defaults a later version may change."""
+    if config.task == "blendshapes":
+        return replace(config, vertices=VerticesConfig())
+    return replace(config, blendshapes=BlendshapesConfig())
 
 
 def lock_run_dir(path: Path) -> AbstractContextManager[None]:
