@@ -67,10 +67,10 @@ function place() {
 // Sources ---------------------------------------------------------------------------------------------------------------------
 
 function startFields() {
-  const { blinks, gaze, head: turns, breath, life, style } = choices;
+  const { blinks, gaze, head: turns, breath, brows, life, style } = choices;
   const fields = { token: api.token };
   if (style) fields.style = style;
-  if (life) fields.life = { blinks, gaze, head: turns, breath };
+  if (life) fields.life = { blinks, gaze, head: turns, breath, brows };
   return fields;
 }
 

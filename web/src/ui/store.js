@@ -2,7 +2,7 @@
 const KEY = "jambatalk";
 
 export const DEFAULTS = {
-  identity: "default", style: "", theme: "system", life: true, blinks: 1, gaze: 1, head: 1, breath: 1,
+  identity: "default", style: "", theme: "system", life: true, blinks: 1, gaze: 1, head: 1, breath: 1, brows: 1,
   echoCancellation: true, noiseSuppression: false, hearMyself: false, curves: true, voice: "",
 };
 
