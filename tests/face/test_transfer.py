@@ -144,6 +144,26 @@ def test_solve_against_scipy():
         assert found == pytest.approx(exact, abs=2e-4)
 
 
+def test_weights_beyond_the_prior_cost():
+    """No point near the answer is better, and a dearer weight is used less."""
+    rng = np.random.default_rng(4)
+    matrix, wanted = rng.normal(size=(6, 9)), rng.normal(size=(1, 6))
+    counts, prior = np.ones((1, 6)), np.full((1, 9), 0.1)
+
+    def cost(w, more):
+        error = matrix @ w - wanted[0]
+        return error @ error + 0.25 * ((w - 0.1) ** 2).sum() + more * np.maximum(w - 0.1, 0).sum()
+
+    totals = []
+    for more in (0.0, 0.5, 2.0):
+        found = solve(matrix, wanted, counts, prior, 0.5, more)[0]
+        totals.append(np.maximum(found - 0.1, 0).sum())
+        for _ in range(300):
+            other = np.clip(found + rng.normal(0, 0.02, 9), 0, 1)
+            assert cost(other, more) >= cost(found, more) - 1e-6
+    assert totals[0] > totals[1] > totals[2]
+
+
 def test_rules_of_vrm_expressions():
     vrm = Vrm(
         1,

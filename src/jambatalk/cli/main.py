@@ -17,6 +17,7 @@ from jambatalk.cli.data import data
 from jambatalk.cli.doctor import doctor
 from jambatalk.cli.evaluate import evaluate
 from jambatalk.cli.export import convert, export, info
+from jambatalk.cli.face import face
 from jambatalk.cli.live import live
 from jambatalk.cli.serve import serve
 from jambatalk.cli.study import study
@@ -24,7 +25,7 @@ from jambatalk.cli.train import train
 from jambatalk.version import __version__
 
 TASKS = {
-    "Make faces talk": ("animate", "demo", "live", "serve"),
+    "Make faces talk": ("animate", "demo", "live", "serve", "face"),
     "Train and compare networks": ("data", "train", "ablate", "evaluate", "compare", "study"),
     "Look into networks and move them": ("info", "export", "convert"),
     "This machine": ("doctor",),
@@ -74,7 +75,7 @@ for command in (ablate, animate, compare, demo, doctor, evaluate, export, info, 
     example = f"Example: jambatalk {EXAMPLES[command.__name__]}"
     app.command(epilog=example)(handle_errors(command))
 app.command("network", hidden=True)(handle_errors(info))  # the name of before
-for name, group in (("convert", convert), ("data", data), ("study", study)):
+for name, group in (("convert", convert), ("data", data), ("face", face), ("study", study)):
     app.add_typer(group, name=name, cls=TaskGroup)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.errors import InputError, reading
-from jambatalk.face.dialects import Dialects, known_dialects, words_of
+from jambatalk.face.dialects import Dialects, dialects_beside, words_of
 from jambatalk.face.face import Face, Joint, Surface
 from jambatalk.face.gltf import Gltf
 from jambatalk.face.lips import with_landmarks
@@ -85,7 +85,7 @@ def load_character(path: str | Path, dialects: Dialects | None = None) -> Face:
 
     Args:
         path: .glb, .vrm or .gltf.
-        dialects: the table of shape names; None for the one of the package.
+        dialects: the table of shape names; None for the package's and the YAML beside the file.
 
     Raises:
         InputError: the file is missing, damaged or holds no surface, or requires what is not read.
@@ -95,8 +95,9 @@ def load_character(path: str | Path, dialects: Dialects | None = None) -> Face:
     if not path.is_file():
         raise InputError(f"no character at {path}")
     gltf = Gltf(path)
-    with reading(path, "a glTF 2.0 character"):
-        return _Reader(gltf, dialects or known_dialects()).face()
+    # Damaged numbers are found by their result.
+    with reading(path, "a glTF 2.0 character"), np.errstate(all="ignore"):
+        return _Reader(gltf, dialects or dialects_beside(path)).face()
 
 
 @dataclass
@@ -163,6 +164,7 @@ class _Reader:
             material_names=material_names,
             uv=self._uv(used),
             meanings=meanings,
+            recipes=self.dialects.own_recipes(),
             joints=self._joints(used, bones, turn, scale),
             surfaces=surfaces,
             source=Source(
@@ -470,7 +472,8 @@ class _Reader:
         picture, repeat = None, (True, True)
         if isinstance(texture, dict):
             picture, repeat = self._picture(texture.get("index"))
-        colour = [float(value) for value in base.get("baseColorFactor", (1, 1, 1, 1))]
+        factor = base.get("baseColorFactor", (1, 1, 1, 1))
+        colour = [float(np.clip(float(value), 0, 1)) for value in factor]
         if len(colour) != 4:
             raise InputError(f"{self.gltf.path}: a base colour has {len(colour)} parts, expected 4")
         return Surface(
@@ -478,7 +481,7 @@ class _Reader:
             (colour[0], colour[1], colour[2], colour[3]),
             picture,
             {"MASK": "mask", "BLEND": "blend"}.get(entry.get("alphaMode", "OPAQUE"), "opaque"),
-            float(entry.get("alphaCutoff", 0.5)),
+            float(np.clip(float(entry.get("alphaCutoff", 0.5)), 0, 2)),
             bool(entry.get("doubleSided", False)),
             repeat,
         )

@@ -1,9 +1,10 @@
 """Dialects of shape names: what a face's shapes mean in ARKit's terms, whatever they are called.
 
 The one table is ``dialects.yaml`` beside this file; a user adds to it by a YAML file of the same
-form, ``names`` and ``recipes``. Spellings are compared by their words: capitals, separators and
-trailing copy numbers (``.001``) do not matter, a last ``L`` or ``R`` is Left or Right, and words in
-front may be anything (``AK_01_``, ``blendShape1.``, ``A25_``) where enough is left.
+form, ``names`` and ``recipes``, beside the character's. Spellings are compared by their words:
+capitals, separators and trailing copy numbers (``.001``) do not matter, a last ``L`` or ``R`` is
+Left or Right, and words in front may be anything (``AK_01_``, ``blendShape1.``, ``A25_``) where
+enough is left.
 """
 
 from __future__ import annotations
@@ -72,6 +73,11 @@ class Dialects:
             if meaning not in BOTH_SIDES or not there.issuperset(BOTH_SIDES[meaning])
         }
 
+    def own_recipes(self) -> dict[str, Mapping[str, float]]:
+        """The recipes that are not the package's."""
+        known = known_dialects().recipes
+        return {name: one for name, one in self.recipes.items() if known.get(name) != one}
+
     def matrix(self, meanings: Sequence[str], names: Sequence[str] = ARKIT_NAMES) -> Array:
         """(len(names), len(meanings)) float64: what each meaning at 1 is in ARKit's weights."""
         rows = {name: i for i, name in enumerate(names)}
@@ -108,6 +114,14 @@ def read_dialects(path: str | Path) -> Dialects:
     with reading(path, "a YAML file with names and recipes of shapes"):
         found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         return _extended(known_dialects(), found, str(path))
+
+
+def dialects_beside(path: Path) -> Dialects:
+    """The table for one file: with the YAML of its name beside it (``me.glb``, ``me.yaml``), or a
+    folder's ``shapes.yaml``, where there is one.
+    """
+    own = path / "shapes.yaml" if path.is_dir() else path.with_suffix(".yaml")
+    return read_dialects(own) if own.is_file() else known_dialects()
 
 
 def _extended(table: Dialects, found: Any, where: str) -> Dialects:

@@ -105,6 +105,7 @@ class Face:
             ``colours``.
         meanings: shape name -> what it means in other words: an ARKit name, or one of the table in
             ``dialects``. Empty for a face whose shapes have the names that motions use.
+        recipes: meaning -> ARKit weights, of those that a user's own file adds to the table.
         joints: "neck", "head", "left_eye", "right_eye" -> the bone, of a face that has some.
         surfaces: one for each of ``material_names``, of a face that brings textures.
         source: the character's file, of a face that is part of one, see ``character``.
@@ -123,6 +124,7 @@ class Face:
     uv: Array | None = None
     identity_colours: Mapping[str, Array] = field(default_factory=dict)
     meanings: Mapping[str, str] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     joints: Mapping[str, Joint] = field(default_factory=dict)
     surfaces: tuple[Surface, ...] = ()
     source: Any = field(default=None, compare=False, repr=False)

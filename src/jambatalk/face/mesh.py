@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jambatalk.arrays import read_arrays
 from jambatalk.errors import InputError, MissingExtraError, reading, shortened
-from jambatalk.face.dialects import BY_GEOMETRY, known_dialects
+from jambatalk.face.dialects import BY_GEOMETRY, dialects_beside
 from jambatalk.face.face import Face
 from jambatalk.face.lips import with_landmarks
 
@@ -115,14 +115,16 @@ def load_folder(path: str | Path) -> Face:
             shapes.append(offsets)
     if not names:
         raise InputError(f"the folder {path} has no .obj of a shape beside {neutral[0].name}")
+    dialects = dialects_beside(path)
     return with_landmarks(
         replace(
             face,
+            recipes=dialects.own_recipes(),
             vertices=face.vertices * scale,
             names=tuple(names),
             basis=np.stack(shapes),
             identities=people,
-            meanings=known_dialects().meanings(names),
+            meanings=dialects.meanings(names),
         )
     )
 

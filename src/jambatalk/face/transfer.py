@@ -5,13 +5,16 @@ the same that move other lips. What is to be seen again is the mouth: its openin
 protrusion, frame by frame. So the weights of the face's own shapes are solved, for each frame by
 itself (no frame after it is looked at, nothing is smoothed):
 
-    min over w in [0, 1]^K of  sum_m c_m^2 (B w - s d)_m^2  +  prior^2 |w - w0|^2
+    min over w in [0, 1]^K of
+        sum_m c_m^2 (B w / s - d)_m^2  +  prior^2 |w - w0|^2  +  more sum_k max(w_k - w0_k, 0)
 
-with d the six measures of the default head's lips (``lips.MEASURES``) less those at rest, s the
-ratio of the two mouths' widths, B the same measures of the face's own shapes, and w0 the weights
-that the table of ``dialects`` gives. Near closure an error of the opening counts more: lips that
-touch are seen. Where a face's geometry says nothing (no shape opens the mouth, nothing parts), w0
-is the answer; and shapes of eyes, brows and cheeks take it anyway.
+with d the six measures of the default head's lips (``lips.MEASURES``) less those at rest, B the
+same measures of the face's own shapes, s the ratio of the two mouths' widths, and w0 the weights
+that the table of ``dialects`` gives. The last part keeps the answer to few shapes: a smile and a
+frown that cancel out would be as good for the measures, but not for the mouth. Near closure an
+error of the opening counts more: lips that touch are seen. Where a face's geometry says nothing (no
+shape opens the mouth, nothing parts), w0 is the answer; and shapes of eyes, brows and cheeks take
+it anyway.
 
 w0 is itself the solution of such a problem, for shapes other than ARKit's: the combination of
 their recipes that comes nearest to the motion's weights.
@@ -24,6 +27,7 @@ strictly convex, so that the answer does not depend on where the descent begins.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -44,6 +48,9 @@ COUNTS = (1.0, 0.6, 0.6, 0.3, 0.3, 0.6)
 
 PRIOR = 1.0
 """Millimetres that a weight's full change away from the table counts."""
+
+MORE = 6.0
+"""Square millimetres that a weight beyond the table's costs."""
 
 CLOSED, CLOSED_COUNTS = 0.002, 4.0
 """Below this opening in metres an error of it counts so many times as much, less and less up to
@@ -78,6 +85,7 @@ class ShapeTransfer:
             )
         meaning = {name: face.meanings.get(name, name) for name in face.names}
         dialects = known_dialects()
+        dialects = replace(dialects, recipes={**dialects.recipes, **face.recipes})
         known = set(dialects.recipes) | set(names)
         self.chosen = [
             k for k, name in enumerate(face.names) if meaning[name] in known and moves(face, name)
@@ -103,7 +111,7 @@ class ShapeTransfer:
             width = float(lips.measure(face.vertices)[1])
             theirs, their_width = _default_measures(self.names)
             self.scale = width / their_width
-            self._geometry = own, theirs * self.scale
+            self._geometry = own / self.scale, theirs
 
     def _pick_family(self, meaning: dict[str, str]) -> None:
         """Of several families that open the mouth one is used: ARKit's, visemes, or vowels."""
@@ -125,6 +133,11 @@ class ShapeTransfer:
     def used(self) -> list[str]:
         """The face's shapes that motions move."""
         return [self.face.names[k] for k, used in zip(self.chosen, self._used) if used]
+
+    @property
+    def about_mouth(self) -> list[str]:
+        """Those of them that lips, jaw and tongue move by."""
+        return [self.face.names[k] for k, mouth in zip(self.chosen, self._mouth) if mouth]
 
     def __call__(self, weights: Array) -> Array:
         """(T, len(names)) ARKit weights -> (T, len(face.names)) float32 in 0..1."""
@@ -155,9 +168,9 @@ class ShapeTransfer:
         # other.
         wanted[:, 0] = np.maximum(wanted[:, 0], 0)
         counts = np.tile(np.array(COUNTS), (len(weights), 1))
-        nearly = np.clip(1 - wanted[:, 0] / (1000 * CLOSED * self.scale), 0, 1)
+        nearly = np.clip(1 - wanted[:, 0] / (1000 * CLOSED), 0, 1)
         counts[:, 0] *= 1 + (CLOSED_COUNTS - 1) * nearly
-        return solve(1000 * own.T, wanted, counts, prior, PRIOR)
+        return solve(1000 * own.T, wanted, counts, prior, PRIOR, MORE)
 
 
 @lru_cache(maxsize=4)
@@ -170,7 +183,9 @@ def _default_measures(names: tuple[str, ...]) -> tuple[Array, float]:
     return lips.measure(shapes).astype(np.float64), float(lips.measure(head.vertices)[1])
 
 
-def solve(matrix: Array, wanted: Array, counts: Array, prior: Array, hold: float) -> Array:
+def solve(
+    matrix: Array, wanted: Array, counts: Array, prior: Array, hold: float, more: float = 0.0
+) -> Array:
     """Weights w in 0..1 for the least ``|counts (matrix w - wanted)|^2 + hold^2 |w - prior|^2``.
 
     Args:
@@ -179,6 +194,7 @@ def solve(matrix: Array, wanted: Array, counts: Array, prior: Array, hold: float
         counts: (T, M).
         prior: (T, K), where the weights are without anything wanted.
         hold: how strongly they are held to it, more than 0.
+        more: what a weight beyond its prior costs besides.
 
     Returns:
         (T, K) weights.
@@ -189,11 +205,14 @@ def solve(matrix: Array, wanted: Array, counts: Array, prior: Array, hold: float
         np.ascontiguousarray(counts, np.float64),
         np.ascontiguousarray(prior, np.float64),
         float(hold) ** 2,
+        float(more),
     )
 
 
 @njit(cache=True, nogil=True)
-def _descend(matrix: Array, wanted: Array, counts: Array, prior: Array, hold: float) -> Array:
+def _descend(
+    matrix: Array, wanted: Array, counts: Array, prior: Array, hold: float, more: float
+) -> Array:
     many, size = matrix.shape
     found = np.empty((wanted.shape[0], size))
     rows = np.empty((many, size))
@@ -216,7 +235,10 @@ def _descend(matrix: Array, wanted: Array, counts: Array, prior: Array, hold: fl
                 for m in range(many):
                     slope += rows[m, k] * error[m]
                     curve += rows[m, k] * rows[m, k]
-                value = min(max(weights[k] - slope / curve, 0.0), 1.0)
+                value = weights[k] - slope / curve
+                if value > prior[t, k]:
+                    value = max(value - 0.5 * more / curve, prior[t, k])
+                value = min(max(value, 0.0), 1.0)
                 step = value - weights[k]
                 if step != 0.0:
                     weights[k] = value
