@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
 
+import jambatalk
 from jambatalk.errors import InputError
 from jambatalk.face.deform import AnimatedMesh, check_speaks, weights_on
 from jambatalk.face.face import Face
@@ -15,7 +17,7 @@ from jambatalk.face.lips import find_lips
 from jambatalk.face.transfer import ShapeTransfer, solve
 from jambatalk.face.vrm import Bind, Expression, Vrm, apply_rules
 from jambatalk.motion import Motion
-from tiny_avatar import make_avatar
+from tiny_avatar import SHARED, make_avatar
 
 
 @pytest.fixture
@@ -186,3 +188,30 @@ def test_rules_of_vrm_expressions():
     assert ruled["blink"] == pytest.approx([1.0, 0.0])
     assert ruled["ou"] == pytest.approx([0.0, 0.6])
     assert ruled["happy"] == pytest.approx([0.0, 0.4])
+
+
+VOWELS = tuple(f"Fcl_MTH_{vowel}" for vowel in "AIUEO")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("file", "wanted", "goals"),
+    [
+        ("brunette-t", lambda name: not name.startswith("viseme_"), (0.98, 0.98)),
+        ("brunette-t", lambda name: name.startswith("viseme_"), (0.93, 0.9)),
+        ("vroid", lambda name: name in VOWELS, (0.85, 0.85)),
+    ],
+    ids=["arkit", "visemes", "vowels"],
+)
+def test_characters_of_others_follow(file, wanted, goals):
+    """Opening and width over the demo; benchmarks/quality/own_character.py has more of it."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared/data/avatars")
+    spoken = jambatalk.load("light").animate((files("jambatalk") / "assets/demo.flac").read_bytes())
+    whole = Face.load(SHARED / f"{file}.glb")
+    kept = [k for k, name in enumerate(whole.names) if wanted(name)]
+    names = tuple(whole.names[k] for k in kept)
+    face = replace(whole, names=names, basis=whole.basis[kept], source=None)
+    opening, width, _ = correlations(spoken, face)
+    assert opening >= goals[0]
+    assert width >= goals[1]
