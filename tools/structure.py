@@ -77,7 +77,17 @@ ONLY = {
     "motion": {"streaming", "errors", "atomic"},
     "models": {"ops", "audio", "config", "atomic", "errors"},
     "face": {"motion", "arrays", "atomic", "errors"},
-    "study": {"motion", "face", "audio", "render", "atomic", "errors", "statistics", "supervised_process", "version"},
+    "study": {
+        "motion",
+        "face",
+        "audio",
+        "render",
+        "atomic",
+        "errors",
+        "statistics",
+        "supervised_process",
+        "version",
+    },
     "jambatalk": {"ops", "version"},
 }
 """What the packages that all others rest on, and the user studies, may import at most."""

@@ -14,6 +14,7 @@ import pytest
 
 from jambatalk.errors import InputError
 from jambatalk.face.deform import pose_matrix
+from jambatalk.face.face import Face
 from jambatalk.face.head import ARKIT_NAMES
 from jambatalk.formats.live_link_csv import head_and_eyes
 from jambatalk.motion import Motion
@@ -22,6 +23,7 @@ from jambatalk.senders.live_link import PACKET_SHAPES, encode, frame_rate
 from jambatalk.senders.osc import IMMEDIATELY, bundle, bundles, message, time_tag
 from jambatalk.senders.vmc import NECK_SHARE, presets, unity_quaternion
 from jambatalk.session import Frame
+from tiny_avatar import make_avatar
 
 
 @pytest.fixture
@@ -341,3 +343,49 @@ def test_web_socket():
 def test_the_documented_table_is_the_registry() -> None:
     docs = Path(__file__).parents[2] / "docs" / "how-to" / "senders.md"
     assert senders_table() in docs.read_text("utf-8")
+
+
+def test_a_character_gets_its_own_shapes(receiver, tmp_path):
+    """A VRM 0.x made of the default head: receivers of VMC know its presets by their own names."""
+    groups = [
+        {
+            "presetName": preset,
+            "name": preset.upper(),
+            "binds": [{"mesh": 0, "index": k, "weight": 100}],
+        }
+        for k, preset in enumerate(("a", "u", "blink_l"))
+    ]
+    extensions = {
+        "VRM": {"humanoid": {"humanBones": []}, "blendShapeMaster": {"blendShapeGroups": groups}}
+    }
+    names = {"jawOpen": "Fcl_MTH_A", "mouthPucker": "Fcl_MTH_U", "eyeBlinkLeft": "Wink"}
+    make_avatar(tmp_path / "me.vrm", tuple(names), names, turned=True, extensions=extensions)
+    port = receiver.getsockname()[1]
+    face = Face.load(tmp_path / "me.vrm")
+    link = open_sender(f"vmc://127.0.0.1:{port}", ARKIT_NAMES, 25.0, face)
+    link.send(frame(jawOpen=0.5, mouthPucker=0.0, eyeBlinkLeft=1.0))
+    values = vmc_values(receiver)
+    assert set(values) == {"A", "U", "Blink_L"}
+    assert values["A"] == pytest.approx(0.5, abs=0.05)
+    assert values["Blink_L"] == pytest.approx(1.0, abs=0.01)
+    assert (link.sent, link.failed) == (1, 0)
+    link.close()
+    # Live Link knows ARKit's names only.
+    live = open_sender(f"livelink://127.0.0.1:{port}", ARKIT_NAMES, 25.0, face)
+    assert live.names == ARKIT_NAMES
+    live.close()
+    json_link = open_sender(f"udp-json://127.0.0.1:{port}", ARKIT_NAMES, 25.0, face)
+    json_link.send(frame(jawOpen=0.5))
+    assert set(json.loads(receiver.recv(4000))["names"]) == {"a", "u", "blink_l"}
+    json_link.close()
+
+
+def vmc_values(receiver):
+    """The blend values of one bundle, read by python-osc."""
+    osc_bundle = pytest.importorskip("pythonosc.osc_bundle")
+    found = {}
+    for content in osc_bundle.OscBundle(receiver.recv(4000)):
+        if content.address == "/VMC/Ext/Blend/Val":
+            name, value = content.params
+            found[name] = value
+    return found

@@ -63,6 +63,14 @@ def live(
             help="A weights file, or base or light: those in the package.  [default: base]",
         ),
     ] = None,
+    face: Annotated[
+        str | None,
+        Option(
+            metavar="FILE",
+            help="Your own character (.glb .gltf .vrm): receivers get its own shapes, or a VRM's "
+            "expressions; livelink:// stays with ARKit's.",
+        ),
+    ] = None,
     articulation: ArticulationOption = 1.0,
     device: Annotated[str, Option(metavar="NAME", help="cpu or cuda.")] = "cpu",
     threads: ThreadsOption = None,
@@ -87,6 +95,7 @@ def live(
     from jambatalk.audio import Speech
     from jambatalk.audio.microphone import Microphone
     from jambatalk.cli.console import progress_console
+    from jambatalk.face.face import Face
     from jambatalk.idle import IdleSettings
     from jambatalk.senders import open_sender
     from jambatalk.senders.base import Pacer
@@ -94,6 +103,7 @@ def live(
     frame_rate, layers = parse_fps(fps), IdleSettings.parse(life)
     with ExitStack() as stack:
         with progress_console() as console:
+            character = Face.load(face) if face is not None else None
             speech = Speech.load(file) if file is not None else None
             microphone = Microphone(device_name) if mic else None
             with console.progress("loading the network"):
@@ -106,7 +116,7 @@ def live(
             rate = session.fps
             links = []
             for url in to:
-                links.append(open_sender(url, session.names, rate))
+                links.append(open_sender(url, session.names, rate, character))
                 stack.callback(links[-1].close)
             run = Run(session, links, rate, Pacer(SLACK_SECONDS if mic else None))
             console.log(

@@ -15,7 +15,6 @@ from jambatalk.face.face import Face
 from jambatalk.face.head import ARKIT_NAMES, default_head
 from jambatalk.face.lips import moves
 from jambatalk.face.transfer import ShapeTransfer
-from jambatalk.face.vrm import apply_rules
 from jambatalk.motion import Motion
 
 Array = NDArray[Any]
@@ -76,7 +75,7 @@ def weights_on(face: Face, motion: Motion) -> tuple[Array, Array]:
     """The weights of a motion on a face's own shapes.
 
     A face whose shapes mean something in other words (``Face.meanings``) gets them solved, see
-    ``transfer``, and the rules of a VRM's expressions are kept.
+    ``transfer``.
 
     Returns:
         (T, n) float32 weights, and the (n,) indices of the face's shapes that they are of.
@@ -88,10 +87,6 @@ def weights_on(face: Face, motion: Motion) -> tuple[Array, Array]:
     if speaks_directly(face, motion.names):
         return motion.weights, face.columns(motion.names)
     weights = ShapeTransfer(face, motion.names)(motion.weights)
-    vrm = getattr(face.source, "vrm", None)
-    if vrm is not None:
-        ruled = apply_rules(vrm, dict(zip(face.names, weights.T)))
-        weights = np.stack([ruled[name] for name in face.names], 1)
     return weights, np.arange(len(face.names))
 
 

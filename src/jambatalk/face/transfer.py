@@ -40,6 +40,7 @@ from jambatalk.face.dialects import BY_GEOMETRY, known_dialects
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.face.lips import find_lips, lips_of, moves
+from jambatalk.face.vrm import Vrm, apply_rules
 
 Array = NDArray[Any]
 
@@ -97,6 +98,7 @@ class ShapeTransfer:
                 "(docs: Your own character)"
             )
         self.face, self.names = face, tuple(names)
+        self._vrm: Vrm | None = getattr(face.source, "vrm", None)
         self.table = dialects.matrix([meaning[face.names[k]] for k in self.chosen], self.names)
         self._pick_family(meaning)
         about = np.array([name.startswith(ABOUT_MOUTH) for name in self.names])
@@ -140,7 +142,10 @@ class ShapeTransfer:
         return [self.face.names[k] for k, mouth in zip(self.chosen, self._mouth) if mouth]
 
     def __call__(self, weights: Array) -> Array:
-        """(T, len(names)) ARKit weights -> (T, len(face.names)) float32 in 0..1."""
+        """(T, len(names)) ARKit weights -> (T, len(face.names)) float32 in 0..1.
+
+        The rules of a VRM's expressions are kept.
+        """
         weights = np.asarray(weights, np.float64)
         found = np.zeros((len(weights), len(self.face.names)), np.float32)
         mouth, rest = self._mouth, self._used & ~self._mouth
@@ -151,6 +156,9 @@ class ShapeTransfer:
         if self._geometry is not None:
             columns = np.array(self.chosen)[mouth]
             found[:, columns] = self._by_lips(weights, found[:, columns].astype(np.float64))
+        if self._vrm is not None:
+            ruled = apply_rules(self._vrm, dict(zip(self.face.names, found.T)))
+            found = np.stack([ruled[name] for name in self.face.names], 1)
         return found
 
     def _by_table(self, weights: Array, table: Array) -> Array:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from jambatalk.errors import InputError
+from jambatalk.face.face import Face
 from jambatalk.senders.base import Sender, Target, parse_target
 from jambatalk.senders.json import UdpJsonSender, WebSocketSender
 from jambatalk.senders.live_link import LiveLinkSender
 from jambatalk.senders.osc import OscSender
+from jambatalk.senders.own_shapes import OwnShapesSender
 from jambatalk.senders.vmc import VmcSender
 
 __all__ = ["SENDERS", "Sender", "SenderKind", "open_sender", "senders_table"]
@@ -50,7 +52,7 @@ SENDERS = {
     ),
     "vmc": SenderKind(
         VmcSender,
-        "vmc://host[:39539]?shapes=arkit|vrm|vrm1&case=pascal|camel&bones=1|0",
+        "vmc://host[:39539]?shapes=arkit|vrm|vrm1|own&case=pascal|camel&bones=1|0",
         "VMC over OSC, UDP",
         "VRM avatars: VSeeFace, Warudo, receivers for Unity",
         39539,
@@ -84,13 +86,14 @@ SENDERS = {
 """URL scheme -> protocol: the only list of them."""
 
 
-def open_sender(url: str, names: Sequence[str], fps: float) -> Sender:
+def open_sender(url: str, names: Sequence[str], fps: float, face: Face | None = None) -> Sender:
     """Open the sender that a URL describes.
 
     Args:
         url: as the forms in ``SENDERS``.
         names: shapes of the frames.
         fps: frames per second.
+        face: a character whose own shapes are sent instead, by protocols that take any names.
 
     Raises:
         InputError: an unknown scheme, host, port or option, or shapes that the protocol lacks.
@@ -105,6 +108,8 @@ def open_sender(url: str, names: Sequence[str], fps: float) -> Sender:
             f" with {known}"
         )
     target = parse_target(url, kind.port, kind.options, kind.path)
+    if face is not None and kind.open is not LiveLinkSender:
+        return OwnShapesSender(target, names, fps, face, kind.open)
     return kind.open(target, names, fps)
 
 

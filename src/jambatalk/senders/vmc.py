@@ -33,18 +33,22 @@ table of VRM 0 and VRM 1; capitals matter. That has a blink for each eye only; t
 
 
 class VmcSender(DatagramSender):
-    """``vmc://host[:39539]?shapes=arkit|vrm|vrm1&case=pascal|camel&bones=0|1``.
+    """``vmc://host[:39539]?shapes=arkit|vrm|vrm1|own&case=pascal|camel&bones=0|1``.
 
-    arkit: one blend value per shape, JawOpen as Unity's ARKit package writes it or jawOpen; vrm,
-    vrm1: vowels and blink as the presets of VRM 0 or 1. bones=1 also turns neck and head where a
-    frame has a pose; their positions are sent as zero, which not every receiver ignores.
+    own: the frames' names as they are, for a character's own shapes. arkit: one blend value per
+    shape, JawOpen as Unity's ARKit package writes it or jawOpen; vrm, vrm1: vowels and blink as the
+    presets of VRM 0 or 1. bones=1 also turns neck and head where a frame has a pose; their
+    positions are sent as zero, which not every receiver ignores.
     """
 
     def __init__(self, target: Target, names: Sequence[str], fps: float) -> None:
-        self.shapes = target.option("shapes", "arkit", ("arkit", "vrm", "vrm1"))
+        self.shapes = target.option("shapes", "arkit", ("arkit", "vrm", "vrm1", "own"))
         pascal = target.option("case", "pascal", ("pascal", "camel")) == "pascal"
         self.bones = target.option("bones", "0", ("0", "1")) == "1"
-        self._labels = [name[:1].upper() + name[1:] if pascal else name for name in names]
+        self._labels = [
+            name[:1].upper() + name[1:] if pascal and self.shapes == "arkit" else name
+            for name in names
+        ]
         super().__init__(target, names, fps)
 
     def packets(self, frame: Frame) -> list[bytes]:
@@ -62,7 +66,7 @@ class VmcSender(DatagramSender):
 
     def _values(self, frame: Frame) -> list[tuple[str, float]]:
         weights = [float(value) for value in safe_weights(frame)]
-        if self.shapes == "arkit":
+        if self.shapes in ("arkit", "own"):
             return list(zip(self._labels, weights, strict=True))
         labels = VRM0 if self.shapes == "vrm" else VRM1
         return list(zip(labels, presets(dict(zip(self.names, weights, strict=True))), strict=True))
