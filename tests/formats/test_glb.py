@@ -31,7 +31,7 @@ class Played:
     skin.
     """
 
-    def __init__(self, path) -> None:
+    def __init__(self, path) -> None:  # of a file whose primitives share their vertices
         self.file = pygltflib.GLTF2().load(str(path))
         self.blob = self.file.binary_blob()
         self.mesh = self.file.meshes[0]
@@ -88,10 +88,49 @@ class Played:
         )
 
 
+def parts(path) -> list[Played]:
+    """The primitives one by one."""
+    found = []
+    for number in range(len(Played(path).mesh.primitives)):
+        found.append(Played(path))
+        found[-1].primitive = found[-1].mesh.primitives[number]
+    return found
+
+
+def test_each_material_has_vertices_of_its_own(tmp_path):
+    """Which show the same as vertices that all share, and take as many numbers as they need."""
+    moving = motion(head_pose=RNG.uniform(-0.3, 0.3, (12, 3)).astype(np.float32))
+    moving.save(tmp_path / "m.glb")
+    moving.save(tmp_path / "shared.glb", split=False)
+    face, shared = small_face(), Played(tmp_path / "shared.glb")
+    for number, (part, whole) in enumerate(
+        zip(parts(tmp_path / "m.glb"), parts(tmp_path / "shared.glb"), strict=True)
+    ):
+        corners = face.triangles[face.materials == number]
+        own = np.unique(corners)
+        np.testing.assert_array_equal(
+            own[part.read(part.primitive.indices).reshape(-1, 3)],
+            whole.read(whole.primitive.indices).reshape(-1, 3),
+        )
+        np.testing.assert_array_equal(part.vertices(5), shared.vertices(5)[own])
+        for name in ("NORMAL", "COLOR_0", "JOINTS_0", "WEIGHTS_0"):
+            accessor = getattr(part.primitive.attributes, name)
+            expected = shared.read(getattr(shared.primitive.attributes, name))[own]
+            np.testing.assert_array_equal(part.read(accessor), expected)
+
+
+def morph_texture_bytes(path) -> int:
+    """What three.js keeps on the GPU: 4 float32 a vertex for position and normal of each target."""
+    return sum(
+        len(part.read(part.primitive.attributes.POSITION)) * len(part.primitive.targets) * 2 * 16
+        for part in parts(path)
+    )
+
+
 @pytest.mark.parametrize("shapes", ["all", "used"])
 def test_playing_it_shows_the_motion(shapes, tmp_path):
     moving = motion()
-    moving.save(tmp_path / "m.glb", shapes=shapes)
+    moving.save(tmp_path / "m.glb", shapes=shapes, split=False)
     played = Played(tmp_path / "m.glb")
     names = played.mesh.extras["targetNames"]
     assert names == (
@@ -106,7 +145,7 @@ def test_playing_it_shows_the_motion(shapes, tmp_path):
 
 
 def test_primitives_are_the_materials(tmp_path):
-    motion().save(tmp_path / "m.glb")
+    motion().save(tmp_path / "m.glb", split=False)
     played = Played(tmp_path / "m.glb")
     face = small_face()
     assert [material.name for material in played.file.materials] == [
@@ -126,7 +165,7 @@ def test_glass_and_two_sided_materials(tmp_path):
     import dataclasses
 
     face = dataclasses.replace(small_face(), material_names=("mouth", "cornea"))
-    motion(face=face).save(tmp_path / "m.glb")
+    motion(face=face).save(tmp_path / "m.glb", split=False)
     mouth, cornea = Played(tmp_path / "m.glb").file.materials
     assert mouth.doubleSided
     assert mouth.alphaMode in (None, "OPAQUE")
@@ -135,7 +174,7 @@ def test_glass_and_two_sided_materials(tmp_path):
 
 
 def test_normals_are_unit_and_follow_the_shapes(tmp_path):
-    motion().save(tmp_path / "m.glb")
+    motion().save(tmp_path / "m.glb", split=False)
     played = Played(tmp_path / "m.glb")
     normals = played.read(played.primitive.attributes.NORMAL)
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-5)
@@ -146,7 +185,7 @@ def test_normals_are_unit_and_follow_the_shapes(tmp_path):
 
 
 def test_shapes_that_move_little_are_stored_sparsely(tmp_path):
-    motion().save(tmp_path / "m.glb")
+    motion().save(tmp_path / "m.glb", split=False)
     played = Played(tmp_path / "m.glb")
     jaw, close, puff = (
         played.file.accessors[target["POSITION"]] for target in played.primitive.targets
@@ -157,7 +196,7 @@ def test_shapes_that_move_little_are_stored_sparsely(tmp_path):
 
 
 def test_colours_are_linear(tmp_path):
-    motion().save(tmp_path / "m.glb")
+    motion().save(tmp_path / "m.glb", split=False)
     played = Played(tmp_path / "m.glb")
     number = played.primitive.attributes.COLOR_0
     assert played.file.accessors[number].normalized
@@ -175,7 +214,7 @@ def test_colours_are_linear(tmp_path):
 def test_the_head_turns_as_in_the_renderer(tmp_path):
     pose = RNG.uniform(-0.5, 0.5, (12, 3)).astype(np.float32)
     moving = motion(head_pose=pose)
-    moving.save(tmp_path / "m.glb")
+    moving.save(tmp_path / "m.glb", split=False)
     played = Played(tmp_path / "m.glb")
     face = small_face()
     attributes = played.primitive.attributes
@@ -223,7 +262,7 @@ def test_quaternions_are_smooth():
 
 
 def test_identity_and_one_frame(tmp_path):
-    motion(1).save(tmp_path / "m.glb", identity="tall")
+    motion(1).save(tmp_path / "m.glb", identity="tall", split=False)
     played = Played(tmp_path / "m.glb")
     positions = played.read(played.primitive.attributes.POSITION)
     np.testing.assert_allclose(positions[:, 1], small_face().vertices[:, 1] * 1.2, atol=1e-6)
@@ -234,7 +273,7 @@ def test_identity_and_one_frame(tmp_path):
 def test_vertex_offsets_become_shapes(directions, tmp_path):
     frames = RNG.uniform(-1, 1, (40, directions))
     offsets = np.tensordot(frames, RNG.normal(0, 0.004, (directions, 81, 3)), 1).astype(np.float32)
-    Motion(25.0, offsets=offsets, face=small_face()).save(tmp_path / "m.glb")
+    Motion(25.0, offsets=offsets, face=small_face()).save(tmp_path / "m.glb", split=False)
     played = Played(tmp_path / "m.glb")
     assert len(played.primitive.targets or []) == directions
     if directions:
@@ -276,8 +315,12 @@ def test_what_cannot_be_written(changes, options, message, tmp_path):
 def test_the_default_head(tmp_path):
     """The shipped head fits 16-bit indices, has all 52 shapes, and stays small."""
     weights = np.zeros((3, 1), np.float32)
-    Motion(25.0, weights=weights, names=("jawOpen",)).save(tmp_path / "m.glb")
+    Motion(25.0, weights=weights, names=("jawOpen",)).save(tmp_path / "m.glb", split=False)
     played = Played(tmp_path / "m.glb")
     assert len(played.mesh.extras["targetNames"]) == 52
     assert played.file.accessors[played.primitive.indices].componentType == 5123
-    assert (tmp_path / "m.glb").stat().st_size < 4e6
+    Motion(25.0, weights=weights, names=("jawOpen",)).save(tmp_path / "split.glb")
+    assert (tmp_path / "split.glb").stat().st_size < 4e6
+    sizes = [morph_texture_bytes(tmp_path / name) for name in ("split.glb", "m.glb")]
+    print(f"morph textures: {sizes[0] / 1e6:.1f} MB, {sizes[1] / 1e6:.1f} MB with shared vertices")
+    assert sizes[0] < 20e6 < 100e6 < sizes[1]

@@ -2,9 +2,10 @@
 them. A character of a user's own is written as its file has it, see ``own_glb``.
 
 Opens in three.js, Blender, Unity, Unreal, Babylon and model viewers; glTF holds no sound. The mesh
-has one primitive per material; every shape is a morph target with positions and normals, stored
-sparsely, named in ``mesh.extras.targetNames``. A motion with a head pose also gets two joints,
-``body`` and ``head``, that bend the neck as the renderer does.
+has one primitive per material, each with vertices of its own, since viewers that mix shapes on the
+GPU keep every shape of a primitive's vertices in a texture; every shape is a morph target with
+positions and normals, stored sparsely, named in ``mesh.extras.targetNames``. A motion with a head
+pose also gets two joints, ``body`` and ``head``, that bend the neck as the renderer does.
 """
 
 from __future__ import annotations
@@ -58,7 +59,14 @@ SMALLEST_TILT = 1e-3
 """The same for unit normals."""
 
 
-def save(motion: Motion, path: Path, *, identity: str | None = None, shapes: str = "all") -> None:
+def save(
+    motion: Motion,
+    path: Path,
+    *,
+    identity: str | None = None,
+    shapes: str = "all",
+    split: bool = True,
+) -> None:
     """Write the face, its shapes and their animation.
 
     Vertex offsets become up to 64 shapes of their own.
@@ -69,6 +77,8 @@ def save(motion: Motion, path: Path, *, identity: str | None = None, shapes: str
         identity: one of the face's identities.
         shapes: "all" exports every shape of the face, so that the file can also be driven by
             something else; "used" only those that the motion moves, for a smaller file.
+        split: False keeps the face's vertices in their order, shared by all primitives: for a
+            program that mixes shapes itself and needs to find a vertex.
 
     Raises:
         InputError: the motion is empty or does not fit the face.
@@ -105,17 +115,18 @@ def save(motion: Motion, path: Path, *, identity: str | None = None, shapes: str
     document |= {"scene": 0, "scenes": [{"nodes": [0]}], "nodes": [node]}
     times = file.accessor((np.arange(len(motion)) / motion.fps).astype(np.float32), bounds=True)
     channels = [({"node": 0, "path": "weights"}, file.accessor(table.reshape(-1)))] if kept else []
-    skinning: dict[str, int] = {}
+    skinning: dict[str, Array] = {}
     if motion.head_pose is not None:
         skinning = _skeleton(file, face)
         channels.append(
             ({"node": 2, "path": "rotation"}, file.accessor(quaternions(motion.head_pose)))
         )
-    document["meshes"] = [_mesh(file, face, kept, skinning)]
+    document["meshes"] = [_mesh(file, face, kept, skinning, split)]
     if channels:
         document["animations"] = [
             {
                 "name": "speech",
+                "extras": {"fps": motion.fps},
                 "samplers": [
                     {"input": times, "output": output, "interpolation": "LINEAR"}
                     for _, output in channels
@@ -179,51 +190,62 @@ def _material(name: str) -> dict[str, Any]:
     return material
 
 
-def _mesh(file: GltfFile, face: Face, kept: list[int], skinning: dict[str, int]) -> dict[str, Any]:
-    """One primitive per material; all share the same vertices."""
+def _mesh(
+    file: GltfFile, face: Face, kept: list[int], skinning: dict[str, Array], split: bool
+) -> dict[str, Any]:
+    """One primitive per material, with its own vertices or (``split`` False) with all."""
     vertices = np.ascontiguousarray(face.vertices, np.float32)
     triangles = np.ascontiguousarray(face.triangles, np.int32)
     materials = np.zeros(len(triangles), np.uint8) if face.materials is None else face.materials
     owner = weld(vertices, triangles, materials, materials_of(face.material_names))
     normals = _normals(vertices, triangles, owner)
-    attributes = {
-        "POSITION": file.accessor(vertices, VERTEX_DATA, bounds=True),
-        "NORMAL": file.accessor(normals, VERTEX_DATA),
-        **skinning,
-    }
+    values = {"POSITION": vertices, "NORMAL": normals, **skinning}
     if face.colours is not None:
         opaque = np.ones((len(vertices), 4))
         opaque[:, :3] = linear(face.colours.astype(np.float64))
-        colours = np.round(np.clip(opaque, 0, 1) * 65535).astype(np.uint16)
-        attributes["COLOR_0"] = file.accessor(colours, VERTEX_DATA, normalized=True)
-    targets = []
+        values["COLOR_0"] = np.round(np.clip(opaque, 0, 1) * 65535).astype(np.uint16)
+    shapes = []
     for k in kept:
         offsets = np.where(np.abs(face.basis[k]) < SMALLEST_STEP, 0, face.basis[k]).astype(
             np.float32
         )
         tilts = _normals((vertices + offsets).astype(np.float32), triangles, owner) - normals
         tilts[np.abs(tilts).max(axis=1) < SMALLEST_TILT] = 0
-        targets.append(
-            {"POSITION": file.sparse_accessor(offsets), "NORMAL": file.sparse_accessor(tilts)}
-        )
-    index_type = np.uint16 if len(vertices) <= 0xFFFF else np.uint32
-    primitives = []
-    used = np.unique(materials)
+        shapes.append({"POSITION": offsets, "NORMAL": tilts})
+
+    def written(own: Array) -> dict[str, Any]:
+        """Attributes and targets of these vertices."""
+        attributes = {
+            name: file.accessor(
+                value[own], VERTEX_DATA, bounds=name == "POSITION", normalized=name == "COLOR_0"
+            )
+            for name, value in values.items()
+        }
+        targets = [
+            {name: file.sparse_accessor(moved[own]) for name, moved in shape.items()}
+            for shape in shapes
+        ]
+        return {"attributes": attributes} | ({"targets": targets} if targets else {})
+
+    everything = np.arange(len(vertices))
+    shared = {} if split else written(everything)
+    primitives, used = [], np.unique(materials)
     file.document["materials"] = [_material(face.material_names[material]) for material in used]
     for number, material in enumerate(used):
-        indices = triangles[materials == material].reshape(-1).astype(index_type)
-        primitive: dict[str, Any] = {
-            "attributes": attributes,
-            "indices": file.accessor(indices, INDEX_DATA),
-            "material": number,
-        }
-        if targets:
-            primitive["targets"] = targets
-        primitives.append(primitive)
+        corners = triangles[materials == material].reshape(-1)
+        own, places = np.unique(corners, return_inverse=True) if split else (everything, corners)
+        indices = places.reshape(-1).astype(np.uint16 if len(own) <= 0xFFFF else np.uint32)
+        primitives.append(
+            {
+                **(written(own) if split else shared),
+                "indices": file.accessor(indices, INDEX_DATA),
+                "material": number,
+            }
+        )
     mesh: dict[str, Any] = {"name": "face", "primitives": primitives}
-    if targets:
+    if kept:
         mesh |= {
-            "weights": [0.0] * len(targets),
+            "weights": [0.0] * len(kept),
             "extras": {"targetNames": [face.names[k] for k in kept]},
         }
     return mesh
@@ -239,8 +261,8 @@ def _normals(vertices: Array, triangles: Array, owner: Array) -> Array:
     return normals
 
 
-def _skeleton(file: GltfFile, face: Face) -> dict[str, int]:
-    """Add joints ``body`` and ``head`` (nodes 1 and 2); the attributes that bind the mesh."""
+def _skeleton(file: GltfFile, face: Face) -> dict[str, Array]:
+    """Add joints ``body`` and ``head`` (nodes 1 and 2); the attributes that bind the vertices."""
     turn = HeadTurn(face)
     share = turn.weights.astype(np.float32)
     joints = np.tile(np.array([0, 1, 0, 0], np.uint8), (len(share), 1))
@@ -258,10 +280,7 @@ def _skeleton(file: GltfFile, face: Face) -> dict[str, int]:
     # glTF stores matrices column by column.
     matrices = file.accessor(np.ascontiguousarray(inverse.transpose(0, 2, 1)).reshape(2, 16))
     document["skins"] = [{"joints": [1, 2], "skeleton": 1, "inverseBindMatrices": matrices}]
-    return {
-        "JOINTS_0": file.accessor(joints, VERTEX_DATA),
-        "WEIGHTS_0": file.accessor(weights, VERTEX_DATA),
-    }
+    return {"JOINTS_0": joints, "WEIGHTS_0": weights}
 
 
 class GltfFile:
@@ -275,6 +294,7 @@ class GltfFile:
         }
         self._parts: list[bytes] = []
         self._size = 0
+        self._zeros: dict[int, int] = {}  # rows -> the accessor of as many zeros
 
     def accessor(
         self,
@@ -305,17 +325,19 @@ class GltfFile:
         if len(moved) > DENSE_SHARE * len(values):
             return self.accessor(values, VERTEX_DATA, bounds=True)
         accessor = self._described(values) | _bounds(values)
-        if len(moved):  # without any, an accessor with no data at all stands for zeros
-            narrow = np.uint16 if len(values) <= 0xFFFF else np.uint32
-            indices = moved.astype(narrow)
-            accessor["sparse"] = {
-                "count": len(moved),
-                "indices": {
-                    "bufferView": self._view(indices, None),
-                    "componentType": COMPONENTS[indices.dtype.name],
-                },
-                "values": {"bufferView": self._view(values[moved], None)},
-            }
+        if not len(moved):  # an accessor with no data at all stands for zeros
+            if len(values) not in self._zeros:
+                self._zeros[len(values)] = self._add("accessors", accessor)
+            return self._zeros[len(values)]
+        indices = moved.astype(np.uint16 if len(values) <= 0xFFFF else np.uint32)
+        accessor["sparse"] = {
+            "count": len(moved),
+            "indices": {
+                "bufferView": self._view(indices, None),
+                "componentType": COMPONENTS[indices.dtype.name],
+            },
+            "values": {"bufferView": self._view(values[moved], None)},
+        }
         return self._add("accessors", accessor)
 
     def write(self, path: Path) -> None:

@@ -156,7 +156,7 @@ def head_glb(identity: str) -> bytes:
     motion = Motion(25.0, weights, names, head_pose=pose)
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "head.glb"
-        motion.save(path, identity=None if identity == "default" else identity)
+        motion.save(path, identity=None if identity == "default" else identity, split=False)
         return path.read_bytes()
 
 
