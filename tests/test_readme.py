@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fences import fences
+from jambatalk import config
 from jambatalk.cli.main import app
 from running import run
 from small_network import speechlike
@@ -63,6 +64,7 @@ def test_every_command_is_run_by_a_test_or_by_ci() -> None:
 
 def test_commands_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(config, "CONFIGS", folder / "configs")
     for line in COMMANDS:
         if line.startswith("jambatalk "):
             result = CliRunner().invoke(app, shlex.split(line)[1:])

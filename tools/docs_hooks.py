@@ -15,7 +15,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     if COMMANDS in markdown:
         markdown = markdown.replace(COMMANDS, commands())
     return re.sub(
-        r"\[([^\]]+)\]\((?:\.\./)+((?:src|configs|tools|tests|examples|benchmarks)/[^)]+)\)",
+        r"\[([^\]]+)\]\((?:\.\./)+((?:src|tools|tests|examples|benchmarks)/[^)]+)\)",
         r"\1 (`\2`)",
         markdown,
     )

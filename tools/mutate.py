@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
-COPIED = ("src", "tests", "tools", "docs", "configs", "examples", "pyproject.toml", "README.md")
+COPIED = ("src", "tests", "tools", "docs", "examples", "pyproject.toml", "README.md")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ attention; run with our kernels and torch's memory-saving attention, while the a
 keeps the whole score matrix besides, counted in the last column).
 
     python benchmarks/speed/long_context.py [--longest 262144] [--json out/long_context.json]
-    python benchmarks/speed/long_context.py --settings configs/grid/small.yaml
+    python benchmarks/speed/long_context.py --settings grid/small
 
 --settings measures the decoder of training settings instead, with sliding, causal and full
 attention.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import logging
 import math
 import typing
@@ -108,6 +109,40 @@ def _variant(family: type[Variants], value: Any, where: str) -> Any:
             f"{where} is {shown(value)}, expected settings with kind: {' or '.join(family.kinds)}"
         )
     return from_mapping(family.kinds[kind], value, where)
+
+
+CONFIGS = Path(__file__).parent / "configs"
+"""Settings of trainings and experiments that come with the package, used by their names."""
+
+
+def settings_names() -> tuple[str, ...]:
+    """List the settings in the package, such as ``light-grid`` and ``experiments/ablation``."""
+    found = (path.relative_to(CONFIGS).with_suffix("") for path in CONFIGS.rglob("*.yaml"))
+    return tuple(sorted(path.as_posix() for path in found))
+
+
+def find_settings(name: str | Path) -> Path:
+    """Find a file of settings: a path, or the name of one in the package.
+
+    Args:
+        name: A path; or a name of ``settings_names``, also with ``configs/`` before or ``.yaml``
+            behind it.
+
+    Raises:
+        InputError: There is neither a file nor a name like this.
+    """
+    if Path(name).exists():
+        return Path(name)
+    known = Path(name).with_suffix("").as_posix().removeprefix("configs/")
+    if known in settings_names():
+        return CONFIGS / f"{known}.yaml"
+    near = difflib.get_close_matches(known, settings_names(), 1)
+    hint = f", did you mean {near[0]}?" if near else ""
+    raise InputError(
+        f"no settings {shown(str(name))}: expected a YAML file, or a name in the package{hint} "
+        f"({', '.join(n for n in settings_names() if '/' not in n)}, and more in "
+        f"{', '.join(sorted({n.partition('/')[0] + '/' for n in settings_names() if '/' in n}))})"
+    )
 
 
 def read_settings(

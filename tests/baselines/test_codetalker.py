@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from jambatalk.baselines import baseline_config, load_baseline, save_baseline
 from jambatalk.baselines.codetalker import CodeTalker, CodeTalkerConfig
 from jambatalk.baselines.motion_prior import Codebook
+from jambatalk.config import CONFIGS
 from jambatalk.models.config import EncoderConfig, PretrainedConfig
 from jambatalk.models.speech_to_motion import parameter_count
 from jambatalk.training.config import load_train_config
@@ -39,7 +40,7 @@ CONFIG = CodeTalkerConfig(
     **PRIOR,
     **TINY,
 )
-CONFIGS = Path(__file__).parents[2] / "configs" / "baselines"
+BASELINES = CONFIGS / "baselines"
 
 
 def moving(config: CodeTalkerConfig = CONFIG, seed: int = 0) -> CodeTalker:
@@ -296,7 +297,7 @@ def test_wrong_settings(wrong: dict[str, int], message: str) -> None:
 
 def test_sizes() -> None:
     assert 2.5e6 < parameter_count(CodeTalker(CodeTalkerConfig())) < 3e6
-    settings = load_train_config(CONFIGS / "codetalker-paper.yaml")
+    settings = load_train_config(BASELINES / "codetalker-paper.yaml")
     config = baseline_config(settings.baseline, "codetalker-paper.yaml")
     assert isinstance(config, CodeTalkerConfig)
     assert isinstance(config.encoder, PretrainedConfig)

@@ -18,6 +18,7 @@ from jambatalk.baselines.facediffuser import (
     FaceDiffuserConfig,
     cosine_signal,
 )
+from jambatalk.config import CONFIGS
 from jambatalk.errors import InputError
 from jambatalk.models.config import EncoderConfig, PretrainedConfig
 from jambatalk.models.speech_to_motion import parameter_count
@@ -28,7 +29,7 @@ SHARED = {key: TINY[key] for key in ("outputs", "mel", "encoder", "width")}
 CONFIG = FaceDiffuserConfig(
     hidden=48, dropout=0.0, steps=50, sample_steps=6, subjects=["a", "b"], **SHARED
 )
-PAPER = Path(__file__).parents[2] / "configs" / "baselines" / "facediffuser-paper.yaml"
+PAPER = CONFIGS / "baselines" / "facediffuser-paper.yaml"
 
 
 def moving(config: FaceDiffuserConfig = CONFIG) -> FaceDiffuser:

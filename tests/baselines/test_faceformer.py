@@ -19,13 +19,14 @@ from jambatalk.baselines.biased_attention import (
     slopes,
 )
 from jambatalk.baselines.faceformer import FaceFormer, FaceFormerConfig
+from jambatalk.config import CONFIGS
 from jambatalk.models.config import EncoderConfig, PretrainedConfig
 from jambatalk.models.speech_to_motion import parameter_count
 from jambatalk.training.config import load_train_config
 from made_talk import HOP, TINY, made_talk
 
 CONFIG = FaceFormerConfig(period=5, layers=2, subjects=["a", "b"], **TINY)
-CONFIGS = Path(__file__).parents[2] / "configs" / "baselines"
+BASELINES = CONFIGS / "baselines"
 
 
 def moving(config: FaceFormerConfig = CONFIG, seed: int = 0) -> FaceFormer:
@@ -224,7 +225,7 @@ def test_sizes() -> None:
 
 
 def test_the_paper_s_sizes() -> None:
-    settings = load_train_config(CONFIGS / "faceformer-paper.yaml")
+    settings = load_train_config(BASELINES / "faceformer-paper.yaml")
     config = baseline_config(settings.baseline, "faceformer-paper.yaml")
     assert isinstance(config, FaceFormerConfig)
     assert isinstance(config.encoder, PretrainedConfig)

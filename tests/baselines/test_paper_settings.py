@@ -12,13 +12,13 @@ import torch
 pytest.importorskip("transformers", reason="transformers is not installed")
 
 from jambatalk.baselines import baseline_config, load_baseline, make_baseline, save_baseline
+from jambatalk.config import CONFIGS
 from jambatalk.models.checkpoint import load_weights, save_weights
 from jambatalk.models.speech_to_motion import SpeechToMotion
 from jambatalk.training.config import load_train_config
 from jambatalk.training.smoke_test import smoke_config
 from tiny_speech import LETTERS, save_wav2vec2_ctc
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 BASELINES = sorted(path.stem for path in (CONFIGS / "baselines").glob("*-paper.yaml"))
 VERTICES, LARGEST = 40, 64
 

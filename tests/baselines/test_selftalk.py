@@ -14,11 +14,12 @@ from torch import Tensor
 
 from jambatalk.baselines import baseline_config, load_baseline, save_baseline
 from jambatalk.baselines.selftalk import SelfTalk, SelfTalkConfig
+from jambatalk.config import CONFIGS
 from jambatalk.errors import InputError
 from jambatalk.models.config import EncoderConfig, MelConfig
 from jambatalk.training.config import load_train_config
 
-PAPER = Path(__file__).parents[2] / "configs" / "baselines" / "selftalk-paper.yaml"
+PAPER = CONFIGS / "baselines" / "selftalk-paper.yaml"
 ENCODER = EncoderConfig(widths=[16, 24], blocks=1, dropout=0.0)
 TINY = SelfTalkConfig(
     outputs=36,

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from jambatalk.baselines import baseline_config, load_baseline, save_baseline
 from jambatalk.baselines.voca import VOCA, VOCAConfig
+from jambatalk.config import CONFIGS
 from jambatalk.errors import InputError
 from jambatalk.models.config import EncoderConfig, MelConfig
 from jambatalk.training.config import load_train_config
 from small_network import speechlike
 
-PAPER = Path(__file__).parents[2] / "configs" / "baselines" / "voca-paper.yaml"
+PAPER = CONFIGS / "baselines" / "voca-paper.yaml"
 ENCODER = EncoderConfig(widths=[16, 24], blocks=1, dropout=0.0)
 TINY = VOCAConfig(
     outputs=36,

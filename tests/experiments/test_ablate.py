@@ -19,6 +19,7 @@ pytest.importorskip("lightning_fabric", reason="lightning-fabric is not installe
 pytest.importorskip("scipy", reason="scipy is not installed")
 
 from jambatalk.cli.main import app
+from jambatalk.config import CONFIGS
 from jambatalk.datasets.prepare import prepare
 from jambatalk.errors import InputError
 from jambatalk.experiments.runner import Runner, detach, last_line, logged
@@ -31,7 +32,7 @@ from jambatalk.version import __version__
 from tiny_grid import write_grid
 
 ROOT = Path(__file__).parents[2]
-GRID = ROOT / "configs" / "grid"
+GRID = CONFIGS / "grid"
 CLIPS = [
     (f"s1_c{i}", "s1", split)
     for i, split in enumerate(("train", "train", "train", "val", "test_seen", "test_seen"))
@@ -254,7 +255,7 @@ def _file() -> object:
 
 
 def test_the_committed_suite_says_what_its_rows_say() -> None:
-    suite = load_suite(ROOT / "configs" / "experiments" / "ablation.yaml")
+    suite = load_suite(CONFIGS / "experiments" / "ablation.yaml")
     assert suite.run(BASE, 1).config.model.outputs == 3 * 468
     configs = {name: suite.run(name, 1).config for name in suite.variants}
     with torch.device("meta"):
@@ -284,7 +285,7 @@ def test_the_committed_suite_says_what_its_rows_say() -> None:
 
 
 def test_the_benchmark_s_systems_differ_in_their_networks_alone() -> None:
-    suite = load_suite(ROOT / "configs" / "experiments" / "grid468.yaml")
+    suite = load_suite(CONFIGS / "experiments" / "grid468.yaml")
     configs = {name: suite.run(name, 2).config for name in suite.variants}
     kinds = {name: (c.baseline or {}).get("kind") for name, c in configs.items()}
     assert kinds.pop("jambatalk-full") is kinds.pop(BASE) is None
@@ -305,7 +306,7 @@ def test_the_benchmark_s_systems_differ_in_their_networks_alone() -> None:
 
 
 def test_the_scaling_suite_s_names_are_its_settings() -> None:
-    suite = load_suite(ROOT / "configs" / "experiments" / "scaling.yaml")
+    suite = load_suite(CONFIGS / "experiments" / "scaling.yaml")
     for name in suite.variants:
         config = suite.run(name, 1).config
         decoder = config.model.decoder
@@ -352,7 +353,7 @@ def test_a_corpus_that_cannot_be_scored_is_refused_before_training(
 
 
 def test_the_lip_readers_suite_takes_it_away() -> None:
-    suite = load_suite(ROOT / "configs" / "experiments" / "lip-reader.yaml")
+    suite = load_suite(CONFIGS / "experiments" / "lip-reader.yaml")
     losses = {name: suite.run(name, 1).config.vertices.loss for name in suite.variants}
     assert losses[BASE].latent > 0
     assert losses[BASE].ctc > 0

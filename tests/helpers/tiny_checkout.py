@@ -12,11 +12,11 @@ import trimesh
 from scipy.spatial import ConvexHull
 
 import jambatalk
+from jambatalk.config import CONFIGS
 from jambatalk.face.head import default_head
 from released_tiny import tiny_checkpoint
 from tiny_grid import write_grid
 
-ROOT = Path(__file__).parents[2]
 CLIPS = (
     ("a1", "s1", "train"),
     ("a2", "s1", "train"),
@@ -36,8 +36,8 @@ def write_checkout(here: Path) -> None:
     torch.save(tiny_checkpoint(vertices=5023), here / "vocaset.pth")
     _write_template(here / "template.ply", 5023)
     write_grid(here / "GRID", default_head(), CLIPS)
-    for path in (ROOT / "configs").rglob("*.yaml"):
-        copy = here / path.relative_to(ROOT)
+    for path in CONFIGS.rglob("*.yaml"):
+        copy = here / "configs" / path.relative_to(CONFIGS)
         copy.parent.mkdir(parents=True, exist_ok=True)
         # The shipped settings, but two steps and two voices instead of many.
         settings = re.sub(r"(?m)^( *)steps: \d+", r"\1steps: 2", path.read_text(encoding="utf-8"))

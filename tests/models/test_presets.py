@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import jambatalk
+from jambatalk.config import CONFIGS
 from jambatalk.errors import InputError
 from jambatalk.models.jamba import JambaDecoder
 from jambatalk.models.presets import load_preset, preset_names
@@ -24,7 +25,7 @@ ORDERS = {"a": "M E T E M E", "b": "E M T E M E", "c": "M E T M E M", "d": "E M 
 def test_the_weights_that_ship_are_the_presets_of_their_names(name: str) -> None:
     config = jambatalk.load(name).model.config
     assert config == load_preset(name)
-    settings = Path(__file__).parents[2] / "configs" / f"{name}.yaml"
+    settings = CONFIGS / f"{name}.yaml"
     assert load_train_config(settings).model == config
 
 

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from jambatalk.baselines import baseline_config
-from jambatalk.config import overlay
+from jambatalk.config import CONFIGS, overlay, settings_names
 from jambatalk.datasets.lip_mask import LipsConfig
 from jambatalk.errors import InputError
+from jambatalk.experiments.suite import load_suite
 from jambatalk.training.config import RENAMED, TrainConfig, load_train_config, train_config
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 # What the files gave before they extended each other, as differences from the defaults then.
 BEFORE: dict[str, Any] = json.loads((Path(__file__).parent / "settings_before.json").read_text())
 DEFAULTS = BEFORE.pop("defaults")
@@ -125,3 +125,18 @@ def test_a_baselines_old_key_is_read() -> None:
     old = {"kind": "selftalk", "recogniser": "someone", "letters": 33}
     config = baseline_config(old, "x")
     assert asdict(config)["recognizer"] == "someone"
+
+
+def test_settings_in_the_package_are_used_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = load_train_config("light-grid")
+    assert named == load_train_config(CONFIGS / "light-grid.yaml")
+    assert named == load_train_config("configs/light-grid.yaml")  # as before the move
+    assert load_suite("experiments/ablation").name == "ablation"
+    (tmp_path / "light-grid").write_text("steps: 7\n")
+    assert load_train_config("light-grid").steps == 7  # a file of one's own comes first
+    assert "grid/small" in settings_names()
+    with pytest.raises(InputError, match=r"did you mean light-grid\?.*experiments/"):
+        load_train_config("light-gird")

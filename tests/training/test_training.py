@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from jambatalk.config import CONFIGS
 from jambatalk.errors import InputError
 from jambatalk.models.checkpoint import load_weights
 from jambatalk.models.config import EncoderConfig, LipClosureConfig, ModelConfig
@@ -169,10 +170,10 @@ def _without_dropout(model: ModelConfig) -> ModelConfig:
 
 
 def test_shipped_settings_load_and_keep_their_promises() -> None:
-    config = load_train_config(ROOT / "configs" / "light.yaml")
+    config = load_train_config(CONFIGS / "light.yaml")
     # The second stage continues the same network, but for dropout and for lips that meet where
     # phones are recognized.
-    first = load_train_config(ROOT / "configs" / "light-grid.yaml").model
+    first = load_train_config(CONFIGS / "light-grid.yaml").model
     assert _without_dropout(first) == _without_dropout(config.model)
     assert config.model.look_ahead_ms <= 200
     assert config.model.outputs == 52
@@ -263,4 +264,4 @@ def test_losses_stay_finite_behind_silence(tmp_path: Path) -> None:
     found = losses(tmp_path)
     assert np.isfinite(list(found.values())).all()
     assert found[12] < found[1]
-    assert load_train_config(ROOT / "configs" / "light.yaml").blendshapes.lead_silence == 0.3
+    assert load_train_config(CONFIGS / "light.yaml").blendshapes.lead_silence == 0.3

@@ -21,7 +21,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 pytest.importorskip("lightning_fabric", reason="lightning-fabric is not installed")
 
 import jambatalk
-from jambatalk.config import read_settings
+from jambatalk.config import CONFIGS, read_settings
 from jambatalk.datasets.dataset import FORMAT, VERSION, open_prepared, write_clip, write_json
 from jambatalk.datasets.lip_mask import LipsConfig, lip_vertices
 from jambatalk.datasets.masks import offset_spread, read_region
@@ -96,7 +96,7 @@ def settings(preset: str, speech: Path, **changes: Any) -> TrainConfig:
         "vertices": {"lip_reading": {"recognizer": str(speech)}},
         "model": {"encoder": {"name": str(speech)}},
     }
-    values = read_settings(ROOT / "configs" / f"{preset}.yaml")
+    values = read_settings(CONFIGS / f"{preset}.yaml")
     for above in (SMALL, OWN[preset], own, changes):
         values = laid_over(values, above)
     path = speech.parent / f"{preset}.yaml"
@@ -552,7 +552,7 @@ def test_prepared_folders_open_as_corpora(corpora: dict[str, Path]) -> None:
 
 def test_committed_settings_are_the_papers() -> None:
     for name, clips, rate in (("paper-vocaset", 320, 1e-4), ("paper-biwi6", 192, 1e-5)):
-        config = load_train_config(ROOT / "configs" / f"{name}.yaml")
+        config = load_train_config(CONFIGS / f"{name}.yaml")
         loss = config.vertices.loss
         assert (loss.vertices, loss.velocity, loss.latent, loss.ctc, loss.lips) == (
             1000,
@@ -574,7 +574,7 @@ def test_committed_settings_are_the_papers() -> None:
             0.0,
         )
         assert config.model == load_preset(name)
-    live = load_train_config(ROOT / "configs" / "paper-live.yaml")
+    live = load_train_config(CONFIGS / "paper-live.yaml")
     assert live.model == load_preset("paper-live")
     assert live.task == "blendshapes"
 

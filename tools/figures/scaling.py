@@ -1,9 +1,9 @@
-"""Draw what ``configs/experiments/scaling.yaml`` found: error and cost against context and size.
+"""Draw what ``experiments/scaling`` found: error and cost against context and size.
 
     python tools/figures/scaling.py runs/scaling [--cost out/long_context.json] [-o docs/images]
 
-RUN is the folder of ``jambatalk ablate configs/experiments/scaling.yaml``; cost is measured by
-``benchmarks/speed/long_context.py --settings configs/grid/small.yaml``. Writes scaling-context and
+RUN is the folder of ``jambatalk ablate experiments/scaling``; cost is measured by
+``benchmarks/speed/long_context.py --settings grid/small``. Writes scaling-context and
 scaling-size as PNG and SVG.
 """
 

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 def ablate(
     suite: Annotated[
-        Path, typer.Argument(help="A base and named differences to it, YAML.", show_default=False)
+        Path,
+        typer.Argument(
+            help="A base and named differences to it: a YAML file, or the name of one in the package.",
+            show_default=False,
+        ),
     ],
     data: Annotated[
         list[Path],

@@ -33,7 +33,7 @@ TASKS = {
 """The commands by task, as the help lists them."""
 
 EXAMPLES = {
-    "ablate": "ablate suite.yaml data/grid",
+    "ablate": "ablate experiments/ablation data/grid",
     "animate": "animate hello.wav -o hello.mp4 -o hello.glb",
     "compare": "compare default mine.safetensors data/grid -o report.html",
     "demo": "demo -o demo.mp4",
@@ -43,7 +43,7 @@ EXAMPLES = {
     "info": "info base",
     "live": "live --mic --to livelink://127.0.0.1",
     "serve": "serve --host 0.0.0.0 --token random",
-    "train": "train configs/light-grid.yaml --data data/grid -o mine.safetensors",
+    "train": "train light-grid --data data/grid -o mine.safetensors",
 }
 
 

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="Training settings, YAML.", show_default=False)],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="Training settings: a YAML file, or the name of one in the package, such as "
+            "light-grid or own-face.",
+            show_default=False,
+        ),
+    ],
     data: Annotated[
         list[Path],
         typer.Option(help="A corpus folder; give the option again for more.", show_default=False),

@@ -25,7 +25,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jambatalk.config import extended, from_mapping, overlay, read_settings, warn_of_renamed
+from jambatalk.config import (
+    extended,
+    find_settings,
+    from_mapping,
+    overlay,
+    read_settings,
+    warn_of_renamed,
+)
 from jambatalk.errors import InputError, shown
 from jambatalk.training.config import TrainConfig, change_setting, train_config, upgrade_settings
 
@@ -153,7 +160,7 @@ class Suite:
 
 
 def load_suite(path: str | Path, changes: Sequence[str] = (), steps: int | None = None) -> Suite:
-    """Read a suite from its YAML file.
+    """Read a suite from its YAML file, or by its name in the package.
 
     Args:
         changes: KEY=VALUE, for every variant, over the variant's own.
@@ -162,6 +169,7 @@ def load_suite(path: str | Path, changes: Sequence[str] = (), steps: int | None 
     Raises:
         InputError: The file is missing, a key is unknown or settings do not fit each other.
     """
+    path = find_settings(path)
     file = from_mapping(SuiteFile, read_settings(path), str(path))
     return Suite(
         Path(path).stem,

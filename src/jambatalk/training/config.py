@@ -13,6 +13,7 @@ import yaml
 from jambatalk.baselines import RENAMED as RENAMED_BASELINE
 from jambatalk.config import (
     extended,
+    find_settings,
     from_mapping,
     parse_yaml,
     read_settings,
@@ -369,7 +370,7 @@ def load_train_config(path: str | Path, changes: Sequence[str] = ()) -> TrainCon
     earlier versions are read, with one warning line.
 
     Args:
-        path: The YAML file.
+        path: The YAML file, or the name of settings in the package.
         changes: ``key=value`` each, with dots in the keys of nested settings
             (``blendshapes.loss.gap=0.7``) and YAML values.
 
@@ -377,6 +378,7 @@ def load_train_config(path: str | Path, changes: Sequence[str] = ()) -> TrainCon
         InputError: A file or base is missing, a key is unknown or a value is out of range.
     """
     found: dict[str, str] = {}
+    path = find_settings(path)
     values = read_settings(path, upgrade=partial(upgrade_settings, found=found))
     if not values:
         raise InputError(f"{path} is empty, expected training settings")
