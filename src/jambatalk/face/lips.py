@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from jambatalk.face.face import Face
@@ -39,6 +40,9 @@ for, and how far behind the middle they may lie."""
 
 CORNER_NEAR, CORNER_PARTS = 0.03, 0.1
 """How near the lips are at a corner (as above), and the share of the middle's opening there."""
+
+HIDDEN = 0.03
+"""How far (as above) something must be in front of a vertex to hide it: lips that touch overlap."""
 
 MOST_NEAR = 3000
 """Vertices that are compared with one another; of more, every n-th is."""
@@ -115,15 +119,11 @@ def find_lips(face: Face) -> Lips | None:
         & (points[:, 1] < high[1] + 0.2 * width)
         & (points[:, 2] > np.median(points[moved, 2]))
     )
-    distance, parting, above = _pairs(points, offsets, strip)
-    near = (distance < NEAR * width) & (above > -0.01 * width)
-    if not near.any() or parting[near].max() <= 0:
-        return None
-    near &= parting > 0.5 * parting[near].max()
     front = points[strip, 2] - 0.6 * across[strip]
-    score = np.where(near, 0.5 * (front[:, None] + front[None]) - distance, -np.inf)
-    i, j = np.unravel_index(int(score.argmax()), score.shape)
-    upper, lower, opening = int(strip[i]), int(strip[j]), float(parting[i, j])
+    i, j, opening = _middle(points[strip], offsets[strip, 1], front, NEAR * width, 0.01 * width)
+    if i < 0:
+        return None
+    upper, lower = int(strip[i]), int(strip[j])
 
     heart = 0.5 * (points[upper] + points[lower])
     band = _some(
@@ -131,14 +131,20 @@ def find_lips(face: Face) -> Lips | None:
         & (points[:, 2] > heart[2] - DEPTH * width)
         & (across < 0.5 * width)
     )
-    distance, parting, _ = _pairs(points, offsets, band)
-    one, other = np.nonzero((distance < CORNER_NEAR * width) & (parting > CORNER_PARTS * opening))
-    if not len(one):
+    # What lies behind the cheeks, such as a bag wider than the mouth, parts as well.
+    if not len(band):
         return None
-    place = 0.5 * (points[band[one], 0] + points[band[other], 0])
-    if not place.min() < middle < place.max():
+    corners = points[face.triangles]
+    low, high = points[band].min(0), points[band].max(0)
+    beside = (corners[:, :, :2].max(1) < low[:2]) | (corners[:, :, :2].min(1) > high[:2])
+    over = ~beside.any(1) & (corners[:, :, 2].max(1) > low[2] + HIDDEN * width)
+    band = band[~_hidden(points[band], corners[over], HIDDEN * width)]
+    pairs = _corners(
+        points[band], offsets[band, 1], CORNER_NEAR * width, CORNER_PARTS * opening, middle
+    )
+    if pairs.min() < 0:
         return None
-    ends = [np.array([band[one[k]], band[other[k]]]) for k in (place.argmin(), place.argmax())]
+    ends = [band[pair] for pair in pairs]
     return Lips(upper, lower, ends[0], ends[1])
 
 
@@ -185,7 +191,37 @@ def _eyes(face: Face) -> Array:
         if face.meanings.get(name, name) in blinks:
             size = np.abs(face.basis[k]).max(1)
             moved |= size > 0.3 * max(float(size.max(initial=0.0)), 1e-9)
-    return np.flatnonzero(moved).astype(np.int32)
+    found = np.flatnonzero(moved)
+    points = face.vertices
+    if len(found):
+        # A blink of one side: the other eye is where its mirror image lies.
+        middle = 0.5 * float(points[:, 0].min() + points[:, 0].max())
+        one_sided = abs(float(np.sign(points[found, 0] - middle).mean())) > 0.9
+        if one_sided:
+            few = points[found[:: -(-len(found) // 64)]] * np.array([-1, 1, 1], np.float32)
+            few[:, 0] += 2 * middle
+            other = [int(((points - point) ** 2).sum(1).argmin()) for point in few]
+            found = np.unique(np.concatenate([found, other]))
+    return found.astype(np.int32)
+
+
+@njit(cache=True, nogil=True)
+def _hidden(points: Array, triangles: Array, margin: float) -> Array:
+    """Whether one of (F, 3, 3) triangles lies more than ``margin`` in front of each point."""
+    hidden = np.zeros(len(points), np.bool_)
+    for t in range(len(triangles)):
+        ax, ay, az = triangles[t, 0, 0], triangles[t, 0, 1], triangles[t, 0, 2]
+        bx, by, bz = triangles[t, 1, 0] - ax, triangles[t, 1, 1] - ay, triangles[t, 1, 2] - az
+        cx, cy, cz = triangles[t, 2, 0] - ax, triangles[t, 2, 1] - ay, triangles[t, 2, 2] - az
+        area = bx * cy - by * cx
+        if area == 0:
+            continue
+        for n in range(len(points)):
+            x, y = points[n, 0] - ax, points[n, 1] - ay
+            u, v = (x * cy - y * cx) / area, (bx * y - by * x) / area
+            if u >= 0 and v >= 0 and u + v <= 1 and not hidden[n]:
+                hidden[n] = az + u * bz + v * cz > points[n, 2] + margin
+    return hidden
 
 
 def _some(wanted: Array) -> Array:
@@ -193,9 +229,68 @@ def _some(wanted: Array) -> Array:
     return found[:: -(-len(found) // MOST_NEAR) or 1]
 
 
-def _pairs(points: Array, offsets: Array, chosen: Array) -> tuple[Array, Array, Array]:
-    """(n, n) distance of all pairs, how far the first rises over the second, and lies above it."""
-    here = points[chosen]
-    squares = sum((here[:, None, c] - here[None, :, c]) ** 2 for c in range(3))
-    height, rise = here[:, 1], offsets[chosen, 1]
-    return np.sqrt(squares), rise[:, None] - rise[None], height[:, None] - height[None]
+@njit(cache=True, nogil=True)
+def _distance(points: Array, i: int, j: int) -> float:
+    x, y = points[i, 0] - points[j, 0], points[i, 1] - points[j, 1]
+    z = points[i, 2] - points[j, 2]
+    return float(np.sqrt(x * x + y * y + z * z))
+
+
+@njit(cache=True, nogil=True)
+def _middle(
+    points: Array, rises: Array, front: Array, near: float, below: float
+) -> tuple[int, int, float]:
+    """The upper and the lower point of the pair that parts, is near and in front; -1 for none.
+
+    Args:
+        points: (n, 3) at rest.
+        rises: (n,) how far each rises when the mouth opens.
+        front: (n,) how far in front each lies.
+        near: how far apart the two are at most.
+        below: how far the upper one may lie below the lower.
+    """
+    largest = 0.0
+    found = (-1, -1, 0.0)
+    best = -np.inf
+    for turn in range(2):
+        for i in range(len(points)):
+            for j in range(len(points)):
+                parting = rises[i] - rises[j]
+                if parting <= 0.5 * largest or points[i, 1] < points[j, 1] - below:
+                    continue
+                distance = _distance(points, i, j)
+                if distance >= near:
+                    continue
+                if turn == 0:
+                    largest = max(largest, parting)
+                    continue
+                score = 0.5 * (front[i] + front[j]) - distance
+                if score > best:
+                    best, found = score, (i, j, parting)
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _corners(points: Array, rises: Array, near: float, parts: float, middle: float) -> Array:
+    """The pairs that part furthest to the right and to the left, (2, 2); -1 for none.
+
+    Skin is stretched when the mouth opens, by less than its length; only lips come apart by more.
+    """
+    found = np.full((2, 2), -1, np.int64)
+    right, left = middle, middle
+    for i in range(len(points)):
+        for j in range(len(points)):
+            parting = rises[i] - rises[j]
+            place = 0.5 * (points[i, 0] + points[j, 0])
+            if parting <= parts or right <= place <= left:
+                continue
+            distance = _distance(points, i, j)
+            if distance >= near or distance >= parting:
+                continue
+            if place < right:
+                right = place
+                found[0, 0], found[0, 1] = i, j
+            if place > left:
+                left = place
+                found[1, 0], found[1, 1] = i, j
+    return found
