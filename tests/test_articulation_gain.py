@@ -66,6 +66,7 @@ def test_streams_and_files_are_the_same(small_weights: Path, speech: Speech) -> 
     assert np.allclose(streamed, whole, atol=1e-5)
     assert not np.allclose(plain.animate(speech).weights, whole, atol=1e-2)
     assert talker.stream().articulation == 1.3
+    np.testing.assert_array_equal(plain.animate(speech, articulation=1.3).weights, whole)
 
 
 def test_values_out_of_range_are_refused(small_weights: Path, tmp_path: Path) -> None:

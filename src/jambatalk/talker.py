@@ -158,42 +158,56 @@ class Talker:
             )
 
     def animate(
-        self, source: Any, fps: float | None = None, life: IdleSettings | bool | str | None = None
+        self,
+        source: Any,
+        fps: float | None = None,
+        life: IdleSettings | bool | str | None = None,
+        articulation: float | None = None,
     ) -> Motion:
         """Animate a whole recording: the same path as ``stream``, fed block by block.
 
         Args:
             source: anything that ``Speech.load`` reads, or a Speech.
             fps: frames per second of the motion; None keeps the network's own.
-            life: idle motion over it (blinks, gaze, head, breath): True for all of it, a text such
-                as "blinks=0.5,head=0", or settings; None for none.
+            life: idle motion over it (blinks, gaze, head, breath, brows): True for all of it, a
+                text such as "blinks=0.5,head=0", or settings; None for none.
+            articulation: how far the mouth moves, 0.5 (mumbled) to 1.5; None for the talker's.
+
+        Raises:
+            InputError: the source cannot be read, or a value is out of range.
         """
         from jambatalk.idle import IdleSettings, add_idle_motion
 
         idle = IdleSettings.of(life)
         speech = source if isinstance(source, Speech) else Speech.load(source)
-        motion = self.animate_blocks(speech.blocks(), speech)
+        motion = self.animate_blocks(speech.blocks(), speech, articulation)
         motion = motion if fps is None else motion.resampled(fps)
         return add_idle_motion(motion, idle) if life not in (None, False) else motion
 
     def animate_blocks(
-        self, blocks: Iterable[NDArray[np.float32]], speech: Speech | None = None
+        self,
+        blocks: Iterable[NDArray[np.float32]],
+        speech: Speech | None = None,
+        articulation: float | None = None,
     ) -> Motion:
         """The motion for 16 kHz mono sound that comes in blocks; ``speech`` is attached to the
-        motion when given.
+        motion when given. ``articulation`` as of ``animate``.
 
         Sound goes through block by block, unless the network needs the whole recording first: then
         it is gathered.
         """
-        values = self._streamed(blocks) if self.model.config.streaming else self._whole(blocks)
+        animate = self._streamed if self.model.config.streaming else self._whole
+        values = animate(blocks, articulation)
         if self.names:
             return Motion(self.fps, weights=values, names=self.names, speech=speech, face=self.face)
         return Motion(
             self.fps, offsets=values.reshape(len(values), -1, 3), speech=speech, face=self.face
         )
 
-    def _streamed(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-        session = self.stream()
+    def _streamed(
+        self, blocks: Iterable[NDArray[np.float32]], articulation: float | None
+    ) -> NDArray[np.float32]:
+        session = self.stream(articulation=articulation)
         parts = [session.push_array(block)[1] for block in blocks]
         parts.append(session.flush_array()[1])
         values = np.concatenate(parts)
@@ -201,7 +215,9 @@ class Talker:
             raise InputError("the sound has no samples, expected at least one")
         return values
 
-    def _whole(self, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def _whole(
+        self, blocks: Iterable[NDArray[np.float32]], articulation: float | None
+    ) -> NDArray[np.float32]:
         samples = np.concatenate([np.zeros(0, np.float32), *blocks])
         assert isinstance(self.model, SpeechToMotion)  # a network of steps is a streaming one
         with torch.inference_mode(), free_threads():
@@ -212,7 +228,10 @@ class Talker:
             )
         values = y[0].float().cpu().numpy()
         if self.names:
-            return np.clip(values if self._gains is None else values * self._gains, 0.0, 1.0)
+            gains = self._gains
+            if articulation is not None:
+                gains = articulation_gains(self.names, articulation)
+            return np.clip(values if gains is None else values * gains, 0.0, 1.0)
         return values
 
 

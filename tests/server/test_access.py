@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 import jambatalk
+from jambatalk.cli.serve import reachable_name
 from jambatalk.errors import InputError
 from jambatalk.server.engine import Engine
 from jambatalk.server.jobs import JobStore, Runner
@@ -132,3 +133,10 @@ def test_forms_without_a_file_are_refused(client: TestClient, body: bytes, says:
 
 def test_a_comma_between_numbers_is_read(client: TestClient) -> None:
     assert client.post("/v1/speak", json={"text": "70,6"}).status_code == 200
+
+
+def test_an_address_for_all_is_shown_as_one_that_others_can_open() -> None:
+    assert reachable_name("127.0.0.1") == "127.0.0.1"
+    assert reachable_name("a.example") == "a.example"
+    assert reachable_name("0.0.0.0") not in ("", "0.0.0.0")
+    assert reachable_name("::") not in ("", "::")

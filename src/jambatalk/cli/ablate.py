@@ -26,7 +26,7 @@ def ablate(
     suite: Annotated[
         Path,
         typer.Argument(
-            help="A base and named differences to it: a YAML file, or the name of one in the package.",
+            help="A base and named differences to it: a YAML file, or a name in the package.",
             show_default=False,
         ),
     ],

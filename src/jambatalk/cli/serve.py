@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -104,8 +105,8 @@ def serve(
         if workers:
             store = JobStore(Path(jobs) if jobs is not None else state_folder() / "jobs")
             runner = Runner(store, talker.path, workers, settings.longest_sound)
-        name = f"[{host}]" if ":" in host else host
-        address = f"{name}:{listening.getsockname()[1]}"
+        name = reachable_name(host)
+        address = f"{f'[{name}]' if ':' in name else name}:{listening.getsockname()[1]}"
         console.log(
             f"ws://{address}/v1/stream, look-ahead {talker.look_ahead_ms:.0f} ms (Ctrl-C ends)"
         )
@@ -113,6 +114,22 @@ def serve(
             console.log(f"token: {token}")
         console.log(f"the page: http://{address}/{f'#token={token}' if token is not None else ''}")
         run(talker, settings, listening, runner=runner)
+
+
+def reachable_name(host: str) -> str:
+    """The address by which other devices reach a server on ``host``: its own, or for all of the
+    machine's addresses (0.0.0.0, ::) the one that the machine uses in its network.
+    """
+    family = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}.get(host)
+    if family is None:
+        return host
+    with socket.socket(family, socket.SOCK_DGRAM) as found:
+        try:
+            # Chooses a way without sending anything; the addresses are reserved for documentation.
+            found.connect(("192.0.2.1" if family == socket.AF_INET else "2001:db8::1", 9))
+        except OSError:
+            return socket.gethostname()
+        return str(found.getsockname()[0])
 
 
 def state_folder() -> Path:

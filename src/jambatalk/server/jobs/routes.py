@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
@@ -224,8 +225,13 @@ def result(identifier: Identifier, runner: Workers) -> Response:
     path, suffix = runner.store.path(job) / job.result, f".{job.options.format}"
     if not path.is_file():
         raise HTTPException(404, "the result is no longer there")
-    name = quote(f"{job.name.rsplit('.', 1)[0] or 'speech'}{suffix}", safe="")
-    disposition = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+    name = f"{job.name.rsplit('.', 1)[0] or 'speech'}{suffix}"
+    # The first form for programs that do not read the second (curl -OJ).
+    plain = re.sub(r'[^ -~]|["\\%]', "_", name)
+    disposition = {
+        "Content-Disposition": f'attachment; filename="{plain}"; '
+        f"filename*=UTF-8''{quote(name, safe='')}"
+    }
     return FileResponse(path, media_type=FORMATS[suffix].mime, headers=HEADERS | disposition)
 
 
