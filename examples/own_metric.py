@@ -11,8 +11,8 @@ from importlib.resources import files
 import numpy as np
 
 import jambatalk
-from jambatalk.evaluation.metrics.base import ClipPair, Ratio, Unit
 from jambatalk.datasets.regions import Regions
+from jambatalk.evaluation.metrics.base import ClipPair, Ratio, Unit
 
 
 def lip_drift(pair: ClipPair) -> Ratio:

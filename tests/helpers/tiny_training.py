@@ -3,7 +3,8 @@ loudness, a tiny network.
 
 Run as a program it trains: ``tiny_training.py RUN '{"steps": 12}'`` with changes to the settings;
 ``wait`` among them stops
-the program for ever after that step, for tests that kill it.
+the program for ever after that step, for tests that kill it; ``half_save`` lets the checkpoint of
+that number, from 1, be written by half and no further.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from jambatalk.config import from_mapping
 from jambatalk.datasets.clip import Clip
@@ -100,6 +102,7 @@ def losses(run: Path) -> dict[int, float]:
 if __name__ == "__main__":
     folder, changes = Path(sys.argv[1]), json.loads(sys.argv[2])
     wait = changes.pop("wait", None)
+    half_save = changes.pop("half_save", 0)
     if not changes.pop("dropout", True):
         changes["model"] = NO_DROPOUT
     if "blendshapes" in changes:
@@ -110,6 +113,17 @@ if __name__ == "__main__":
         tiny_config(**changes), tiny_clips(4, "train"), tiny_clips(1, "val"), folder
     )
     trainer.resume()
+    write, saves = torch.save, []
+
+    def by_half(state: object, path: Path) -> None:
+        saves.append(path)
+        write(state, path)
+        if len(saves) == half_save:
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            (folder / "half").touch()
+            time.sleep(3600)
+
+    torch.save = by_half
 
     def stop_here(step: int, terms: dict[str, float]) -> None:
         while step == wait:

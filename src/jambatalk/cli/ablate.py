@@ -78,6 +78,10 @@ def ablate(
     upper_face: UpperFaceOption = None,
     opening: OpeningOption = None,
     mask: MaskOption = None,
+    device: Annotated[str, typer.Option(help="What to train on: cpu, cuda or auto.")] = "cpu",
+    slow: Annotated[
+        bool, typer.Option("--slow", help="Train on a GPU also where it has no fast scan kernel.")
+    ] = False,
     background: Annotated[
         bool, typer.Option("--background", help="Go on without this terminal; see ablate.log.")
     ] = False,
@@ -99,7 +103,7 @@ def ablate(
 
     folder = Path("runs") / f"{suite.stem}-ablation" if out is None else out
     loaded = load_suite(suite, change or [], steps)
-    runner = Runner(loaded, data, folder, range(1, seeds + 1), only or [])
+    runner = Runner(loaded, data, folder, range(1, seeds + 1), only or [], device, slow)
     if status:
         _print_status(runner)
         return
@@ -120,7 +124,8 @@ def ablate(
                 "folder"
             )
         words = ["ablate", str(suite), *map(str, data), "--seeds", str(seeds)]
-        words += ["-o", str(folder), "--jobs", str(jobs)]
+        words += ["-o", str(folder), "--jobs", str(jobs), "--device", device]
+        words += ["--slow"] if slow else []
         for option, value in (
             ("--steps", steps),
             ("--against", against),

@@ -56,6 +56,9 @@ def train(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    slow: Annotated[
+        bool, typer.Option("--slow", help="Train on a GPU also where it has no fast scan kernel.")
+    ] = False,
     threads: ThreadsOption = None,
     smoke: Annotated[
         bool,
@@ -77,10 +80,10 @@ def train(
     # Of several processes the first one prints.
     console = Console(file=sys.stderr, quiet=os.environ.get("RANK", "0") != "0")
     if smoke:
-        _smoke(settings, data, run, out, init, device, console)
+        _smoke(settings, data, run, out, init, device, slow, console)
     else:
         folder = Path("runs") / config.stem if run is None else run
-        _train(settings, data, folder, out, init, device, console)
+        _train(settings, data, folder, out, init, device, slow, console)
 
 
 def _smoke(
@@ -90,6 +93,7 @@ def _smoke(
     out: Path | None,
     init: Path | None,
     device: str,
+    slow: bool,
     console: Console,
 ) -> None:
     from jambatalk.errors import InputError
@@ -106,7 +110,7 @@ def _smoke(
     def log(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
-    smoke(settings, data, folder, device, log, init)
+    smoke(settings, data, folder, device, log, init, slow)
     log(f"all of it works; see {folder}")
 
 
@@ -117,6 +121,7 @@ def _train(
     out: Path | None,
     init: Path | None,
     device: str,
+    slow: bool,
     console: Console,
 ) -> None:
     from rich.progress import (
@@ -127,7 +132,6 @@ def _train(
         TimeRemainingColumn,
     )
 
-    from jambatalk.ops.backend import chosen_backend
     from jambatalk.training import build_task
     from jambatalk.training.run_dir import lock_run_dir
     from jambatalk.training.trainer import Trainer
@@ -149,14 +153,8 @@ def _train(
             folder,
             lambda done, total: bars.update(reading, completed=done, total=total),
         )
-        trainer = Trainer(settings, task, folder, device)
-        kernel, why = chosen_backend(device=trainer.fabric.device)
-        console.print(
-            f"training on {trainer.fabric.device} in precision {settings.precision}, "
-            f"{trainer.fabric.world_size} process(es), kernels: {kernel} ({why})",
-            highlight=False,
-            soft_wrap=True,
-        )
+        trainer = Trainer(settings, task, folder, device, slow)
+        console.print(trainer.headline, highlight=False, soft_wrap=True, markup=False)
         for note in task.notes:
             console.print(note, highlight=False, soft_wrap=True, markup=False)
         if trainer.resume():

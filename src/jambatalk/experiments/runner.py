@@ -1,8 +1,9 @@
 """Run a suite: every (variant, seed) once, several side by side, resumed when stopped.
 
-Each training is a process of its own, ``python -m jambatalk.experiments.runner RUN CACHE DATA...``:
-RUN holds settings.yaml and gets done.json when the training has ended. The process ends when its
-standard input does, so that a runner that is killed leaves no training behind.
+Each training is a process of its own,
+``python -m jambatalk.experiments.runner RUN CACHE DEVICE DATA...``: RUN holds settings.yaml and
+gets done.json when the training has ended. The process ends when its standard input does, so that
+a runner that is killed leaves no training behind.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Runner:
         data: Corpus folders.
         out: Holds runs, scores and tables.
         names: The variants to train, with what they are compared with; none for all.
+        device, slow: See ``Trainer``.
     """
 
     def __init__(
@@ -68,8 +70,11 @@ class Runner:
         out: Path,
         seeds: Sequence[int],
         names: Sequence[str] = (),
+        device: str = "cpu",
+        slow: bool = False,
     ) -> None:
         self.suite, self.out = suite, out
+        self.device = f"{device}:slow" if slow else device
         self.data = [Path(os.path.abspath(folder)) for folder in data]
         self.data_hash = data_hash(self.data)
         # Seed by seed, so that a suite that is stopped early has every row once rather than one row
@@ -155,6 +160,7 @@ class Runner:
             "jambatalk.experiments.runner",
             str(folder),
             str(self.out / "cache"),
+            self.device,
             *map(str, self.data),
         ]
         with open(folder / OUTPUT, "ab") as log:
@@ -255,8 +261,8 @@ def read_json(path: Path) -> dict[str, object] | None:
 # The worker: one training.
 
 
-def work(run: Path, cache: Path, data: list[Path]) -> None:
-    """Train in the folder ``run``, or resume the training there."""
+def work(run: Path, cache: Path, device: str, data: list[Path]) -> None:
+    """Train in the folder ``run``, or resume the training there; "cuda:slow" allows a slow scan."""
     from jambatalk.models.speech_to_motion import parameter_count
     from jambatalk.training import build_task
     from jambatalk.training.config import load_train_config
@@ -266,7 +272,9 @@ def work(run: Path, cache: Path, data: list[Path]) -> None:
     with locked(run / LOCK, str(run), wait=20):
         config = load_train_config(run / SETTINGS)
         task = build_task(config, data, cache)
-        trainer = Trainer(config, task, run)
+        name, _, slow = device.partition(":")
+        trainer = Trainer(config, task, run, name, slow == "slow")
+        print(trainer.headline, *task.notes, sep="\n", flush=True)
         if trainer.resume():
             print(f"resumed at step {trainer.step}", flush=True)
         trainer.run()
@@ -294,9 +302,9 @@ def main(arguments: list[str]) -> int:
     from jambatalk.errors import BAD_INPUT, EXPECTED, one_line
 
     threading.Thread(target=_end_with_runner, daemon=True).start()
-    run, cache, *data = map(Path, arguments)
+    run, cache, device, *data = arguments
     try:
-        work(run, cache, data)
+        work(Path(run), Path(cache), device, [Path(folder) for folder in data])
     except EXPECTED as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return BAD_INPUT

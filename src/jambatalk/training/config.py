@@ -304,10 +304,14 @@ class TrainConfig:
     precision: str = "32"
     """Of products: ``32``, ``bf16`` (about 1.3 times faster on a CPU that has it) or ``16``
     (GPUs). Weights stay float32."""
+    tf32: bool = False
+    """Whether products of float32 matrices on a GPU may round to TF32 (10 bits of mantissa)."""
     validate_every: int = 100
     """Steps between validations."""
     save_every: int = 100
     """Steps between checkpoints."""
+    save_minutes: float = 0.0
+    """Minutes between checkpoints, in place of ``save_every``; 0: by steps."""
     keep_last: int = 0
     """Weights of the last validations that stay in the run folder, as step-<n>.safetensors."""
     num_val_samples: int = 2
@@ -329,8 +333,9 @@ class TrainConfig:
         for name in ("validate_every", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        for name in ("warmup_steps", "keep_last", "num_val_samples", "weight_decay", "seed"):
-            if getattr(self, name) < 0:
+        least_zero = ("warmup_steps", "keep_last", "num_val_samples", "weight_decay", "seed")
+        for name in (*least_zero, "save_minutes"):
+            if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
         for name in ("learning_rate", "max_grad_norm"):
             if not getattr(self, name) > 0:

@@ -1,16 +1,25 @@
-"""The run folder: the log of every step, and the checkpoint that an exact resume needs."""
+"""The run folder: the log of every step, and the checkpoint that an exact resume needs.
+
+last.pt holds what training changes. What it never changes (a frozen encoder) is written once, as
+frozen-<hash>.safetensors beside it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError, reading
@@ -50,6 +59,44 @@ class RunDir:
                 {**state, "config": json.dumps(self.settings), "data_hash": self.data_hash},
                 temporary,
             )
+
+    def save_frozen(self, tensors: Mapping[str, Tensor], name: str) -> None:
+        """Write tensors that training never changes; nothing where they are there already.
+
+        Args:
+            tensors: By name.
+            name: Their hash, see ``tensors_hash``; files of other hashes are deleted.
+        """
+        path = self._frozen(name)
+        if not path.exists():
+            with atomic_write(path) as temporary:
+                try:
+                    save_file(
+                        {key: value.detach().cpu().contiguous() for key, value in tensors.items()},
+                        temporary,
+                    )
+                except SafetensorError as error:  # a full disk
+                    raise InputError(f"cannot write {path}: {error}") from error
+
+    def sweep_frozen(self, name: str) -> None:
+        """Delete frozen tensors that the checkpoint no longer names."""
+        for path in self.path.glob("frozen-*.safetensors"):
+            if path != self._frozen(name):
+                path.unlink()
+
+    def load_frozen(self, name: str) -> dict[str, Tensor]:
+        """Read what ``save_frozen`` wrote. InputError where it is missing or damaged."""
+        path = self._frozen(name)
+        if not path.is_file():
+            raise InputError(f"{path} is missing, which {self.last} needs: expected it beside it")
+        with reading(path, "a safetensors file"):
+            found = load_file(path)
+        if tensors_hash(found) != name:
+            raise InputError(f"{path} is damaged: its content has another hash than its name")
+        return found
+
+    def _frozen(self, name: str) -> Path:
+        return self.path / f"frozen-{name}.safetensors"
 
     def load(self) -> dict[str, Any] | None:
         """Read what ``save`` wrote last, on the CPU; None when there is nothing.
@@ -118,6 +165,51 @@ def _in_use(config: TrainConfig) -> TrainConfig:
     if config.task == "blendshapes":
         return replace(config, vertices=VerticesConfig())
     return replace(config, blendshapes=BlendshapesConfig())
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits of named tensors' shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def on_cpu(value: Any) -> Any:
+    """Copy all tensors in dictionaries, lists and tuples, so that training may go on meanwhile."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: on_cpu(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(on_cpu(one) for one in value)
+    return value
+
+
+class BackgroundWriter:
+    """Runs one piece of writing at a time in a thread of its own, while training goes on."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._running: Future[None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written."""
+        return self._running is not None and not self._running.done()
+
+    def submit(self, write: Callable[[], None]) -> None:
+        """Start ``write`` when what was begun before is done; errors of that are raised here."""
+        self.wait()
+        self._running = self._pool.submit(write)
+
+    def wait(self) -> None:
+        """Return when nothing is being written. Raises the error with which writing ended."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
 
 
 def lock_run_dir(path: Path) -> AbstractContextManager[None]:

@@ -38,6 +38,7 @@ def smoke(
     device: str,
     log: Callable[[str], None],
     init: Path | None = None,
+    slow: bool = False,
 ) -> TrainableModel:
     """Read some clips, train, stop, resume, validate, export, load the result and film it.
 
@@ -48,6 +49,7 @@ def smoke(
         device: cpu, cuda or auto.
         log: Called with a line after each part.
         init: Weights to begin with.
+        slow: See ``Trainer``.
 
     Returns:
         The exported network.
@@ -67,9 +69,9 @@ def smoke(
         f"data: up to {CLIPS} clips of each split, hash {task.data_hash[:12]}; "
         f"{parameter_count(task.network):,} parameters"
     )
-    first = _train_until_killed(config, task, run, device, init)
+    first = _train_until_killed(config, task, run, device, init, slow)
     clock(f"{KILLED} steps on {processes} process(es), a checkpoint and a validation")
-    trainer = Trainer(config, task, run, device)
+    trainer = Trainer(config, task, run, device, slow)
     if not trainer.resume():
         raise InputError(
             f"{trainer.folder.last} is missing after {KILLED} steps: the folder does not keep what "
@@ -118,6 +120,7 @@ def smoke_config(config: TrainConfig, processes: int = 1) -> TrainConfig:
         batch_size=-(-batch // smallest) * smallest,
         validate_every=3,
         save_every=2,
+        save_minutes=0.0,
         keep_last=min(config.keep_last, 1),
         num_val_samples=min(config.num_val_samples, 1),
         blendshapes=blendshapes,
@@ -127,7 +130,7 @@ def smoke_config(config: TrainConfig, processes: int = 1) -> TrainConfig:
 
 
 def _train_until_killed(
-    config: TrainConfig, task: Task, run: Path, device: str, init: Path | None
+    config: TrainConfig, task: Task, run: Path, device: str, init: Path | None, slow: bool
 ) -> dict[int, float]:
     """Train until ``KILLED``; the loss of each step."""
     losses: dict[int, float] = {}
@@ -137,7 +140,7 @@ def _train_until_killed(
         if step == KILLED:
             raise SimulatedKill
 
-    trainer = Trainer(config, task, run, device)
+    trainer = Trainer(config, task, run, device, slow)
     if init is not None:
         trainer.start_from(init)
     try:

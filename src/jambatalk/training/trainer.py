@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,10 +17,12 @@ import torch
 from torch import nn
 
 from jambatalk.errors import InputError
+from jambatalk.models.mamba import Mamba
+from jambatalk.ops.backend import chosen_backend
 from jambatalk.ops.threads import all_threads, free_threads
 from jambatalk.training.config import TrainConfig
 from jambatalk.training.distributed import ModuleWithStep, OpaqueBatch, start_fabric, to_device
-from jambatalk.training.run_dir import RunDir, lock_run_dir
+from jambatalk.training.run_dir import BackgroundWriter, RunDir, lock_run_dir, on_cpu, tensors_hash
 from jambatalk.training.task import Task, TrainableModel, initialize_network, save_network
 from jambatalk.training.tensorboard import TensorBoardLogger
 
@@ -31,29 +33,50 @@ T = TypeVar("T")
 class Trainer:
     """Trains one task's network.
 
-    The run folder gets log.jsonl, last.pt (to resume), best.safetensors (highest validation
-    score) and final.safetensors; see docs/how-to/training.md. Under torchrun every process makes
-    its own Trainer with the same arguments; the main one writes.
+    The run folder gets log.jsonl, last.pt (to resume), frozen-<hash>.safetensors (what training
+    leaves as it is), best.safetensors (highest validation score) and final.safetensors; see
+    docs/how-to/training.md. Checkpoints are written by a thread while training goes on. Under
+    torchrun every process makes its own Trainer with the same arguments; the main one writes.
 
     Args:
         config: The settings.
         task: What is trained on what.
         run_dir: The run folder.
         device: cpu, cuda or auto.
+        slow: Whether to train on a GPU also without a fast kernel for the selective scan.
 
     Raises:
-        InputError: The batch cannot be shared evenly, or the device is not available.
+        InputError: The batch cannot be shared evenly, the device is not available, or it has no
+            fast scan.
         MissingExtraError: The extra ``train`` is not installed.
     """
 
-    def __init__(self, config: TrainConfig, task: Task, run_dir: Path, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        task: Task,
+        run_dir: Path,
+        device: str = "cpu",
+        slow: bool = False,
+    ) -> None:
         self.config, self.task, self.run_dir = config, task, run_dir
         self.fabric = start_fabric(device, config.precision)
+        if not slow:
+            check_scan(task.module, self.fabric.device)
         self.is_main = bool(self.fabric.is_global_zero)
         self.parts = self._parts()
         self.folder = RunDir(run_dir, config, task.data_hash)
         self.optimizer = make_optimizer(task.module, config)
         task.module.to(self.fabric.device)
+        trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        self._frozen = {
+            name: value
+            for name, value in task.module.state_dict(keep_vars=True).items()
+            if isinstance(value, nn.Parameter) and id(value) not in trained
+        }
+        self._frozen_hash: tuple[tuple[int, ...], str] = (), ""
+        self.writer = BackgroundWriter()
+        self._saved_at = time.monotonic()
         self.module, self.optimizer = self.fabric.setup(ModuleWithStep(task.module), self.optimizer)
         self.ema = MovingAverage(task.network, config.ema_decay)
         self.step = 0
@@ -76,9 +99,12 @@ class Trainer:
         config, figures = self.config, {}
         with ExitStack() as stack:
             stack.enter_context(all_threads())
+            stack.enter_context(products_in(config))
             lock = lock_run_dir(self.run_dir)
             self._on_main(lambda: stack.enter_context(lock))
             log = self._start_logs(stack)
+            stack.callback(self.writer.wait)
+            self._saved_at = time.monotonic()
             # Batches are made in a thread of their own while the step before them is computed.
             pool = stack.enter_context(ThreadPoolExecutor(1))
             upcoming = pool.submit(self._batches, self.step)
@@ -102,8 +128,9 @@ class Trainer:
                         log.samples(self.step, samples)
                 if report is not None:
                     report(self.step, values)
-                if self.step % config.save_every == 0 or last or self.stopped_early:
+                if last or self.stopped_early or self._due():
                     self.save()
+            self.writer.wait()
             self.export(self.run_dir / "final.safetensors")
             self.fabric.barrier()  # so that every process finds it written
         return figures
@@ -186,21 +213,59 @@ class Trainer:
         """Whether ``patience`` validations have passed without a better one."""
         return 0 < self.config.early_stopping.patience <= self.since_best
 
+    def _due(self) -> bool:
+        """Whether it is time for a checkpoint; one by the clock waits for the one before it."""
+        if not self.config.save_minutes:
+            return self.step % self.config.save_every == 0
+        passed = time.monotonic() - self._saved_at
+        return passed >= 60 * self.config.save_minutes and not self.writer.busy
+
     def save(self) -> None:
-        """Write the checkpoint, with all that an exact resume needs."""
-        if self.is_main:
-            state = {
-                "module": self.task.module.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.fabric.strategy.precision.state_dict(),
-                "step": self.step,
-                "best": self.best_score,
-                "since": self.since_best,
-            }
-            if self.config.ema_decay:
-                state["average"] = self.ema.network.state_dict()
+        """Begin to write the checkpoint, with all that an exact resume needs.
+
+        ``writer.wait()`` returns when it is written.
+        """
+        self._saved_at = time.monotonic()
+        if not self.is_main:
+            return
+        self.writer.wait()  # so that no two copies are in memory
+        state: dict[str, Any] = {
+            "module": self._changing(self.task.module),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.fabric.strategy.precision.state_dict(),
+        }
+        if self.config.ema_decay:
+            state["average"] = self._changing(self.ema.network)
+        state = on_cpu(state) | {
+            "step": self.step,
+            "best": self.best_score,
+            "since": self.since_best,
+        }
+        frozen = {name: value.detach() for name, value in self._frozen.items()}
+        name = self._hash_of_frozen()
+        if name:
+            state["frozen"] = name
+
+        def write() -> None:
+            if name:
+                self.folder.save_frozen(frozen, name)
             self.folder.save(state)
-        self.fabric.barrier()
+            self.folder.sweep_frozen(name)
+
+        self.writer.submit(write)
+
+    def _changing(self, module: nn.Module) -> dict[str, Any]:
+        """The module's state without what training never changes."""
+        frozen = {id(value) for value in self._frozen.values()}
+        state = module.state_dict(keep_vars=True)
+        return {name: value for name, value in state.items() if id(value) not in frozen}
+
+    def _hash_of_frozen(self) -> str:
+        """The hash of what training never changes; made anew only where it was written into."""
+        versions = tuple(value._version for value in self._frozen.values())
+        if self._frozen and self._frozen_hash[0] != versions:
+            self._frozen_hash = versions, tensors_hash(self._frozen)
+        return self._frozen_hash[1]
 
     def resume(self) -> bool:
         """Continue the run in the run folder where it stopped.
@@ -215,14 +280,35 @@ class Trainer:
         saved = self._on_main(self.folder.load)
         if saved is None:
             return False
-        self.task.module.load_state_dict(saved["module"])
+        frozen = self._on_main(lambda: self._stored_frozen(saved))
+        self.task.module.load_state_dict({**frozen, **saved["module"]})
         if self.config.ema_decay:
-            self.ema.network.load_state_dict(saved["average"])
+            # What is frozen is one with the network's own, which has been read.
+            whole = self.ema.network.state_dict() | saved["average"]
+            self.ema.network.load_state_dict(whole)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.fabric.strategy.precision.load_state_dict(saved["scaler"])
         self.step = saved["step"]
         self.best_score, self.since_best = saved["best"], saved["since"]
         return True
+
+    def _stored_frozen(self, saved: dict[str, Any]) -> dict[str, Any]:
+        return self.folder.load_frozen(saved["frozen"]) if saved.get("frozen") else {}
+
+    @property
+    def headline(self) -> str:
+        """The line to print before the training: device, precision, kernel and why it was chosen.
+
+        The kernel is that of the selective scan, which decides the pace of Mamba layers.
+        """
+        device = self.fabric.device
+        name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+        kernel, why = chosen_backend(device=device)
+        return (
+            f"training on {device}{name} in precision {self.config.precision}"
+            + (" with TF32" if self.config.tf32 else "")
+            + f", {self.fabric.world_size} process(es), kernels: {kernel} ({why})"
+        )
 
     def start_from(self, path: Path) -> None:
         """Begin with trained weights instead of random ones, see ``initialize_network``."""
@@ -325,16 +411,45 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
+def check_scan(module: nn.Module, device: torch.device) -> None:
+    """Raise InputError where Mamba layers would run in torch's loop on a GPU."""
+    kernel, why = chosen_backend(device=device)
+    if device.type == "cpu" or kernel != "reference":
+        return
+    if any(isinstance(part, Mamba) for part in module.modules()):
+        raise InputError(
+            f"no fast selective scan on {device} ({why}): install triton, or train with --slow, "
+            "which takes torch's loop, some 250 times slower for each scan"
+        )
+
+
+@contextmanager
+def products_in(config: TrainConfig) -> Iterator[None]:
+    """Allow TF32 inside where the settings do; the program's own choice comes back after."""
+    before = torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = config.tf32
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
 class MovingAverage:
     """The exponential moving average of a network's weights, the same on every process.
 
     network: the averaged network; with a decay of 0 the trained network itself, not a copy.
+    Parameters that are not trained are the trained network's own, in memory once.
     """
 
     def __init__(self, network: TrainableModel, decay: float) -> None:
         self.decay, self.network = decay, network
         if decay:
-            self.network = copy.deepcopy(network).eval().requires_grad_(False)
+            self._trained = [name for name, p in network.named_parameters() if p.requires_grad]
+            frozen = {id(p): p for p in network.parameters() if not p.requires_grad}
+            self.network = copy.deepcopy(network, dict(frozen)).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, network: TrainableModel, step: int) -> None:
@@ -343,6 +458,11 @@ class MovingAverage:
             return
         # A young average follows quickly; later it smooths over 1 / (1 - decay) steps.
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - decay)
-        for average, current in zip(self.network.buffers(), network.buffers(), strict=True):
-            average.copy_(current)
+        averages, current = dict(self.network.named_parameters()), dict(network.named_parameters())
+        torch._foreach_lerp_(
+            [averages[name] for name in self._trained],
+            [current[name] for name in self._trained],
+            1 - decay,
+        )
+        for average, value in zip(self.network.buffers(), network.buffers(), strict=True):
+            average.copy_(value)
