@@ -104,6 +104,7 @@ def _format(module: str, mime: str, holds: str, summary: str, readable: bool = F
 FORMATS: dict[str, Format] = {
     ".mp4": _format("mp4", "video/mp4", "picture", "video with sound"),
     ".glb": _format("glb", "model/gltf-binary", "weights mesh", "animated 3D head, glTF 2.0"),
+    ".vrma": _format("vrma", "model/gltf-binary", "weights", "animation for VRM avatars"),
     ".csv": _format(
         "live_link_csv", "text/csv; charset=utf-8", "weights", "recording of Live Link Face", True
     ),

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import struct
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gltf_validator import validator_errors
 from jambatalk.errors import InputError
 from jambatalk.face.deform import AnimatedMesh, HeadTurn
 from jambatalk.face.face import Face
@@ -183,32 +180,6 @@ def test_quaternions():
     found = quaternions_of(turns)
     assert np.abs(np.abs((found * q).sum(1)) - 1).max() < 1e-6
     assert ((found[1:] * found[:-1]).sum(1) >= -1e-6).all()
-
-
-VALIDATE = """
-const validator = require('gltf-validator'), fs = require('fs');
-const read = (path) => validator.validateBytes(new Uint8Array(fs.readFileSync(path)));
-Promise.all(process.argv.slice(1).map(read)).then((reports) =>
-  console.log(JSON.stringify(reports.map((report) => report.issues.numErrors))));
-"""
-
-
-def validator_errors(*paths):
-    """Errors that the Khronos validator finds; skips where node or its package is not there."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node to run gltf-validator")
-    modules = [
-        str(Path(__file__).parents[2] / "web" / "node_modules"),
-        os.environ.get("NODE_PATH", ""),
-    ]
-    environment = os.environ | {"NODE_PATH": os.pathsep.join(modules)}
-    command = [node, "-e", VALIDATE, *map(str, paths)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    if "Cannot find module 'gltf-validator'" in done.stderr:
-        pytest.skip("no gltf-validator: npm ci in web/, or NODE_PATH")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_the_validator_finds_no_errors(tmp_path):
