@@ -6,7 +6,8 @@
 
 Builds the wheel, makes an empty environment (torch as constraints.txt says), installs the wheel and
 the extras that the README names, and runs each command and each block of Python from a folder that
-holds a sound file, a folder of recordings and a small corpus in GRID's form, and nothing else.
+holds a sound file, a folder of recordings and a small corpus in GRID's form, and nothing else; for
+docs, also miniatures of VOCASET and of the authors' weights.
 Trainings take two steps. Prints a line for each with its seconds and ends with status 1 if one
 failed. Also told: the seconds from nothing to the first film, and what is installed.
 """
@@ -30,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 from fences import Fence, fences
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = "evaluate,live,onnx,train"
+EXTRAS = "encoders,evaluate,live,mesh,onnx,train"
 STEPS = "2"  # of a training
 LONGEST = 600.0  # seconds of one command
 INPUTS = """\
@@ -48,6 +49,18 @@ soundfile.write("interviews/one.wav", speech[rate : int(1.6 * rate)], rate)
 splits = ["train"] * 4 + ["val", "test_seen"]
 clips = tuple((f"c{k}", "s1", split) for k, split in enumerate(splits))
 write_grid(Path("GRID"), default_head(), clips)
+"""
+DOCS_INPUTS = """\
+import shutil, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tiny_checkout import write_checkout
+from tiny_corpora import write_vocaset
+write_checkout(Path("tiny"))
+shutil.move("tiny/vocaset.pth", "vocaset.pth")
+shutil.move("tiny/template.ply", "FLAME_sample.ply")
+shutil.rmtree("tiny")
+write_vocaset(Path("VOCASET"), sentences=(1, 21))
 """
 STAND_INS = """\
 import numpy as np
@@ -181,6 +194,9 @@ def main() -> None:
         constraints = ["-c", str(ROOT / "constraints.txt")]
         place.run(f"install [{EXTRAS}]", [*pip, f"{wheel}[{EXTRAS}]", *constraints])
         run_page(place, ROOT / "README.md")
+        if options.docs:
+            helpers = str(ROOT / "tests" / "helpers")
+            place.run("write the inputs of docs", [python, "-c", DOCS_INPUTS, helpers])
         for page in sorted((ROOT / "docs").rglob("*.md")) if options.docs else ():
             run_page(place, page)
         failed = [step for step in place.steps if step.trouble]
