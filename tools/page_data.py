@@ -1,11 +1,12 @@
-"""Write what the page of `jambatalk serve` shares with Python: materials, lights and idle motion.
+"""Write what the page of `jambatalk serve` shares with Python: materials, lights, idle motion, and how
+characters speak.
 
     python tools/page_data.py            write web/src/generated/*.json and the tests' reference
     python tools/page_data.py --check    exit with 1 if a committed file is not what Python gives
 
 The page draws with the numbers of ``jambatalk.render`` and waits with those of ``jambatalk.idle``;
 neither is written by hand a second time. ``web/tests/idle_reference.json`` holds a minute of idle
-motion that the page's own code must reproduce.
+motion that the page's own code must reproduce, ``characters_reference.json`` a small character.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from jambatalk.face import dialects, lips, transfer
+from jambatalk.face.deform import EYE_DEGREES, NECK_SHARE
+from jambatalk.face.dialects import known_dialects
+from jambatalk.face.face import Face
+from jambatalk.face.head import ARKIT_NAMES
 from jambatalk.idle import IdleMotion, IdleSettings, behaviours, idle
 from jambatalk.render import lighting, occlusion
 from jambatalk.render.lighting import LightRig
@@ -102,7 +108,107 @@ def idle_reference() -> dict[str, Any]:
     }
 
 
+def characters() -> dict[str, Any]:
+    """What the page needs to let a dropped character speak: names, and the default head's lips."""
+    table, measures, width = known_dialects(), *transfer.default_measures(ARKIT_NAMES)
+    return {
+        "names": list(ARKIT_NAMES),
+        "spellings": dict(table.spellings),
+        "recipes": {meaning: dict(recipe) for meaning, recipe in table.recipes.items()},
+        "bothSides": {meaning: list(sides) for meaning, sides in dialects.BOTH_SIDES.items()},
+        "shortestSuffix": dialects.SHORTEST_SUFFIX,
+        "opening": list(lips.OPENING),
+        "lips": {
+            "still": lips.STILL,
+            "strip": lips.STRIP,
+            "near": lips.NEAR,
+            "band": lips.BAND,
+            "depth": lips.DEPTH,
+            "cornerNear": lips.CORNER_NEAR,
+            "cornerParts": lips.CORNER_PARTS,
+            "hidden": lips.HIDDEN,
+            "mostNear": lips.MOST_NEAR,
+        },
+        "transfer": {
+            "counts": list(transfer.COUNTS),
+            "prior": transfer.PRIOR,
+            "more": transfer.MORE,
+            "closed": transfer.CLOSED,
+            "closedCounts": transfer.CLOSED_COUNTS,
+            "spread": transfer.SPREAD,
+            "sweeps": transfer.SWEEPS,
+            "enough": transfer.ENOUGH,
+            "aboutMouth": list(transfer.ABOUT_MOUTH),
+        },
+        "neckShare": NECK_SHARE,
+        "eyeDegrees": list(EYE_DEGREES),
+        "measures": np.round(measures, 7).tolist(),
+        "width": round(width, 7),
+    }
+
+
+def characters_reference() -> dict[str, Any]:
+    """A small character and what Python makes of it, for the test of the page's own code.
+
+    Two lips over a chin, in a wall of skin, with three vowels and a blink.
+    """
+    face = _doll()
+    rng = np.random.default_rng(6)
+    weights = rng.uniform(0, 0.5, (12, len(ARKIT_NAMES)))
+    weights[:, [ARKIT_NAMES.index(name) for name in ("mouthClose", "jawForward")]] = 0
+    weights[0] = 0
+    found = lips.find_lips(face)
+    assert found is not None
+    own = transfer.ShapeTransfer(face, ARKIT_NAMES)
+    return {
+        "names": list(face.names),
+        "vertices": np.round(face.vertices.astype(float), 6).tolist(),
+        "triangles": face.triangles.tolist(),
+        "basis": np.round(face.basis.astype(float), 6).tolist(),
+        "meanings": dict(face.meanings),
+        "lips": [found.upper, found.lower, *found.right.tolist(), *found.left.tolist()],
+        "weights": np.round(weights, 4).tolist(),
+        "solved": np.round(own(np.round(weights, 4)).astype(float), 5).tolist(),
+    }
+
+
+def _doll() -> Face:
+    x, y = np.meshgrid(np.linspace(-0.07, 0.07, 15), np.linspace(0.06, -0.06, 13))
+    wall = np.stack([x, y, 0.09 - 6 * x**2 - 2 * y**2], -1).reshape(-1, 3)
+    # The row in the middle is doubled: the lips, which touch.
+    middle = np.flatnonzero(np.abs(wall[:, 1]) < 1e-9)
+    lips_at = middle[np.abs(wall[middle, 0]) < 0.025]
+    twin = {int(v): len(wall) + n for n, v in enumerate(lips_at)}
+    vertices = np.concatenate([wall, wall[lips_at]]).astype(np.float32)
+    corners = []
+    for row in range(12):
+        for column in range(14):
+            a = 15 * row + column
+            quad = [a, a + 15, a + 16, a + 1]
+            if row >= 6:  # below the lips: their lower copies
+                quad = [twin.get(v, v) for v in quad]
+            corners += [[quad[0], quad[1], quad[2]], [quad[0], quad[2], quad[3]]]
+    lower = np.zeros(len(vertices), bool)
+    lower[list(twin.values())] = True
+    below = lower | ((vertices[:, 1] < -1e-6) & (np.abs(vertices[:, 0]) < 0.05))
+    near = np.exp(-((vertices[:, 0] / 0.03) ** 2) - ((vertices[:, 1] / 0.03) ** 2))
+    basis = np.zeros((4, len(vertices), 3), np.float32)
+    basis[0, below, 1] = -0.02 * np.exp(-((vertices[below, 0] / 0.035) ** 2))
+    basis[1, :, 0] = -0.4 * vertices[:, 0] * near
+    basis[1, :, 2] = 0.008 * near
+    basis[1, lower, 1] = -0.004
+    basis[2, :, 0] = 0.3 * vertices[:, 0] * near
+    basis[2, lower, 1] = -0.006
+    basis[3, vertices[:, 1] > 0.045, 1] = -0.004
+    names = ("Fcl_MTH_A", "Fcl_MTH_U", "Fcl_MTH_I", "まばたき")
+    meanings = known_dialects().meanings(names)
+    triangles = np.array(corners, np.int32)
+    return Face(vertices, triangles, names=names, basis=basis, meanings=meanings)
+
+
 FILES = {
+    WEB / "src" / "generated" / "characters.json": characters,
+    WEB / "tests" / "characters_reference.json": characters_reference,
     WEB / "src" / "generated" / "materials.json": materials,
     WEB / "src" / "generated" / "idle.json": idle_motion,
     WEB / "tests" / "idle_reference.json": idle_reference,

@@ -1,4 +1,4 @@
-// three.js is inside the built page; its licence goes with it.
+// What is inside the built page goes with its licence.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -11,14 +11,13 @@ export function licences() {
       root = config.root;
     },
     generateBundle() {
-      const folder = join(root, "node_modules", "three");
-      const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-      const text = readFileSync(join(folder, "LICENSE"), "utf8");
-      this.emitFile({
-        type: "asset",
-        fileName: "THIRD_PARTY.txt",
-        source: `assets/page.js contains three.js ${version} (https://threejs.org), under this licence:\n\n${text}`,
+      const parts = [["three", "three.js", "https://threejs.org", "LICENSE"], ["meshoptimizer", "meshoptimizer", "https://meshoptimizer.org", "LICENSE.md"]];
+      const texts = parts.map(([name, title, address, licence]) => {
+        const folder = join(root, "node_modules", name);
+        const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+        return `assets/page.js contains ${title} ${version} (${address}), under this licence:\n\n${readFileSync(join(folder, licence), "utf8")}`;
       });
+      this.emitFile({ type: "asset", fileName: "THIRD_PARTY.txt", source: texts.join("\n\n") });
     },
   };
 }

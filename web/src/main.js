@@ -1,4 +1,5 @@
 // The page of jambatalk serve: wires the head, the sources and the controls.
+import { readCharacter } from "./head/character.js";
 import { readHead } from "./head/head.js";
 import { MotionMixer } from "./head/motion-mixer.js";
 import { Resolution } from "./head/resolution.js";
@@ -25,7 +26,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const mixer = new MotionMixer(), telemetry = new Telemetry(), chart = new CurveChart(at("chart"));
 let viewer = null, head = null, source = null, last = null, count = 0, recorder = null, retry = null, sample = null;
 
-window.jambatalk = { telemetry: telemetry.rows, get source() { return source ?? last; } };
+window.jambatalk = { telemetry: telemetry.rows, get source() { return source ?? last; }, get head() { return head; } };
 
 // Words and states ------------------------------------------------------------------------------------------------------------
 
@@ -121,6 +122,27 @@ async function playSample() {
     await play(sample, "Playing the sample, a recorded voice.");
   } catch (error) {
     showError(error, playSample);
+  }
+}
+
+const isCharacter = ({ name }) => /\.(glb|vrm)$/i.test(name);
+
+/** A sound is played; a character takes the face's place, and stays in this browser. */
+const take = (file) => (isCharacter(file) ? showCharacter(file) : playFile(file));
+
+async function showCharacter(file) {
+  const number = ++loading;
+  try {
+    hideError();
+    say(`Reading ${file.name}…`);
+    const next = await readCharacter(await file.arrayBuffer(), file.name);
+    if (number !== loading) return next.dispose();
+    viewer.show(next);
+    head = next;
+    settings.offerCharacter(file.name);
+    say(`${file.name} stays in this browser. Press Talk, or play the sample.`);
+  } catch (error) {
+    showError(error, null);
   }
 }
 
@@ -239,7 +261,7 @@ function wire() {
   at("record").onclick = record;
   at("file-open").onclick = () => at("file").click();
   at("file").onchange = ({ target }) => {
-    if (target.files[0]) playFile(target.files[0]);
+    if (target.files[0]) take(target.files[0]);
     target.value = "";
   };
   at("retry").onclick = () => retry?.();
@@ -269,7 +291,7 @@ function wire() {
     inside = 0;
     at("drop").hidden = true;
     const file = event.dataTransfer?.files[0];
-    if (file && !at("sample").disabled) playFile(file);
+    if (file && !at("sample").disabled) take(file);
   });
   listenToKeys({
     " ": stopOrStart, m: () => (source?.kind === "microphone" ? source.stop() : talk()), s: playSample, p: playAgain, f: () => at("file").click(),

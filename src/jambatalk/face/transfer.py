@@ -111,7 +111,7 @@ class ShapeTransfer:
             rows = np.array(self.chosen)[self._mouth]
             own = lips.measure(face.basis[rows]).astype(np.float64)  # (K, 6)
             width = float(lips.measure(face.vertices)[1])
-            theirs, their_width = _default_measures(self.names)
+            theirs, their_width = default_measures(self.names)
             self.scale = width / their_width
             self._geometry = own / self.scale, theirs
 
@@ -182,8 +182,8 @@ class ShapeTransfer:
 
 
 @lru_cache(maxsize=4)
-def _default_measures(names: tuple[str, ...]) -> tuple[Array, float]:
-    """(n, 6) measures of the default head's shapes, and its mouth's width, in metres."""
+def default_measures(names: tuple[str, ...]) -> tuple[Array, float]:
+    """Give (n, 6) measures of the default head's shapes, and its mouth's width, in metres."""
     head = default_head()
     lips = find_lips(head)
     assert lips is not None

@@ -35,7 +35,7 @@ POLICY = "; ".join(
         "style-src 'self'",
         "img-src 'self' blob: data:",
         "media-src 'self' blob:",
-        "connect-src 'self'",
+        "connect-src 'self' blob:",
         "worker-src 'self' blob:",
         "manifest-src 'self'",
         "base-uri 'none'",
@@ -44,7 +44,7 @@ POLICY = "; ".join(
     )
 )
 """All that the page needs is on this server. ``self`` covers its WebSocket too; blob: is for what
-it records."""
+it records, and for the textures inside a character that somebody drops on it."""
 
 PAGE_HEADERS = HEADERS | {
     "Content-Security-Policy": POLICY,

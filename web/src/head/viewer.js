@@ -29,10 +29,12 @@ export class Viewer {
       this.scene.remove(this.head.root);
       this.head.dispose();
     }
-    const ball = head.mesh.geometry.boundingSphere;
-    this.shadow ??= new Shadow(new Vector3(), 0.3);
-    this.shadow.centre.copy(ball.center);
-    head.mesh.material = head.materialNames.map((name) => surfaceMaterial(name, this.shadow.range));
+    if (!head.lit) {
+      const ball = head.mesh.geometry.boundingSphere;
+      this.shadow ??= new Shadow(new Vector3(), 0.3);
+      this.shadow.centre.copy(ball.center);
+      head.mesh.material = head.materialNames.map((name) => surfaceMaterial(name, this.shadow.range));
+    }
     this.head = head;
     this.scene.add(head.root);
   }
@@ -88,9 +90,12 @@ export class Viewer {
     }
     this.orbit.glide(seconds, calm);
     this.#aim();
-    this.backdrop.mesh.visible = false;
-    this.shadow.draw(this.renderer, this.scene, this.head.mesh, this.camera);
-    this.backdrop.mesh.visible = true;
+    // A character has lights and materials of its own.
+    if (!this.head.lit) {
+      this.backdrop.mesh.visible = false;
+      this.shadow.draw(this.renderer, this.scene, this.head.mesh, this.camera);
+      this.backdrop.mesh.visible = true;
+    }
     this.renderer.render(this.scene, this.camera);
   }
 }

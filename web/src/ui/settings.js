@@ -36,6 +36,15 @@ export class Settings {
     this.#mirror();
   }
 
+  /** A character is shown, whose name the list of faces then has; another face can be chosen as before. */
+  offerCharacter(name) {
+    const list = this.form.elements.identity, shown = [...list.options].find((option) => option.disabled);
+    if (shown) shown.remove();
+    const option = new Option(name, "", true, true);
+    option.disabled = true;
+    list.append(option);
+  }
+
   #options(name, values, choices) {
     if (!values.includes(choices[name])) choices[name] = values[0];
     this.form.elements[name].replaceChildren(...values.map((value) => new Option(value === "" ? "The server's own" : nice(value), value)));
