@@ -34,6 +34,30 @@ def test_counts_what_the_network_has() -> None:
         assert facts["look-ahead"] == look_ahead
 
 
+def test_counts_the_papers_networks_part_by_part() -> None:
+    """Counted without their weights; the parts of wav2vec 2.0 large are those of its authors."""
+    for name, network in (("paper-vocaset", 351_655_773), ("paper-biwi6", 497_365_029)):
+        code, text = _run(name, "--json")
+        assert code == 0
+        parts = {part["name"]: part for part in json.loads(text)["parts"]}
+        assert list(parts) == ["encoder", "map", "decoder", "head", "lip reader", "total"]
+        assert parts["encoder"]["parameters"] == 315_438_720
+        frozen = parts["encoder"]["parameters"] - parts["encoder"]["trained"]
+        assert frozen == 4_210_176  # its convolutions
+        own = parts["total"]["parameters"] - parts["lip reader"]["parameters"]
+        assert own == network
+        assert parts["total"]["trained"] == parts["total"]["parameters"] - frozen
+    assert "total" in _run("paper-vocaset")[1]
+
+
+def test_counts_of_shipped_weights_are_complete() -> None:
+    for name in ("base", "light"):
+        parts = json.loads(_run(name, "--json")[1])["parts"]
+        total = parameter_count(jambatalk.load(name).model)
+        assert parts[-1] == {"name": "total", "parameters": total, "trained": total}
+        assert sum(part["parameters"] for part in parts[:-1]) == total
+
+
 def test_describes_a_network_that_cannot_be_fetched() -> None:
     code, text = _run("paper-biwi6")
     assert code == 0

@@ -173,6 +173,13 @@ def info(
             f"{'  (shared)' if layer['shared'] else ''}"
         )
     typer.echo(f"{'decoder':11} {'':{wide}} {facts['decoder_parameters']:12,}")
+    if not facts["parts"]:
+        return
+    typer.echo(f"{'':11} {'':{wide}} {'parameters':>12}  {'trained':>12}")
+    for part in facts["parts"]:
+        counts = f"{part['parameters']:12,}  {part['trained']:12,}"
+        note = "  (training only)" if part["name"] == "lip reader" else ""
+        typer.echo(f"{part['name']:11} {'':{wide}} {counts}{note}")
 
 
 def _facts(name: str) -> dict[str, Any]:
@@ -208,7 +215,33 @@ def _facts(name: str) -> dict[str, Any]:
         "styles": list(config.styles),
         "layers": layers,
         "decoder_parameters": parameter_count(decoder),
+        "parts": _parts(name, config),
     }
+
+
+def _parts(name: str, config: Any) -> list[dict[str, Any]]:
+    """Parameters of the whole network by part, with the paper's lip reader for its presets.
+
+    Empty where transformers, which describes pretrained encoders, is not installed.
+    """
+    from jambatalk.config import CONFIGS
+    from jambatalk.errors import MissingExtraError
+    from jambatalk.training.config import BlendshapesConfig, TrainConfig, load_train_config
+    from jambatalk.training.sizes import training_size
+
+    settings = CONFIGS / f"{name}.yaml"
+    if Path(name).suffix or not settings.is_file() or not name.startswith("paper-"):
+        longer = BlendshapesConfig(sequence_length=config.delay + 150)
+        training = TrainConfig(model=config, blendshapes=longer)
+    else:
+        training = load_train_config(settings)
+    try:
+        size = training_size(training)
+    except MissingExtraError:
+        return []
+    rows = [vars(part) for part in size.parts]
+    total = {"parameters": size.parameters, "trained": size.trained}
+    return [*rows, {"name": "total", **total}]
 
 
 def _config(name: str) -> Any:

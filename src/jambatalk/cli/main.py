@@ -19,6 +19,7 @@ from jambatalk.cli.evaluate import evaluate
 from jambatalk.cli.export import convert, export, info
 from jambatalk.cli.face import face
 from jambatalk.cli.live import live
+from jambatalk.cli.reproduce import reproduce
 from jambatalk.cli.serve import serve
 from jambatalk.cli.study import study
 from jambatalk.cli.train import train
@@ -26,7 +27,15 @@ from jambatalk.version import __version__
 
 TASKS = {
     "Make faces talk": ("animate", "demo", "live", "serve", "face"),
-    "Train and compare networks": ("data", "train", "ablate", "evaluate", "compare", "study"),
+    "Train and compare networks": (
+        "data",
+        "train",
+        "ablate",
+        "reproduce",
+        "evaluate",
+        "compare",
+        "study",
+    ),
     "Look into networks and move them": ("info", "export", "convert"),
     "This machine": ("doctor",),
 }
@@ -42,6 +51,7 @@ EXAMPLES = {
     "export": "export step.onnx",
     "info": "info base",
     "live": "live --mic --to livelink://127.0.0.1",
+    "reproduce": "reproduce vocaset VOCASET/ reproduction --plan",
     "serve": "serve --host 0.0.0.0 --token random",
     "train": "train light-grid --data data/grid -o mine.safetensors",
 }
@@ -71,7 +81,20 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (ablate, animate, compare, demo, doctor, evaluate, export, info, live, serve, train):
+for command in (
+    ablate,
+    animate,
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    info,
+    live,
+    reproduce,
+    serve,
+    train,
+):
     example = f"Example: jambatalk {EXAMPLES[command.__name__]}"
     app.command(epilog=example)(handle_errors(command))
 app.command("network", hidden=True)(handle_errors(info))  # the name of before

@@ -84,13 +84,15 @@ def prepare(
     jobs: int | None = None,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    per_split: int | None = None,
 ) -> Outcome:
     """Turn the raw corpus of ``kind`` in ``raw`` into a prepared one in ``out``.
 
     kind: a registered name, or what reads the corpus. half: store offsets as float16 (half the
     size, about 0.01 mm). jobs: threads, None for one per processor up to eight. limit: only so many
-    clips. progress: called with (done, in all) clips. Clips that are there, unchanged in their
-    sources and whole, are kept. Damaged clips are left out and named in the result and the
+    clips. per_split: only so many of each split of the usual scheme, for trials. progress: called
+    with (done, in all) clips. Clips that are there, unchanged in their sources and whole, are kept.
+    Damaged clips are left out and named in the result and the
     manifest. Raises InputError when the corpus as a whole cannot be read, or ``out`` holds another
     one.
     """
@@ -101,7 +103,7 @@ def prepare(
     _check_folder(out, {"corpus": reader.name})
     try:
         with locked(out / LOCK, str(out)):
-            return _prepare(reader, raw, out, options, half, jobs, limit, progress)
+            return _prepare(reader, raw, out, options, half, jobs, limit, progress, per_split)
     finally:  # a corpus that cannot be read leaves no folder behind
         with suppress(OSError):
             if [path.name for path in out.iterdir()] == [LOCK] and not is_locked(out / LOCK):
@@ -118,6 +120,7 @@ def _prepare(
     jobs: int | None,
     limit: int | None,
     progress: Callable[[int, int], None] | None,
+    per_split: int | None = None,
 ) -> Outcome:
     corpus = kind.open(
         raw,
@@ -133,7 +136,7 @@ def _prepare(
         settings["names"] = list(corpus.names)
     _check_folder(out, settings)
     _sweep(out)
-    chosen = clips[:limit]
+    chosen = (clips if per_split is None else _some_of_each(corpus, clips, per_split))[:limit]
     for subject in dict.fromkeys(clip.subject for clip in chosen if corpus.unit != SHAPES):
         write_array(out / "templates" / f"{subject}.npy", corpus.templates[subject])
     if corpus.triangles is not None:
@@ -219,6 +222,20 @@ def copy_masks(raw: Path, out: Path, name: str) -> None:
         raise InputError(f"{found} holds no regions by name, expected its owner's file")
     with atomic_write(out / name) as temporary:
         temporary.write_bytes(found.read_bytes())
+
+
+def _some_of_each(corpus: SourceCorpus, clips: list[SourceClip], count: int) -> list[SourceClip]:
+    """The first ``count`` clips of every split by the first scheme that has a split to train on."""
+    keys = [(clip.subject, clip.sentence) for clip in clips]
+    drawn = [scheme(keys) for scheme in corpus.schemes.values()]
+    splits = next((one for one in drawn if "train" in one), drawn[0])
+    seen: dict[str, int] = {}
+    chosen = []
+    for clip, split in zip(clips, splits, strict=True):
+        if split is not None and seen.setdefault(split, 0) < count:
+            seen[split] += 1
+            chosen.append(clip)
+    return chosen
 
 
 def _distinct(corpus: SourceCorpus) -> tuple[list[SourceClip], list[Issue]]:

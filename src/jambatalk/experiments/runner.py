@@ -15,12 +15,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from jambatalk.atomic import atomic_write
+from jambatalk.errors import BAD_INPUT, EXPECTED, one_line
 from jambatalk.experiments.suite import Run, Suite, data_hash
 from jambatalk.file_lock import is_locked, locked
 
@@ -111,6 +113,8 @@ class Runner:
     def run(self, jobs: int = 1, log: Log = print) -> list[State]:
         """Train what is not done, ``jobs`` at a time; failed runs are tried again.
 
+        With 0 jobs the trainings happen in this process, one after the other, for short trials.
+
         The trainings end with this process, and the next call resumes them.
 
         Raises:
@@ -120,9 +124,12 @@ class Runner:
             self._write_plan()
             todo = [run for run in self.runs if not (self.folder(run) / DONE).exists()]
             log(
-                f"{len(self.runs) - len(todo)} of {len(self.runs)} trainings are done, {jobs} at a "
-                "time"
+                f"{len(self.runs) - len(todo)} of {len(self.runs)} trainings are done, "
+                + (f"{jobs} at a time" if jobs else "the others follow in this process")
             )
+            for place, run in enumerate(todo if not jobs else (), len(self.runs) - len(todo) + 1):
+                log(f"{self._here(run)} ({place} of {len(self.runs)})")
+            todo = todo if jobs else []
             active: list[tuple[Run, subprocess.Popen[bytes], float]] = []
             try:
                 while todo or active:
@@ -140,7 +147,8 @@ class Runner:
                     process.wait()
             return self.states()
 
-    def _start(self, run: Run, jobs: int) -> subprocess.Popen[bytes]:
+    def _prepare(self, run: Run) -> Path:
+        """Make the run's folder with its settings."""
         folder = self.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FAILED).unlink(missing_ok=True)
@@ -148,6 +156,20 @@ class Runner:
             temporary.write_text(
                 yaml.safe_dump(dict(run.values), sort_keys=False), encoding="utf-8"
             )
+        return folder
+
+    def _here(self, run: Run) -> str:
+        """Train in this process; what happened, in words."""
+        folder, started = self._prepare(run), time.monotonic()
+        with open(folder / OUTPUT, "a", encoding="utf-8") as output, redirect_stdout(output):
+            try:
+                work(folder, self.out / "cache", self.device, self.data)
+            except EXPECTED as error:
+                print(f"error: {one_line(error)}")
+        return self._outcome(run, None, started)
+
+    def _start(self, run: Run, jobs: int) -> subprocess.Popen[bytes]:
+        folder = self._prepare(run)
         threads = str(max(1, (os.cpu_count() or 1) // jobs))
         environment = os.environ | {
             "OMP_NUM_THREADS": threads,
@@ -174,19 +196,21 @@ class Runner:
             )
 
     def _ended(self, run: Run, process: subprocess.Popen[bytes], started: float) -> str:
-        folder, what = self.folder(run), f"{run.variant}, seed {run.seed}"
         if process.stdin is not None:
             process.stdin.close()
+        return self._outcome(run, process.returncode, started)
+
+    def _outcome(self, run: Run, status: int | None, started: float) -> str:
+        """Note a failure in the run's folder; say how the training ended."""
+        folder, what = self.folder(run), f"{run.variant}, seed {run.seed}"
         if (folder / DONE).exists():
             score = (read_json(folder / DONE) or {}).get("score", float("nan"))
             return (
                 f"{what}: done in {time.monotonic() - started:.0f} s, validation score {score:.4g}"
             )
-        reason = last_line(folder / OUTPUT) or f"ended with status {process.returncode}"
+        reason = last_line(folder / OUTPUT) or f"ended with status {status}"
         with atomic_write(folder / FAILED) as temporary:
-            temporary.write_text(
-                json.dumps({"reason": reason, "status": process.returncode}), encoding="utf-8"
-            )
+            temporary.write_text(json.dumps({"reason": reason, "status": status}), encoding="utf-8")
         return f"{what}: failed, {reason}"
 
     def _write_plan(self) -> None:
@@ -299,8 +323,6 @@ def _end_with_runner() -> None:
 
 def main(arguments: list[str]) -> int:
     """Status 0, or 2 with one line on standard error for bad input."""
-    from jambatalk.errors import BAD_INPUT, EXPECTED, one_line
-
     threading.Thread(target=_end_with_runner, daemon=True).start()
     run, cache, device, *data = arguments
     try:

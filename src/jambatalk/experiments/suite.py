@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -102,7 +102,14 @@ class Suite:
         metrics, references, memory: As in ``SuiteFile``.
     """
 
-    def __init__(self, name: str, file: SuiteFile, where: str, changes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        file: SuiteFile,
+        where: str,
+        changes: Sequence[str] = (),
+        adapt: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> None:
         self.name, self.about = name, file.about
         self.metrics, self.references = tuple(file.metrics), file.references
         self.memory = file.memory
@@ -134,6 +141,7 @@ class Suite:
                 values = overlay(base, upgrade(variant.change))
             for change in changes:
                 change_setting(values, change, renamed)
+            values = adapt(values)
             self._values[key] = values
             self._configs[key] = train_config(values, f"{where}: {key}")
         warn_of_renamed(where, renamed)
@@ -159,12 +167,18 @@ class Suite:
         return Run(variant, seed, values, train_config(values, f"{self.name}: {variant}"))
 
 
-def load_suite(path: str | Path, changes: Sequence[str] = (), steps: int | None = None) -> Suite:
+def load_suite(
+    path: str | Path,
+    changes: Sequence[str] = (),
+    steps: int | None = None,
+    adapt: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> Suite:
     """Read a suite from its YAML file, or by its name in the package.
 
     Args:
         changes: KEY=VALUE, for every variant, over the variant's own.
         steps: The same for the number of steps.
+        adapt: Gets the settings of each variant, as a mapping, and gives those to use.
 
     Raises:
         InputError: The file is missing, a key is unknown or settings do not fit each other.
@@ -176,6 +190,7 @@ def load_suite(path: str | Path, changes: Sequence[str] = (), steps: int | None 
         file,
         str(path),
         [*changes, *([f"steps={steps}"] if steps is not None else [])],
+        adapt,
     )
 
 

@@ -64,7 +64,7 @@ def smoke(
     clock = _Clock(log)
     run.mkdir(parents=True, exist_ok=True)
     task = build_task(config, data, run, most=CLIPS)
-    check_memory(task.network, _free_memory())
+    check_memory(task.network, free_memory())
     clock(
         f"data: up to {CLIPS} clips of each split, hash {task.data_hash[:12]}; "
         f"{parameter_count(task.network):,} parameters"
@@ -174,7 +174,7 @@ def check_memory(network: TrainableModel, free: int | None) -> None:
         )
 
 
-def _free_memory() -> int | None:
+def free_memory() -> int | None:
     """Bytes of memory that are available, caches included; None where that is unknown."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
