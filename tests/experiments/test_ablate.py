@@ -325,7 +325,7 @@ def test_the_scaling_suite_s_names_are_its_settings() -> None:
         (["--split", "nowhere"], "nowhere"),
         (["--metric", "LVE", "--metric", "XYZ"], "no metric 'XYZ': choose from LVE_cm2, LVE_mm"),
         (["--extra", "x=missing.safetensors"], "no weights at missing.safetensors"),
-        (["--regions", "missing.json"], "missing.json is missing"),
+        (["--regions", "missing.json"], "cannot read missing.json"),
         (["--lips", "lips.npy"], "--lips is given without --upper-face"),
     ],
 )

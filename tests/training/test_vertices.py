@@ -153,7 +153,13 @@ def test_resume_equals_an_unbroken_run(
     corpora: dict[str, Path], speech: Path, tmp_path: Path
 ) -> None:
     config = settings(
-        "paper-vocaset", speech, steps=8, save_every=4, validate_every=8, vertices={"seconds": 0.4}
+        "paper-vocaset",
+        speech,
+        steps=8,
+        save_every=4,
+        save_minutes=0,
+        validate_every=8,
+        vertices={"seconds": 0.4},
     )
 
     def trainer(run: str, cache: str) -> Trainer:

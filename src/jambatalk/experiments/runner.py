@@ -21,7 +21,8 @@ from pathlib import Path
 
 import yaml
 
-from jambatalk.atomic import atomic_write
+from jambatalk.atomic import atomic_write, file_sha256
+from jambatalk.datasets.regions import FILE as REGIONS
 from jambatalk.errors import BAD_INPUT, EXPECTED, one_line
 from jambatalk.experiments.suite import Run, Suite, data_hash
 from jambatalk.file_lock import is_locked, locked
@@ -79,13 +80,20 @@ class Runner:
         self.device = f"{device}:slow" if slow else device
         self.data = [Path(os.path.abspath(folder)) for folder in data]
         self.data_hash = data_hash(self.data)
+        regions = self.data[0] / REGIONS
+        self._regions = file_sha256(regions) if regions.is_file() else ""
         # Seed by seed, so that a suite that is stopped early has every row once rather than one row
         # three times.
         self.runs = [suite.run(name, seed) for seed in seeds for name in suite.chosen(names)]
 
     def folder(self, run: Run) -> Path:
         """The run's folder."""
-        return self.out / run.folder(self.data_hash)
+        return self.out / run.folder(self._data_of(run))
+
+    def _data_of(self, run: Run) -> str:
+        """What a run's data are known by; masks that are put beside a corpus later are others."""
+        lips = run.config.task == "vertices" and run.config.vertices.lips.choose == "regions"
+        return f"{self.data_hash}/{self._regions}" if lips else self.data_hash
 
     def states(self) -> list[State]:
         """Read the status of every run from the folder."""
@@ -216,7 +224,7 @@ class Runner:
     def _write_plan(self) -> None:
         """Write what this folder is about, for readers."""
         runs = [
-            {"variant": run.variant, "seed": run.seed, "folder": run.folder(self.data_hash)}
+            {"variant": run.variant, "seed": run.seed, "folder": run.folder(self._data_of(run))}
             for run in self.runs
         ]
         plan = {

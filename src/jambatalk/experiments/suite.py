@@ -85,7 +85,11 @@ class Run:
 
     def identity(self, data_hash: str) -> str:
         """SHA-256 of the full settings and the data, so that what is finished is not done again."""
-        text = json.dumps({"settings": asdict(self.config), "data": data_hash}, sort_keys=True)
+        settings = asdict(self.config)
+        del settings["save_minutes"]  # when checkpoints are written changes nothing
+        if not settings["tf32"]:
+            del settings["tf32"]  # identities of before it was a setting stay
+        text = json.dumps({"settings": settings, "data": data_hash}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def folder(self, data_hash: str) -> str:

@@ -17,6 +17,7 @@ from jambatalk.baselines import baseline_config, make_baseline
 from jambatalk.models.config import PretrainedConfig
 from jambatalk.models.encoders.pretrained import (
     XLSR_53_LARGE,
+    build_network,
     read_architecture,
     transformers_library,
     unfilled_networks,
@@ -69,11 +70,13 @@ class TrainingSize:
         parts: Of the network and, last, the lip reader beside it, where there is one.
         average: Whether a moving average of the weights is kept.
         reader: Whether the last part is a lip reader, which is not in exported weights.
+        recognizer: Parameters of the frozen recognizer beside the network; in no checkpoint.
     """
 
     parts: tuple[Part, ...]
     average: bool = False
     reader: bool = False
+    recognizer: int = 0
 
     @property
     def parameters(self) -> int:
@@ -87,12 +90,12 @@ class TrainingSize:
 
     @property
     def memory(self) -> int:
-        """Bytes of weights, gradients, Adam's two means and the average, float32.
+        """Bytes of weights, gradients, Adam's two means, average and recognizer, float32.
 
         What a clip's activations take comes on top.
         """
         average = self.trained if self.average else 0
-        return 4 * (self.parameters + 3 * self.trained + average)
+        return 4 * (self.parameters + self.recognizer + 3 * self.trained + average)
 
     @property
     def disk(self) -> int:
@@ -120,7 +123,10 @@ def training_size(config: TrainConfig) -> TrainingSize:
             rest = _part("decoder", network)
             used = [sum(values) for values in zip(*((p.parameters, p.trained) for p in parts))]
             parts.append(Part("decoder", rest.parameters - used[0], rest.trained - used[1]))
-            return TrainingSize(tuple(parts), config.ema_decay > 0)
+            reads = str(config.baseline.get("recognizer", ""))
+            return TrainingSize(
+                tuple(parts), config.ema_decay > 0, recognizer=_recognizer(reads) if reads else 0
+            )
         made = SpeechToMotion(replace(config.model, encoder=_known(config.model.encoder)))
         parts = [*_parts(made.encoder), _part("decoder", made.decoder), _part("head", made.head)]
         whole, known = _part("other", made), sum(part.parameters for part in parts)
@@ -128,13 +134,15 @@ def training_size(config: TrainConfig) -> TrainingSize:
             trained = whole.trained - sum(part.trained for part in parts)
             parts.append(Part("other", whole.parameters - known, trained))
         loss, reading = config.vertices.loss, config.vertices.lip_reading
-        reads = config.task == "vertices" and bool(loss.latent or loss.ctc)
-        if reads:
+        reads_lips = config.task == "vertices" and bool(loss.latent or loss.ctc)
+        beside = 0
+        if reads_lips:
+            beside = _recognizer(reading.recognizer)
             width = int(_architecture(reading.recognizer)["hidden_size"])
             lips = LIPS.get(config.model.outputs, config.model.outputs // 60)
             reader = LipReading(lips, width, LETTERS, 0, reading, loss.ctc > 0)
             parts.append(_part("lip reader", reader))
-    return TrainingSize(tuple(parts), config.ema_decay > 0, reads)
+    return TrainingSize(tuple(parts), config.ema_decay > 0, reads_lips, beside)
 
 
 def _parts(encoder: nn.Module) -> list[Part]:
@@ -147,6 +155,14 @@ def _parts(encoder: nn.Module) -> list[Part]:
         Part("encoder", whole.parameters - map_part.parameters, whole.trained - map_part.trained),
         map_part,
     ]
+
+
+def _recognizer(name: str) -> int:
+    """Parameters of a recognizer; its map to letters is next to nothing."""
+    if name == "letters":
+        return 0
+    network, _ = build_network(PretrainedConfig(name=name, architecture=_architecture(name)))
+    return _part("recognizer", network).parameters
 
 
 def _part(name: str, module: nn.Module) -> Part:

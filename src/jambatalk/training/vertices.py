@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -100,6 +101,9 @@ class VertexTask:
         self.lips = lip_vertices(self.settings.lips, clips, deviation)
         if self.settings.lips.choose == "regions":
             self.notes = tuple(corpus_regions(clips[0].corpus).lines)
+            # Masks that are put beside the corpus later make another training of it.
+            known = f"{self.data_hash}/{self.lips.tolist()}"
+            self.data_hash = hashlib.sha256(known.encode()).hexdigest()
         self.recognizer: SpeechRecognizer | CharTokenizer | None = None
         self.network: TrainableModel
         self.module: nn.Module
