@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,19 +30,10 @@ STEP = 0.02  # seconds of the page's own loudness curve
 Array = Any
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def running_server(jobs: Path, *more: str) -> Iterator[str]:
     """HOST:PORT of the real command, for one session at a time."""
-    options = [
-        "--port",
-        "0",
-        "--token",
-        TOKEN,
-        "--max-sessions",
-        "1",
-        "--jobs",
-        str(tmp_path_factory.mktemp("jobs")),
-    ]
+    options = ["--port", "0", "--token", TOKEN, "--max-sessions", "1", "--jobs", str(jobs), *more]
     command = [sys.executable, "-m", "jambatalk", "serve", *options]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -58,6 +51,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.terminate()
         process.communicate()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """HOST:PORT of a server without options of its own."""
+    with running_server(tmp_path_factory.mktemp("jobs")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,7 @@ def test_what_the_server_tells(client: TestClient, talker: Talker) -> None:
         "/v1/info",
         "/v1/faces/{name}.glb",
         "/v1/faces/{name}/shade",
+        "/v1/character",
         "/v1/demo.flac",
         "/asyncapi.json",
         "/v1/speak",

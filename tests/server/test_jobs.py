@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import soundfile
 import jambatalk
 from jambatalk.audio import Speech
 from jambatalk.errors import InputError
+from jambatalk.face.gltf import Gltf
 from jambatalk.motion import Motion
 from jambatalk.server.engine import Engine
 from jambatalk.server.jobs import Full, JobOptions, JobStore, Runner
@@ -28,6 +30,7 @@ from jambatalk.server.jobs.store import UPLOAD, label
 from jambatalk.server.settings import ServerSettings
 from jambatalk.talker import Talker
 from small_network import speechlike
+from tiny_avatar import make_avatar
 
 pytest.importorskip("fastapi")
 pytest.importorskip("httpx")
@@ -480,3 +483,32 @@ def test_workers_give_way_to_sessions() -> None:
         timeout=60,
     )
     assert done.stdout.split() == ["True", "True", "19"], done.stderr
+
+
+def test_a_job_of_a_server_with_a_character(tmp_path: Path) -> None:
+    """With the real weights: the small ones move two shapes that no character has."""
+    make_avatar(tmp_path / "me.glb")
+    talker = jambatalk.load("light")
+    settings = replace(SETTINGS, character=tmp_path / "me.glb")
+    store = JobStore(tmp_path / "jobs", most=5)
+    runner = Runner(store, talker.path, 1, 60.0, character=settings.character)
+    with (
+        Engine(talker) as engine,
+        runner,
+        TestClient(create_app(engine, settings, runner), headers=SECRET) as client,
+    ):
+        assert client.get("/v1/info").json()["character"] == "me.glb"
+        assert client.get("/v1/character").content == (tmp_path / "me.glb").read_bytes()
+        sound = wav(speechlike(1.0))
+        job = client.post("/v1/jobs", params={"format": "glb"}, content=sound).json()
+        job = ended(client, job)
+        assert job["status"] == "done", job
+        (tmp_path / "talk.glb").write_bytes(client.get(job["result"]).content)
+    nodes = [node["name"] for node in Gltf(tmp_path / "talk.glb").list("nodes")]
+    assert "HeadMesh" in nodes
+    assert Gltf(tmp_path / "talk.glb").document["animations"][-1]["name"] == "speech"
+
+
+def test_a_server_without_a_character(client: TestClient) -> None:
+    assert client.get("/v1/info").json()["character"] is None
+    assert client.get("/v1/character").status_code == 404

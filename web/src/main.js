@@ -131,15 +131,10 @@ const isCharacter = ({ name }) => /\.(glb|vrm)$/i.test(name);
 const take = (file) => (isCharacter(file) ? showCharacter(file) : playFile(file));
 
 async function showCharacter(file) {
-  const number = ++loading;
   try {
     hideError();
     say(`Reading ${file.name}…`);
-    const next = await readCharacter(await file.arrayBuffer(), file.name);
-    if (number !== loading) return next.dispose();
-    viewer.show(next);
-    head = next;
-    settings.offerCharacter(file.name);
+    await loadCharacter(await file.arrayBuffer(), file.name);
     say(`${file.name} stays in this browser. Press Talk, or play the sample.`);
   } catch (error) {
     showError(error, null);
@@ -243,6 +238,15 @@ async function loadFace(identity) {
   head = next;
 }
 
+async function loadCharacter(data, name) {
+  const number = ++loading;
+  const next = await readCharacter(data, name);
+  if (number !== loading) return next.dispose();
+  viewer.show(next);
+  head = next;
+  settings.offerCharacter(name);
+}
+
 // Controls --------------------------------------------------------------------------------------------------------------------
 
 function paintTheme() {
@@ -327,7 +331,8 @@ async function open() {
     const info = await api.json("v1/info");
     settings.offer(info);
     if (info.speak && hasVoice()) offerVoices();
-    await loadFace(choices.identity);
+    if (info.character) await loadCharacter(await api.bytes("v1/character"), info.character);
+    else await loadFace(choices.identity);
     for (const button of document.querySelectorAll(".dock button")) button.disabled = false;
     at("record").hidden = !canRecord();
     say("Press Talk and say something, or play the sample.");

@@ -52,6 +52,14 @@ def serve(
             help="A weights file, or base or light: those in the package.  [default: base]",
         ),
     ] = None,
+    face: Annotated[
+        str | None,
+        Option(
+            metavar="FILE",
+            help="Your own character (.glb .gltf .vrm, or a folder of .obj): on the page and in "
+            "jobs' results.",
+        ),
+    ] = None,
     style: Annotated[
         str | None, Option(metavar="NAME", help="Speaking style, where a client asks for none.")
     ] = None,
@@ -67,6 +75,8 @@ def serve(
 
     from jambatalk.cli.animate import TalkerOptions, load_warm
     from jambatalk.cli.console import progress_console
+    from jambatalk.face.deform import check_speaks
+    from jambatalk.face.face import Face
     from jambatalk.server.run import require_live
     from jambatalk.server.settings import ServerSettings
     from jambatalk.study.server import listen
@@ -85,6 +95,7 @@ def serve(
         max_sessions,
         upload_bytes=max_upload * 1_000_000,
         origins=tuple(allow_origin or ()),
+        character=None if face is None else Path(face).resolve(),
     )
     if not 0 <= workers <= 64:
         raise InputError(f"--workers is {workers}, expected 0 to 64")
@@ -92,6 +103,8 @@ def serve(
     with listen(host, port) as listening, progress_console() as console:
         with console.progress("loading the network"):
             talker = load_warm(TalkerOptions(model, device, "float32", None, style, articulation))
+        if face is not None:
+            check_speaks(Face.load(face), talker.names)
         if not talker.names:
             raise InputError(
                 "this network moves vertices, too many numbers for a live link:"
@@ -104,7 +117,9 @@ def serve(
             )
         if workers:
             store = JobStore(Path(jobs) if jobs is not None else state_folder() / "jobs")
-            runner = Runner(store, talker.path, workers, settings.longest_sound)
+            runner = Runner(
+                store, talker.path, workers, settings.longest_sound, character=settings.character
+            )
         name = reachable_name(host)
         address = f"{f'[{name}]' if ':' in name else name}:{listening.getsockname()[1]}"
         console.log(

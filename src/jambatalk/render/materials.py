@@ -156,7 +156,7 @@ MATERIALS: dict[str, Material] = {
         0.25, 0.22, 0.20, sheen=0.03, sharpness=12, rim=0.9, two_sided=True, smoothing="hair"
     ),
     "cloth": Material(0.22, 0.22, 0.22, rim=0.8, two_sided=True, smoothing="cloth"),
-    "toon": Material(0.5, 0.45, 0.42, rim=0.25, flat=0.8, smoothing="toon"),
+    "toon": Material(0.5, 0.45, 0.42, rim=0.25, flat=0.8, bright=1.0, smoothing="toon"),
     "flat": Material(flat=1, two_sided=True, smoothing="flat"),
 }
 

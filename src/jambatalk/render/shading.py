@@ -218,7 +218,7 @@ def light_surface(
         red += lights[n, 3] * red_reach * max(one - away * material[WRAP_RED], zero)
         green += lights[n, 4] * reach * max(one - away * material[WRAP_GREEN], zero)
         blue += lights[n, 5] * reach * max(one - away * material[WRAP_BLUE], zero)
-        if cosine > 0:
+        if cosine > 0 and (material[SHEEN] > 0 or material[GLINT] > 0):
             # A lamp above the lids would leave the eye without a light: its reflection is drawn
             # nearer the pupil.
             pull = one + np.float32(1.3) * material[CATCHLIGHT]
@@ -585,9 +585,9 @@ def shade_bands(
                     depth = depth_sums[g] / counts[g]
                     _finish(surfaces[g], counts[g])
                     surface = surfaces[g]
-                    reach = max(
-                        shadow(rx, ry, depth, surface, to_light, depths), table[kinds[g], BRIGHT]
-                    )
+                    reach = table[kinds[g], BRIGHT]
+                    if reach < 1:
+                        reach = max(shadow(rx, ry, depth, surface, to_light, depths), reach)
                     light_surface(surface, vx, vy, vz, table[kinds[g]], lights, reach, False, rgb)
                     for c in range(3):
                         total[c] += rgb[c] * counts[g] * share
@@ -675,7 +675,9 @@ def shade_bands(
                     rx = (np.float32(x) + np.float32(0.5) - half_width) * inverse_focal
                     ry = (half_height - np.float32(y) - np.float32(0.5)) * inverse_focal
                     length = np.float32(1.0) / np.sqrt(rx * rx + ry * ry + np.float32(1.0))
-                    reach = max(shadow(rx, ry, depth, one, to_light, depths), table[kind, BRIGHT])
+                    reach = table[kind, BRIGHT]
+                    if reach < 1:
+                        reach = max(shadow(rx, ry, depth, one, to_light, depths), reach)
                     light_surface(
                         one,
                         -rx * length,

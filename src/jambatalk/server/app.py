@@ -97,6 +97,7 @@ async def info(request: Request) -> JSONResponse:
         "look_ahead_ms": talker.look_ahead_ms,
         "styles": list(talker.styles),
         "identities": identities(),
+        "character": None if settings.shown_character is None else settings.shown_character.name,
         "weights_sha256": talker.weights_sha256,
         "token_required": settings.token is not None,
         "limits": {

@@ -115,6 +115,20 @@ def shade(name: Name) -> JSONResponse:
     return JSONResponse(baked_shade(name), headers=PAGE_HEADERS | AN_HOUR)
 
 
+@router.get(
+    "/v1/character",
+    summary="The character that this server was started with",
+    response_class=Response,
+    responses=refusals() | {200: {"content": {"model/gltf-binary": {}}}},
+    dependencies=[Depends(check_token)],
+)
+def character(request: Request) -> Response:
+    path = request.app.state.settings.shown_character
+    if path is None:
+        raise HTTPException(404, "this server was started without a character of its own")
+    return Response(path.read_bytes(), media_type="model/gltf-binary", headers=HEADERS)
+
+
 def _check_identity(name: str) -> None:
     if name not in identities():
         raise HTTPException(404, f"there is no such face, choose from {', '.join(identities())}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from jambatalk.errors import InputError
@@ -27,6 +28,8 @@ class ServerSettings:
         upload_timeout: without any byte of an upload.
         longest_upload: an upload in all.
         longest_sound: of a job.
+        character: file of a character that speaks in jobs' results, and on the page where that can
+            read it; None for the default head.
 
     Raises:
         InputError: a value is not valid.
@@ -45,6 +48,7 @@ class ServerSettings:
     longest_upload: float = 3600.0
     longest_sound: float = 2 * 3600.0
     origins: tuple[str, ...] = ()
+    character: Path | None = None
 
     def __post_init__(self) -> None:
         token = self.token
@@ -59,6 +63,13 @@ class ServerSettings:
         if not 1 <= self.upload_bytes <= 1 << 40:
             raise InputError(f"upload_bytes is {self.upload_bytes}, expected 1 to 2**40")
         object.__setattr__(self, "origins", tuple(map(_origin, self.origins)))
+
+    @property
+    def shown_character(self) -> Path | None:
+        """The character's file where the page can read it: .glb or .vrm."""
+        if self.character is None or self.character.suffix.lower() not in (".glb", ".vrm"):
+            return None
+        return self.character
 
 
 def _origin(url: str) -> str:

@@ -25,6 +25,7 @@ class Runner:
         longest: seconds of sound that a job may have.
         metrics: see ``server.metrics``; None counts nothing.
         patience: seconds without progress after which a worker is killed.
+        character: file of the character that speaks, None for the default head.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class Runner:
         longest: float = 7200.0,
         metrics: Any = None,
         patience: float = 1800.0,
+        character: Path | None = None,
     ) -> None:
         self.store, self.weights, self.longest = store, weights, longest
-        self.metrics, self.patience = metrics, patience
+        self.metrics, self.patience, self.character = metrics, patience, character
         self._closing = False
         self._processes: dict[str, SupervisedProcess] = {}
         self._threads = [
@@ -119,6 +121,7 @@ class Runner:
         """Start a worker; None when the job is gone or the server is ending."""
         folder = self.store.path(job)
         arguments = [str(folder), str(self.weights or ""), str(self.longest)]
+        arguments += [str(self.character)] if self.character is not None else []
         with self.store.changed:
             if self.store.get(job.id) is None:
                 return None

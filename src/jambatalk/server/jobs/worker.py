@@ -1,6 +1,6 @@
 """Run one job in a process of its own.
 
-    python -m jambatalk.server.jobs.worker FOLDER WEIGHTS LONGEST
+    python -m jambatalk.server.jobs.worker FOLDER WEIGHTS LONGEST [CHARACTER]
 
 It reports its progress and its end, and ends when its server does: another may start the job anew.
 Nothing needs to be put in order then, since results appear by renaming.
@@ -28,6 +28,7 @@ ANIMATED = 0.2
 def main(arguments: list[str]) -> int:
     """Run one job; 0 when there is a result or a sentence that says why not."""
     folder, weights, longest = Path(arguments[0]), arguments[1] or None, float(arguments[2])
+    character = arguments[3] if len(arguments) > 3 else None
     report = reporter()
     end_with_parent()
     lower_priority()  # live sessions come first
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     try:
         # A worker of a server that died may need a moment to notice.
         with FileLock(folder / "lock", wait=30.0):
-            report(result=True, seconds=work(job, folder, weights, longest, report))
+            report(result=True, seconds=work(job, folder, weights, longest, report, character))
     except InputError as error:
         report(error=" ".join(str(error).replace(str(folder / UPLOAD), job.name).split()))
     except LockHeldError as error:
@@ -46,7 +47,12 @@ def main(arguments: list[str]) -> int:
 
 
 def work(
-    job: Job, folder: Path, weights: str | None, longest: float, report: Callable[..., None]
+    job: Job,
+    folder: Path,
+    weights: str | None,
+    longest: float,
+    report: Callable[..., None],
+    character: str | None = None,
 ) -> float:
     """Make the result.
 
@@ -80,7 +86,10 @@ def work(
     options = job.options
     report(stage="reading", progress=0.0)
     speech = Speech(gather(_limited(open_blocks(str(folder / UPLOAD)), longest, SAMPLE_RATE)))
-    talker = jambatalk.load(weights, style=options.style, articulation=options.articulation)
+    face = None if character is None else jambatalk.Face.load(character)
+    talker = jambatalk.load(
+        weights, face=face, style=options.style, articulation=options.articulation
+    )
     share = ANIMATED if options.format == "mp4" else 0.9
     count, progress = 0, stage("animating", 0.0, share)
 
