@@ -318,3 +318,10 @@ def test_characters_of_others(name, shapes):
             values = document._values(accessor, number)
             assert np.allclose(values.min(0), accessor["min"], atol=1e-4)
             assert np.allclose(values.max(0), accessor["max"], atol=1e-4)
+
+
+def test_a_character_stays_in_its_file(tmp_path):
+    make_avatar(tmp_path / "a.glb")
+    with pytest.raises(InputError, match="stays in its own file"):
+        Face.load(tmp_path / "a.glb").save(tmp_path / "a.npz")
+    assert not (tmp_path / "a.npz").exists()

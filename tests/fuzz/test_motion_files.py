@@ -205,6 +205,18 @@ ODD = (None, -1, 0, 1, 2, 3, 7, 255, 10**6, 2**31, 2**63, 1e300, -0.5, True, "",
 """What a value of a document may become."""
 
 
+VRM_0 = {
+    "humanoid": {"humanBones": [{"bone": "head", "node": 2}, {"bone": "neck", "node": 0}]},
+    "firstPerson": {"lookAtTypeName": "Bone", "lookAtVerticalUp": {"xRange": 90, "yRange": 8}},
+    "blendShapeMaster": {
+        "blendShapeGroups": [
+            {"presetName": "a", "binds": [{"mesh": 0, "index": 0, "weight": 100}]},
+            {"presetName": "unknown", "name": "jawOpen", "isBinary": True, "binds": []},
+        ]
+    },
+}
+
+
 def _places(value: Any, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
     for key in list(value) if isinstance(value, dict) else range(len(value)):
         found.append((value, key))
@@ -224,6 +236,8 @@ def test_documents_with_odd_values(tmp_path: Path) -> None:
     read = 0
     for _ in range(max(CASES * 6, 600)):
         document = json.loads(text)
+        if rng.random() < 0.4:
+            document["extensions"] = {"VRM": json.loads(json.dumps(VRM_0))}
         for _ in range(rng.choice((1, 1, 2))):
             holder, key = rng.choice(_places(document, []))
             kind = rng.randrange(4)

@@ -208,8 +208,17 @@ class Face:
         """Write the face.
 
         Shapes and identities are kept to 1/65534 of their largest offset (under 1 µm for 38 mm),
-        colours to 8 bits. Raises InputError when the file cannot be written.
+        colours to 8 bits.
+
+        Raises:
+            InputError: the file cannot be written, or the face is part of a character's file, whose
+                textures, joints and names this one has no place for.
         """
+        if self.source is not None:
+            raise InputError(
+                f"the face of {self.source.path} stays in its own file: .npz has no place for its "
+                "textures and joints"
+            )
         arrays = _pack(self)
         with atomic_write(path) as temporary:
             np.savez_compressed(temporary, allow_pickle=False, **arrays)
