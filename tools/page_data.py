@@ -1,5 +1,5 @@
-"""Write what the page of `jambatalk serve` shares with Python: materials, lights, idle motion, and how
-characters speak.
+"""Write what the page of `jambatalk serve` shares with Python: materials, lights, idle motion, and
+how characters speak.
 
     python tools/page_data.py            write web/src/generated/*.json and the tests' reference
     python tools/page_data.py --check    exit with 1 if a committed file is not what Python gives
