@@ -326,6 +326,8 @@ def test_the_scaling_suite_s_names_are_its_settings() -> None:
         (["--metric", "LVE", "--metric", "XYZ"], "no metric 'XYZ': choose from LVE_cm2, LVE_mm"),
         (["--extra", "x=missing.safetensors"], "no weights at missing.safetensors"),
         (["--regions", "missing.json"], "cannot read missing.json"),
+        (["--set", "vertices.val=dev"], "base: "),
+        (["--set", "model.outputs=30"], "base: outputs is 30, but"),
         (["--lips", "lips.npy"], "--lips is given without --upper-face"),
     ],
 )

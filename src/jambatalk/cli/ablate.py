@@ -115,6 +115,7 @@ def ablate(
         lambda found: regions_from_options(found, regions, lips, upper_face, opening, mask),
         extra or (),
     )
+    runner.check()
     for line in scoring.regions.lines:
         typer.echo(line, err=True)
     if background:

@@ -21,7 +21,6 @@ import torch
 
 from jambatalk.atomic import write_json
 from jambatalk.audio import Speech
-from jambatalk.baselines import baseline_config
 from jambatalk.datasets.check import check
 from jambatalk.datasets.dataset import open_prepared
 from jambatalk.datasets.prepare import prepare
@@ -40,7 +39,7 @@ from jambatalk.experiments.results import (
     text_table,
 )
 from jambatalk.experiments.runner import DONE, Runner, logged, read_json
-from jambatalk.experiments.suite import BASE, Run, Suite, load_suite
+from jambatalk.experiments.suite import BASE, Suite, load_suite
 from jambatalk.experiments.trial import trial_settings, write_speech_network
 from jambatalk.models.encoders.pretrained import read_architecture, transformers_library
 from jambatalk.motion import Motion
@@ -49,7 +48,6 @@ from jambatalk.study.build import build_study
 from jambatalk.study.plan import Settings
 from jambatalk.training.sizes import TrainingSize, training_size
 from jambatalk.training.smoke_test import free_memory
-from jambatalk.training.vertex_data import check_fit
 
 Log = Callable[[str], None]
 PREPARE, CHECK, TRAIN, EVALUATE, ABLATE, COMPARE, STUDY = STEPS = (
@@ -364,13 +362,11 @@ class Reproduction:
             for issue in found.problems[:20]:
                 log(f"problem: {issue.name}: {issue.reason}")
             log(f"check: {len(found.problems)} problems in {found.clips} clips, see check.json")
-        corpus = open_prepared(self.data)
         names: set[str] = set()
         for suite in (self.systems, self.ablation):
+            self._runner(suite).check()
             for variant in self._names(suite):
-                run = suite.run(variant, 1)
-                self._check_run(run, corpus)
-                names |= _network_names(run.config)
+                names |= _network_names(suite.run(variant, 1).config)
         found_networks = {
             name: read_architecture(transformers_library(), name) for name in sorted(names)
         }
@@ -383,18 +379,6 @@ class Reproduction:
         for line in next(iter(scorings.values())).regions.lines:
             log(line)
         return scorings
-
-    def _check_run(self, run: Run, corpus: Any) -> None:
-        config = run.config
-        size: Any = config.model
-        if config.baseline:
-            size = baseline_config(config.baseline, run.variant)
-        try:
-            check_fit(corpus, float(size.fps), size.outputs)
-            for split in (config.vertices.train, config.vertices.val):
-                corpus.clips(split, config.vertices.scheme or None)
-        except InputError as error:
-            raise InputError(f"{run.variant}: {error}") from error
 
     def _trained(self) -> dict[str, Path]:
         """Name -> weights of the first seed of each system that is done."""

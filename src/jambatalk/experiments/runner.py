@@ -18,14 +18,18 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from jambatalk.atomic import atomic_write, file_sha256
+from jambatalk.baselines import baseline_config
+from jambatalk.datasets.dataset import open_prepared
 from jambatalk.datasets.regions import FILE as REGIONS
-from jambatalk.errors import BAD_INPUT, EXPECTED, one_line
+from jambatalk.errors import BAD_INPUT, EXPECTED, InputError, one_line
 from jambatalk.experiments.suite import Run, Suite, data_hash
 from jambatalk.file_lock import is_locked, locked
+from jambatalk.training.vertex_data import check_fit
 
 DONE, SETTINGS, LOCK = "done.json", "settings.yaml", ".lock"
 RUN_LOCK, LOG, PLAN = ".lock", "ablate.log", "plan.json"
@@ -94,6 +98,28 @@ class Runner:
         """What a run's data are known by; masks that are put beside a corpus later are others."""
         lips = run.config.task == "vertices" and run.config.vertices.lips.choose == "regions"
         return f"{self.data_hash}/{self._regions}" if lips else self.data_hash
+
+    def check(self) -> None:
+        """Check that the settings of every training on vertices fit the corpora.
+
+        Raises:
+            InputError: Another number of vertices or frame rate, or a split that is not there.
+        """
+        for run in {run.variant: run for run in self.runs}.values():
+            config = run.config
+            if config.task != "vertices":
+                continue
+            size: Any = config.model
+            if config.baseline:
+                size = baseline_config(config.baseline, run.variant)
+            try:
+                for folder in self.data:
+                    corpus = open_prepared(folder)
+                    check_fit(corpus, float(size.fps), size.outputs)
+                    for split in (config.vertices.train, config.vertices.val):
+                        corpus.clips(split, config.vertices.scheme or None)
+            except InputError as error:
+                raise InputError(f"{run.variant}: {error}") from error
 
     def states(self) -> list[State]:
         """Read the status of every run from the folder."""
