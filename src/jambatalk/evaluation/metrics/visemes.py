@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,8 @@ class MouthAtPhones:
 
     Attributes:
         phones: (N,) IPA.
-        values: (N, 3, 7): at three times the five columns of ``COLUMNS``, the inner width (mm) and
-            the tongue's weight.
+        values: (N, 3, D). Of mouths D is 7: the five columns of ``COLUMNS``, the inner width (mm)
+            and the tongue's weight.
         sentences: (N,) index of the clip.
     """
 
@@ -86,9 +86,22 @@ def measure_phones(
         fps: Frames a second.
         face: A face with lips and teeth that its regions name.
     """
+    tracks = [mouth_track(motion, face) for motion in weights]
+    return sample_at_phones(tracks, phones, fps)
+
+
+def sample_at_phones(
+    tracks: Sequence[Array], phones: Sequence[Sequence[Timed]], fps: float
+) -> MouthAtPhones:
+    """Sample curves of any kind at every phone's centre and around it.
+
+    Args:
+        tracks: Of each clip, (T, D): a mouth's measures or any program's outputs.
+        phones: Of each clip, IPA with times in seconds; pauses are left out.
+        fps: Rows a second.
+    """
     names, values, sentences = [], [], []
-    for number, (motion, spoken) in enumerate(zip(weights, phones, strict=True)):
-        track = mouth_track(motion, face)
+    for number, (track, spoken) in enumerate(zip(tracks, phones, strict=True)):
         for phone, start, end in map(spoken_part, spoken):
             if phone == SILENCE:
                 continue
@@ -96,9 +109,18 @@ def measure_phones(
             values.append(track[np.clip(np.round(frames).astype(int), 0, len(track) - 1)])
             names.append(phone)
             sentences.append(number)
+    width = tracks[0].shape[1] if len(tracks) else len(COLUMNS) + 2
     return MouthAtPhones(
-        np.array(names), np.array(values).reshape(-1, 3, 7), np.array(sentences, int)
+        np.array(names), np.array(values).reshape(-1, len(AROUND), width), np.array(sentences, int)
     )
+
+
+class Reading(NamedTuple):
+    """Phones (N,): the true visemes and the named ones as indices into VISEMES, the sentences."""
+
+    true: Array
+    named: Array
+    sentences: Array
 
 
 def legibility(mouths: MouthAtPhones) -> dict[str, float]:
@@ -108,17 +130,57 @@ def legibility(mouths: MouthAtPhones) -> dict[str, float]:
         The share that is named rightly for each viseme that occurs, over all phones ("all"), and
         the mean of the visemes ("mean"); nan where there is too little to learn from.
     """
-    true, named = named_visemes(mouths)
-    if not len(true):
-        return {"all": float("nan"), "mean": float("nan")}
-    rates = {VISEMES[n]: float((named == n)[true == n].mean()) for n in np.unique(true)}
-    return {"all": float((named == true).mean()), "mean": float(np.mean(list(rates.values())))} | (
-        rates
-    )
+    return legibility_of([named_visemes(mouths)])[0]
 
 
-def named_visemes(mouths: MouthAtPhones) -> tuple[Array, Array]:
-    """Return the true visemes of the known phones and the named ones, indices into VISEMES."""
+def legibility_of(
+    readings: Sequence[Reading], resamples: int = 1000, seed: int = 0
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Compute legibility with intervals, of one voice or of several together.
+
+    Args:
+        readings: Of each voice.
+        resamples: How often sentences are drawn again. The discriminants stay as they are: only
+            which sentences count changes.
+        seed: Of the drawing.
+
+    Returns:
+        As ``legibility`` does, and the middle 95 % of each value; none with fewer than three
+        sentences.
+    """
+    right, seen = [], []
+    for true, named, sentences in readings:
+        of, at = np.unique(sentences, return_inverse=True)
+        counts = np.zeros((2, len(of), len(VISEMES)))
+        np.add.at(counts[0], (at, true), (true == named).astype(float))
+        np.add.at(counts[1], (at, true), 1.0)
+        right.append(counts[0])
+        seen.append(counts[1])
+    hits, asked = np.concatenate(right), np.concatenate(seen)  # (sentences, visemes)
+    present = np.flatnonzero(asked.sum(0))
+    if not len(present):
+        return {"all": float("nan"), "mean": float("nan")}, {}
+
+    def rates(hits: Array, asked: Array) -> dict[str, Array]:
+        with np.errstate(invalid="ignore"):
+            each = hits[..., present] / asked[..., present]
+        table = {"all": hits.sum(-1) / asked.sum(-1), "mean": np.nanmean(each, -1)}
+        return table | {VISEMES[n]: each[..., k] for k, n in enumerate(present)}
+
+    values = {name: float(rate) for name, rate in rates(hits.sum(0), asked.sum(0)).items()}
+    if len(asked) < 3:
+        return values, {}
+    drawn = np.random.default_rng(seed).integers(0, len(asked), (resamples, len(asked)))
+    again = rates(hits[drawn].sum(1), asked[drawn].sum(1))
+    intervals = {}
+    for name, found in again.items():
+        low, high = np.nanpercentile(found, (2.5, 97.5))
+        intervals[name] = (float(low), float(high))
+    return values, intervals
+
+
+def named_visemes(mouths: MouthAtPhones) -> Reading:
+    """Name the visemes of the known phones, with the discriminants of other sentences."""
     viseme = {phone: n for n, group in enumerate(VISEMES) for phone in group.split()}
     known = np.isin(mouths.phones, list(viseme))
     true = np.array([viseme[phone] for phone in mouths.phones[known]], int)
@@ -136,4 +198,4 @@ def named_visemes(mouths: MouthAtPhones) -> tuple[Array, Array]:
         inverse = np.linalg.inv(np.cov(within.T) + 1e-4 * np.eye(x.shape[1]))
         scores = x @ inverse @ means.T - 0.5 * np.einsum("kd,de,ke->k", means, inverse, means)
         named[~kept] = present[scores[~kept].argmax(1)]
-    return true, named
+    return Reading(true, named, mouths.sentences[known])

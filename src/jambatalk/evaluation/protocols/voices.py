@@ -25,7 +25,12 @@ from jambatalk.errors import InputError, reading
 from jambatalk.evaluation.dataset import sound_clip
 from jambatalk.evaluation.metrics.closure import bilabial_onsets, smallest_gap
 from jambatalk.evaluation.metrics.mouth import correlation, fit_curve
-from jambatalk.evaluation.metrics.visemes import legibility, measure_phones, mouth_track
+from jambatalk.evaluation.metrics.visemes import (
+    legibility_of,
+    measure_phones,
+    mouth_track,
+    named_visemes,
+)
 from jambatalk.evaluation.protocols.default_weights import AlignedSpeech, Metrics
 from jambatalk.evaluation.statistics import bootstrap_interval
 from jambatalk.evaluation.systems import System
@@ -187,9 +192,11 @@ def score_spoken(system: System, sentences: Sequence[AlignedSpeech], face: Face)
     weights = [system.weights(sound_clip(sentence.samples, FPS), face) for sentence in sentences]
     phones = [sentence.phones for sentence in sentences]
     mouths = measure_phones(weights, phones, FPS, face)
+    values, intervals = legibility_of([named_visemes(mouths)])
+    nothing = (float("nan"), float("nan"))
     figures = {
-        f"legibility, {name}": Figure(value, count=len(mouths.phones))
-        for name, value in legibility(mouths).items()
+        f"legibility, {name}": Figure(value, *intervals.get(name, nothing), len(mouths.phones))
+        for name, value in values.items()
     }
     contact: dict[str, list[float]] = {"touch": [], "false": [], "tuck": []}
     for motion, spoken in zip(weights, phones, strict=True):
