@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from jambatalk.datasets.articulation import articulate, teeth_edge
 from jambatalk.datasets.clip import Clip
@@ -17,31 +18,35 @@ from jambatalk.evaluation.dataset import EvalClip
 from jambatalk.evaluation.metrics.visemes import (
     VISEMES,
     MouthAtPhones,
+    Reading,
+    contrast,
+    join_mouths,
     legibility,
+    legibility_of,
     measure_phones,
     mouth_track,
 )
 from jambatalk.evaluation.protocols.default_weights import AlignedSpeech
+from jambatalk.evaluation.protocols.figures import as_numbers, figure, table
 from jambatalk.evaluation.protocols.voices import (
     LEADS,
     VoicesData,
-    as_numbers,
     contact_rates,
-    figure,
+    load_languages,
     load_spoken,
     make_lead,
     score_filmed,
+    score_languages,
     score_rest,
     score_spoken,
     score_voices,
     speech_span,
-    table,
 )
 from jambatalk.evaluation.systems import System, static_system
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head
 from jambatalk.motion import Motion
-from jambatalk.text.phones import Timed
+from jambatalk.text.phones import SILENCE, Timed
 from running import run
 
 HOP = 640
@@ -171,6 +176,36 @@ def test_classes_that_differ_are_named_rightly() -> None:
     assert math.isnan(legibility(nothing)["mean"])
 
 
+def test_voices_together_are_counted_phone_by_phone() -> None:
+    """Two voices, /p/ right in one of two and in both; intervals come from sentences."""
+    first = Reading(np.array([0, 0, 1]), np.array([0, 3, 1]), np.array([0, 1, 2]))
+    second = Reading(np.array([0, 0]), np.array([0, 0]), np.array([0, 0]))
+    values, intervals = legibility_of([first, second])
+    assert values[VISEMES[0]] == 0.75
+    assert values[VISEMES[1]] == 1.0
+    assert values["mean"] == pytest.approx(0.875)
+    assert values["all"] == pytest.approx(0.8)
+    low, high = intervals[VISEMES[0]]
+    assert low == 0.0  # the sentence that is wrong may be the only one with the viseme
+    assert high == 1.0
+    assert legibility_of([second])[1] == {}  # one sentence
+
+
+def test_contrasts_are_differences_of_means() -> None:
+    values = np.zeros((6, 3, 7))
+    values[:, 1, 1] = [10, 12, 20, 11, 11, 23]
+    phones = np.array(["u", "w", "i", "u", "m", "i"])
+    mouths = MouthAtPhones(phones, values, np.array([0, 0, 0, 1, 1, 1]))
+    assert contrast(mouths, ("u", "w"), ("i",), 1)[0] == pytest.approx(11 - 21.5)
+    assert math.isnan(contrast(mouths, ("u", "w"), ("i",), 1)[1])  # two sentences only
+    assert math.isnan(contrast(mouths, ("y",), ("i",), 1)[0])
+    both = join_mouths([mouths, mouths])
+    assert list(np.unique(both.sentences)) == [0, 1, 2, 3]
+    value, low, high = contrast(both, ("u", "w"), ("i",), 1)
+    assert low <= value <= high
+    assert low < high
+
+
 def test_contacts_are_counted_by_hand() -> None:
     gap = np.full(50, 5.0)
     gap[10] = 0.5  # within /b/
@@ -248,6 +283,55 @@ def test_sentences_on_disk(tmp_path: Path) -> None:
         load_spoken(tmp_path)
     with pytest.raises(InputError, match="voices_data"):
         load_spoken(tmp_path / "nowhere")
+
+
+def test_languages_are_scored_with_their_voices_together(head: Face) -> None:
+    one, two = sentences(4, 5), sentences(5, 5)
+    everybody = speaker(head, [*one, *two])
+    found = score_languages(everybody, {"Elvish": {"a": one, "b": two}}, head)
+    assert found["Elvish: /p b m/ within 1 mm"].value == 1.0
+    assert found["Elvish: /p b m/ within 1 mm"].count == 10
+    assert found["Elvish: /u w/ less /i/, width, mm"].high < -3
+    assert "Elvish: legibility, p b m" not in found
+    assert not any("/y ø/" in name for name in found)  # nobody says it
+
+
+def test_languages_on_disk(tmp_path: Path) -> None:
+    (tmp_path / "audio").mkdir()
+    rows = []
+    for voice in ("Elvish/a", "Elvish/b", "Czech/c"):
+        name = voice.replace("/", "_")
+        soundfile.write(tmp_path / "audio" / f"{name}.flac", np.zeros(1600), 16000)
+        rows.append({"id": name, "voice": voice, "phones": [["m", 0.0, 0.05]]})
+    path = tmp_path / "clips.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = load_languages(tmp_path)
+    assert {language: list(voices) for language, voices in found.items()} == {
+        "Elvish": ["a", "b"],
+        "Czech": ["c"],
+    }
+    path.write_text(path.read_text().replace("Czech/c", "kal"))
+    with pytest.raises(InputError, match="the voice 'kal', expected LANGUAGE/VOICE"):
+        load_languages(tmp_path)
+
+
+def test_maps_of_languages_are_complete() -> None:
+    """Every map has pauses, lips, and vowels; what is not counted is named on purpose."""
+    path = Path(__file__).resolve().parents[2] / "benchmarks/quality/languages.yaml"
+    languages = yaml.safe_load(path.read_text(encoding="utf-8"))
+    counted = {phone for group in VISEMES for phone in group.split()}
+    uncounted = {"ɱ", "ɲ", "ʎ", "x", "c", "ɟ", "r̝", "ts", "dz", "y", "ø", "ʋ", "β", "kʃ", "ʃɾi"}
+    assert len(languages) == 8
+    for name, language in languages.items():
+        phones = language["phones"]
+        assert set(phones.values()) <= counted | uncounted | {SILENCE}, name
+        assert {"sil", "p", "m", "i", "u"} <= set(phones.values()), name
+        assert {"a", "ɑ"} & set(phones.values()), name
+        assert len(language["sentences"]) == 15, name
+        for sentence in language["sentences"]:
+            sentence.encode(language["encoding"])
+            assert '"' not in sentence
+        assert language["source"].startswith("festival: ")
 
 
 def test_options_of_other_protocols_are_refused(tmp_path: Path) -> None:

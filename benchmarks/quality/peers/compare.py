@@ -46,15 +46,8 @@ from jambatalk.errors import InputError
 from jambatalk.evaluation.dataset import sound_clip
 from jambatalk.evaluation.metrics.visemes import VISEMES, mouth_track
 from jambatalk.evaluation.protocols.default_weights import align_stubbornly, load_readings
-from jambatalk.evaluation.protocols.voices import (
-    FPS,
-    Figure,
-    Figures,
-    load_spoken,
-    make_lead,
-    speech_span,
-    table,
-)
+from jambatalk.evaluation.protocols.figures import Figure, Figures, table
+from jambatalk.evaluation.protocols.voices import FPS, load_spoken, make_lead, speech_span
 from jambatalk.evaluation.systems import System, open_system
 from jambatalk.face.face import Face
 from jambatalk.face.head import default_head

@@ -23,7 +23,8 @@ from jambatalk.evaluation.metrics.visemes import (
     named_visemes,
     sample_at_phones,
 )
-from jambatalk.evaluation.protocols.voices import FPS, Figure, Figures, figure
+from jambatalk.evaluation.protocols.figures import Figure, Figures, figure
+from jambatalk.evaluation.protocols.voices import FPS
 from jambatalk.text.phones import Timed
 
 Array = NDArray[Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -128,6 +128,9 @@ def evaluate(
             "FOLDER:VOICE,... for some of its voices."
         ),
     ] = None,
+    languages: Annotated[
+        Path | None, typer.Option(help="Protocol voices: a folder of voices_data.py --languages.")
+    ] = None,
     most: Annotated[
         int | None, typer.Option(min=1, help="Protocol voices: clips of each part, for a trial.")
     ] = None,
@@ -166,7 +169,12 @@ def evaluate(
         "--compat": compat,
     }
     readings: dict[str, object] = {"--librivox": librivox, "--voice": voice}
-    of_voices: dict[str, object] = {"--others": others, "--speech": speech, "--most": most}
+    of_voices: dict[str, object] = {
+        "--others": others,
+        "--speech": speech,
+        "--languages": languages,
+        "--most": most,
+    }
     of_default = {**readings, "--facegood": facegood}
     not_split = {name: value for name, value in vertex_options.items() if name != "--split"}
     wrong = {
@@ -189,7 +197,8 @@ def evaluate(
         return
 
     if protocol is Protocol.voices:
-        _voices(specs, Path(data), split, others, speech, librivox, voice, most, cache, out)
+        parts = VoicesParts(others, speech, languages, librivox, voice)
+        _voices(specs, Path(data), split, parts, most, cache, out)
         return
 
     from jambatalk.cli.console import progress_console
@@ -284,14 +293,21 @@ def _default(
     print_table(columns, unseen, Console(width=max(100, 64 + 20 * len(columns))))
 
 
+class VoicesParts(NamedTuple):
+    """What protocol voices is given beside filmed speech."""
+
+    others: Path | None
+    speech: Path | None
+    languages: Path | None
+    librivox: Path | None
+    voice: Path | None
+
+
 def _voices(
     specs: list[str],
     grid: Path,
     split: list[str] | None,
-    others: Path | None,
-    speech: Path | None,
-    librivox: Path | None,
-    voice: Path | None,
+    parts: VoicesParts,
     most: int | None,
     cache: Path | None,
     out: Path | None,
@@ -301,6 +317,7 @@ def _voices(
     from jambatalk.datasets.registry import load_clips, open_corpus
     from jambatalk.evaluation.protocols import voices as protocol
     from jambatalk.evaluation.protocols.default_weights import finite, load_readings, load_voice
+    from jambatalk.evaluation.protocols.figures import as_numbers, table
     from jambatalk.evaluation.systems import check_names, open_system
     from jambatalk.evaluation.tables import RESULT
     from jambatalk.face.head import default_head
@@ -310,31 +327,42 @@ def _voices(
     check_names(systems)
     splits = split or ["val"]
     filmed = {"s1": load_clips(grid, splits, face, cache)}
-    if others is not None:
-        corpus = open_corpus(others)
+    if parts.others is not None:
+        corpus = open_corpus(parts.others)
         filmed["others"] = corpus.clips(list(corpus.splits), face, cache)
     spoken: dict[str, list[AlignedSpeech]] = {}
-    if speech is not None:
-        folder, _, names = str(speech).partition(":")
+    if parts.speech is not None:
+        folder, _, names = str(parts.speech).partition(":")
         spoken |= protocol.load_spoken(Path(folder), [n for n in names.split(",") if n])
-    if librivox is not None:
-        spoken["LibriVox"] = load_readings(librivox)
-    if voice is not None:
-        spoken["synthetic voice"] = load_voice(voice, "val" if "val" in splits else "test_voice")
+    if parts.librivox is not None:
+        spoken["LibriVox"] = load_readings(parts.librivox)
+    if parts.voice is not None:
+        split_of_voice = "val" if "val" in splits else "test_voice"
+        spoken["synthetic voice"] = load_voice(parts.voice, split_of_voice)
+    languages = {} if parts.languages is None else protocol.load_languages(parts.languages)
+    languages = {
+        language: {voice: sentences[:most] for voice, sentences in voices.items()}
+        for language, voices in languages.items()
+    }
     data = protocol.VoicesData(
         {name: clips[:most] for name, clips in filmed.items()},
         {name: sentences[:most] for name, sentences in spoken.items()},
     )
     columns = {}
-    with progress_console() as console, console.progress("scoring") as report:
-        for done, system in enumerate(systems):
-            report(done, len(systems))
-            columns[system.name] = protocol.score_voices(system, data, face)
-        report(len(systems), len(systems))
-    text = protocol.table(columns)
+    with progress_console() as console:
+        missing = [f"--{name}" for name, path in parts._asdict().items() if path is None]
+        if missing:
+            console.log(f"left out, since no data is named: {', '.join(missing)}")
+        with console.progress("scoring") as report:
+            for done, system in enumerate(systems):
+                report(done, len(systems))
+                columns[system.name] = protocol.score_voices(system, data, face)
+                columns[system.name] |= protocol.score_languages(system, languages, face)
+            report(len(systems), len(systems))
+    text = table(columns)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        numbers = {name: finite(protocol.as_numbers(f)) for name, f in columns.items()}
+        numbers = {name: finite(as_numbers(f)) for name, f in columns.items()}
         write_json(out / RESULT, {"models": specs, "splits": splits, "columns": numbers})
         with atomic_write(out / "voices.md") as path:
             path.write_text(text + "\n", encoding="utf-8")

@@ -115,6 +115,16 @@ def sample_at_phones(
     )
 
 
+def join_mouths(parts: Sequence[MouthAtPhones]) -> MouthAtPhones:
+    """Put mouths of several voices together, their sentences numbered on."""
+    starts = np.cumsum([0, *(part.sentences.max(initial=-1) + 1 for part in parts)])
+    return MouthAtPhones(
+        np.concatenate([part.phones for part in parts]),
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([p.sentences + start for p, start in zip(parts, starts, strict=False)]),
+    )
+
+
 class Reading(NamedTuple):
     """Phones (N,): the true visemes and the named ones as indices into VISEMES, the sentences."""
 
@@ -177,6 +187,39 @@ def legibility_of(
         low, high = np.nanpercentile(found, (2.5, 97.5))
         intervals[name] = (float(low), float(high))
     return values, intervals
+
+
+def contrast(
+    mouths: MouthAtPhones,
+    ones: Sequence[str],
+    others: Sequence[str],
+    column: int,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Compare what the mouth does at the centres of some phones with that of others.
+
+    Returns:
+        Mean at ``ones`` less mean at ``others``, and the middle 95 % of it when sentences are drawn
+        again; nan where phones are missing, or fewer than three sentences.
+    """
+    nan = float("nan")
+    spoken, at = np.unique(mouths.sentences, return_inverse=True)
+    sums, counts = np.zeros((2, 2, len(spoken)))
+    for n, names in enumerate((ones, others)):
+        chosen = np.isin(mouths.phones, names)
+        np.add.at(sums[n], at[chosen], mouths.values[chosen, 1, column])
+        np.add.at(counts[n], at[chosen], 1.0)
+    if not counts.sum(1).all():
+        return nan, nan, nan
+    means = sums.sum(1) / counts.sum(1)
+    if len(spoken) < 3:
+        return float(means[0] - means[1]), nan, nan
+    drawn = np.random.default_rng(seed).integers(0, len(spoken), (resamples, len(spoken)))
+    with np.errstate(invalid="ignore"):
+        again = sums[:, drawn].sum(-1) / counts[:, drawn].sum(-1)  # (2, resamples)
+    low, high = np.nanpercentile(again[0] - again[1], (2.5, 97.5))
+    return float(means[0] - means[1]), float(low), float(high)
 
 
 def named_visemes(mouths: MouthAtPhones) -> Reading:

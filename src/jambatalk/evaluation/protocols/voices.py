@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,15 @@ from jambatalk.evaluation.dataset import sound_clip
 from jambatalk.evaluation.metrics.closure import bilabial_onsets, smallest_gap
 from jambatalk.evaluation.metrics.mouth import correlation, fit_curve
 from jambatalk.evaluation.metrics.visemes import (
+    contrast,
+    join_mouths,
     legibility_of,
     measure_phones,
     mouth_track,
     named_visemes,
 )
-from jambatalk.evaluation.protocols.default_weights import AlignedSpeech, Metrics
-from jambatalk.evaluation.statistics import bootstrap_interval
+from jambatalk.evaluation.protocols.default_weights import AlignedSpeech
+from jambatalk.evaluation.protocols.figures import Figure, Figures, figure
 from jambatalk.evaluation.systems import System
 from jambatalk.face.face import Face
 from jambatalk.text.phones import BILABIALS, LABIODENTALS, OPEN_VOWELS, SILENCE, Timed
@@ -50,6 +52,14 @@ LEVELS_DB = (0.0, -20.0, -40.0)
 LEVEL_LEADS = ("none", "zeros 2 s", "-60 dBFS", "-45 dBFS")
 """Leads at the lower levels."""
 ROOM_DB, MUSIC_DB = -50.0, -26.0
+CONTRASTS = (
+    ("/u w/ less /i/, width, mm", ("u", "w"), ("i",), 1),
+    ("/u w/ less /i/, protrusion, mm", ("u", "w"), ("i",), 2),
+    ("/y ø/ less /i e/, width, mm", ("y", "ø"), ("i", "e"), 1),
+    ("/ʃ ʧ/ less /s z/, protrusion, mm", ("ʃ", "ʒ", "ʧ", "ʤ"), ("s", "z"), 2),
+    ("/a ɑ æ/ less /i u/, gap, mm", ("a", "ɑ", "æ"), ("i", "u"), 0),
+)
+"""Titles, phones, other phones, and the column of the mouth that should differ."""
 
 
 @dataclass(frozen=True)
@@ -63,30 +73,6 @@ class VoicesData:
 
     filmed: Mapping[str, Sequence[Clip]] = field(default_factory=dict)
     spoken: Mapping[str, Sequence[AlignedSpeech]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number with the interval that sentences drawn again give (95 %), and how many there are."""
-
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
-    count: int = 0
-
-
-Figures = dict[str, Figure]
-
-
-def figure(values: Iterable[float]) -> Figure:
-    """Average over sentences, with a bootstrap interval; nan values are left out."""
-    kept = np.array([value for value in values if not math.isnan(value)])
-    if not len(kept):
-        return Figure(float("nan"))
-    if len(kept) < 3:
-        return Figure(float(kept.mean()), count=len(kept))
-    interval = bootstrap_interval(kept)
-    return Figure(float(kept.mean()), float(interval.low), float(interval.high), len(kept))
 
 
 def score_voices(system: System, data: VoicesData, face: Face) -> Figures:
@@ -188,37 +174,58 @@ def room(count: int, dbfs: float, rng: np.random.Generator) -> Array:
 
 
 def score_spoken(system: System, sentences: Sequence[AlignedSpeech], face: Face) -> Figures:
-    """Read visemes and contacts off the mouth at phones."""
-    weights = [system.weights(sound_clip(sentence.samples, FPS), face) for sentence in sentences]
-    phones = [sentence.phones for sentence in sentences]
-    mouths = measure_phones(weights, phones, FPS, face)
-    values, intervals = legibility_of([named_visemes(mouths)])
+    """Read visemes and contacts off the mouth at phones of one voice."""
+    return score_speakers(system, [sentences], face)
+
+
+def score_speakers(
+    system: System, voices: Sequence[Sequence[AlignedSpeech]], face: Face
+) -> Figures:
+    """Read visemes and contacts off the mouth at phones of voices together.
+
+    Visemes are named by a discriminant for each voice.
+    """
+    readings, mouths = [], []
+    contact: dict[str, list[float]] = {"touch": [], "false": [], "tuck": []}
+    for sentences in voices:
+        weights = [system.weights(sound_clip(said.samples, FPS), face) for said in sentences]
+        found = measure_phones(weights, [said.phones for said in sentences], FPS, face)
+        readings.append(named_visemes(found))
+        mouths.append(found)
+        for motion, said in zip(weights, sentences, strict=True):
+            gap = face.lip_gap(motion) * 1e3
+            height = np.abs(mouth_track(motion, face)[:, 3])
+            for name, rate in contact_rates(gap, height, said.phones).items():
+                contact[name].append(rate)
+    values, intervals = legibility_of(readings)
     nothing = (float("nan"), float("nan"))
+    count = sum(len(found.phones) for found in mouths)
     figures = {
-        f"legibility, {name}": Figure(value, *intervals.get(name, nothing), len(mouths.phones))
+        f"legibility, {name}": Figure(value, *intervals.get(name, nothing), count)
         for name, value in values.items()
     }
-    contact: dict[str, list[float]] = {"touch": [], "false": [], "tuck": []}
-    for motion, spoken in zip(weights, phones, strict=True):
-        gap = face.lip_gap(motion) * 1e3
-        height = np.abs(mouth_track(motion, face)[:, 3])
-        rates = contact_rates(gap, height, spoken)
-        for name, rate in rates.items():
-            contact[name].append(rate)
     figures["/p b m/ within 1 mm"] = figure(contact["touch"])
     figures["open vowels closed"] = figure(contact["false"])
     figures["/f v/ within 1.5 mm of the teeth's edge"] = figure(contact["tuck"])
-    for column, title in ((1, "width"), (2, "protrusion")):
-        round_ones, spread = mouths.at("u", "w")[:, column], mouths.at("i")[:, column]
-        value = (
-            float(round_ones.mean() - spread.mean())
-            if len(round_ones) and len(spread)
-            else (float("nan"))
-        )
-        figures[f"/u w/ less /i/, {title}, mm"] = Figure(value)
-    hushing, others = mouths.at("ʃ", "ʒ", "ʧ", "ʤ")[:, 2], mouths.at("s", "z")[:, 2]
-    value = float(hushing.mean() - others.mean()) if len(hushing) and len(others) else float("nan")
-    figures["/ʃ ʧ/ less /s z/, protrusion, mm"] = Figure(value)
+    together = join_mouths(mouths)
+    for title, ones, others, column in CONTRASTS:
+        figures[title] = Figure(*contrast(together, ones, others, column), count)
+    return figures
+
+
+def score_languages(
+    system: System, languages: Mapping[str, Mapping[str, Sequence[AlignedSpeech]]], face: Face
+) -> Figures:
+    """Read visemes and contacts of every language, its voices together.
+
+    Visemes are counted for phones that the language shares with English.
+    """
+    figures: Figures = {}
+    for language, voices in languages.items():
+        for name, found in score_speakers(system, list(voices.values()), face).items():
+            of_a_viseme = name.startswith("legibility, ") and name != "legibility, mean"
+            if not of_a_viseme and not math.isnan(found.value):
+                figures[f"{language}: {name}"] = found
     return figures
 
 
@@ -368,29 +375,19 @@ def load_spoken(folder: Path, voices: Sequence[str] = ()) -> dict[str, list[Alig
     return found
 
 
-def as_numbers(figures: Figures) -> Metrics:
-    """Flatten to name -> value, with the ends of intervals as ``name [low`` and ``name high]``."""
-    numbers: Metrics = {}
-    for name, found in figures.items():
-        numbers[name] = found.value
-        if not math.isnan(found.low):
-            numbers |= {f"{name} [low": found.low, f"{name} high]": found.high}
-    return numbers
+def load_languages(folder: Path) -> dict[str, dict[str, list[AlignedSpeech]]]:
+    """Read what ``voices_data.py --languages`` wrote: language -> voice -> sentences.
 
-
-def table(columns: Mapping[str, Figures]) -> str:
-    """Write a Markdown table: a row for each number, a column for each system."""
-    names = list(dict.fromkeys(name for figures in columns.values() for name in figures))
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name in names:
-        cells = []
-        for figures in columns.values():
-            found = figures.get(name)
-            if found is None or math.isnan(found.value):
-                cells.append("–")
-            elif math.isnan(found.low):
-                cells.append(f"{found.value:.3f}")
-            else:
-                cells.append(f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    Raises:
+        InputError: Something is missing or damaged, or a voice is not named LANGUAGE/VOICE.
+    """
+    found: dict[str, dict[str, list[AlignedSpeech]]] = {}
+    for name, sentences in load_spoken(folder).items():
+        language, _, voice = name.partition("/")
+        if not voice:
+            raise InputError(
+                f"{folder} has the voice {name!r}, expected LANGUAGE/VOICE: a folder of "
+                "voices_data.py --languages"
+            )
+        found.setdefault(language, {})[voice] = sentences
+    return found
