@@ -325,3 +325,13 @@ def test_a_character_stays_in_its_file(tmp_path):
     with pytest.raises(InputError, match="stays in its own file"):
         Face.load(tmp_path / "a.glb").save(tmp_path / "a.npz")
     assert not (tmp_path / "a.npz").exists()
+
+
+def test_a_mesh_called_head_is_no_joint(tmp_path):
+    """Turning it would leave the teeth where they are."""
+    make_avatar(tmp_path / "a.glb", skinned=False)
+    document, binary = split(tmp_path / "a.glb")
+    for node in document["nodes"]:
+        node["name"] = {"Head": "skull", "HeadMesh": "Head"}.get(node["name"], node["name"])
+    join(tmp_path / "a.glb", document, binary)
+    assert "head" not in Face.load(tmp_path / "a.glb").joints

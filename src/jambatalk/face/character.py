@@ -32,7 +32,7 @@ MOST_VERTICES, MOST_OFFSETS = 2**21, 2**26
 HEAD_HEIGHT = (0.08, 0.8)
 """Metres from a head's joint to its top; a file outside is in another unit."""
 USUAL_HEIGHT = 0.25
-BELOW, BESIDE = 1.6, 1.5
+BELOW, BESIDE = 1.6, 2.2
 """Heights of a head that are kept below its joint and to its sides."""
 
 BONES = {"neck": "neck", "head": "head", "left_eye": "leftEye", "right_eye": "rightEye"}
@@ -139,6 +139,7 @@ class _Reader:
             part.vertices = part.vertices @ turn.T
             part.linear = turn @ part.linear
         binds = self._shapes(parts)
+        self._drop_partial(bones, binds)
         scale = self._crop(parts, bones, turn, binds)
         used = [part for part in parts if len(part.triangles)]
         names = tuple(binds)
@@ -377,6 +378,18 @@ class _Reader:
             if bone_name is not None and bone_name not in found:
                 found[bone_name] = number
         return found
+
+    def _drop_partial(self, bones: dict[str, int], binds: Mapping[str, tuple[Bind, ...]]) -> None:
+        """Without a skin: a node called head that not all of the face hangs on is just a mesh.
+
+        Turning it would leave teeth and eyes behind.
+        """
+        if self.gltf.list("skins"):
+            return
+        moving = {bind.node for moved in binds.values() for bind in moved}
+        for name in ("head", "neck"):
+            if name in bones and not self._under(bones[name])[sorted(moving)].all():
+                del bones[name]
 
     def _under(self, node: int) -> Array:
         """Whether each node hangs on ``node``, (N,) bool."""
