@@ -65,7 +65,7 @@ LEVELS = (
     {"datasets", "senders"},
     {"baselines", "study"},
     {"training", "evaluation"},
-    {"experiments", "client"},
+    {"experiments", "client", "agents"},
     {"server"},
     {"cli"},
     {"__main__"},

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.audio.decode import check_samples
+from jambatalk.audio.g711 import MULAW
 from jambatalk.errors import InputError
 
 DEFAULT_RATES = {
@@ -130,15 +131,6 @@ def _opus_decoder() -> Any:
             continue
     raise InputError("this installation of PyAV cannot decode Opus: send pcm_s16le")
 
-
-def _mulaw_table() -> NDArray[np.int16]:
-    """(256,) int16: ITU-T G.711, table 2a."""
-    code = ~np.arange(256) & 0xFF
-    size = (((code & 0x0F) << 3) + 0x84 << ((code >> 4) & 7)) - 0x84
-    return np.where(code & 0x80, -size, size).astype(np.int16)
-
-
-MULAW = _mulaw_table()
 
 # Elements of WebM (RFC 9559): those that hold others, and those that are read.
 EBML, TRACK_NUMBER, CODEC, SIMPLE_BLOCK, BLOCK = 0x1A45DFA3, 0xD7, 0x86, 0xA3, 0xA1
