@@ -168,9 +168,11 @@ class Recorder(BaseOutputTransport):
     """Pipecat's own output, which paces sound as a device would; it notes what is sent."""
 
     def __init__(self) -> None:
-        super().__init__(TransportParams(
+        super().__init__(
+            TransportParams(
                 audio_out_enabled=True, audio_out_sample_rate=24000, audio_out_end_silence_secs=0
-            ))
+            )
+        )
         self.sent: list[tuple[str, Any]] = []
 
     async def start(self, frame: StartFrame) -> None:
@@ -218,7 +220,7 @@ def test_transport_drops_both(talker: jambatalk.Talker) -> None:
     )
     kinds = [what["type"] if kind == "event" else kind for kind, what in sent]
     cut = kinds.index(INTERRUPTED)
-    assert 0 < cut
+    assert cut > 0
     assert not [what for kind, what in sent[cut:] if kind == "event" and "weights" in what]
     played = sum(len(what) for kind, what in sent if kind == "sound") / 48
     assert played < 3000

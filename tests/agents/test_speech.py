@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import jambatalk
+from agent_sound import frames_of, hum
 from jambatalk.agents import Piece, SpeechMotion
 from jambatalk.agents.events import BLENDSHAPES, DONE, INTERRUPTED, VISEMES, VisemeChanges
 from jambatalk.audio.g711 import ALAW, MULAW
 from jambatalk.errors import InputError
-from agent_sound import frames_of, hum
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,9 @@ def test_shapes_and_visemes(talker: jambatalk.Talker) -> None:
             for change in event.get("visemes", []):
                 assert change["offset_ms"] >= 1000 * played - 0.1
         played += len(piece.sound) / 32000
-    only = answer(SpeechMotion(talker, 16000, shapes=None, viseme_set="oculus"), pcm(0.5, 16000), 99)
+    only = answer(
+        SpeechMotion(talker, 16000, shapes=None, viseme_set="oculus"), pcm(0.5, 16000), 99
+    )
     assert not events(only, BLENDSHAPES)
     assert events(only, VISEMES)
 

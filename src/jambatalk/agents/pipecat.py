@@ -13,7 +13,7 @@ import asyncio
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from jambatalk.agents.speech import MAX_RATE, MIN_RATE, Event, SpeechMotion, Work
+from jambatalk.agents.speech import MAX_RATE, MIN_RATE, Event, Piece, SpeechMotion, Work
 from jambatalk.errors import InputError, MissingExtraError
 
 try:
@@ -136,18 +136,21 @@ class MotionProcessor(FrameProcessor):
             return
         async with self._one_at_a_time:
             for piece in await asyncio.to_thread(work):
-                if self._kind is not kind:
-                    return
-                for event in piece.events:
-                    await self._push_like(kind, OutputTransportMessageFrame(self._message(event)))
-                if piece.sound:
-                    sound = type(kind)(
-                        audio=piece.sound,
-                        sample_rate=kind.sample_rate,
-                        num_channels=kind.num_channels,
-                        context_id=kind.context_id,
-                    )
-                    await self._push_like(kind, sound)
+                if self._kind is kind:
+                    await self._push_piece(kind, piece)
+
+    async def _push_piece(self, kind: TTSAudioRawFrame, piece: Piece) -> None:
+        """Push events and sound with the marks of the sound that came."""
+        for event in piece.events:
+            await self._push_like(kind, OutputTransportMessageFrame(self._message(event)))
+        if piece.sound:
+            sound = TTSAudioRawFrame(
+                audio=piece.sound,
+                sample_rate=kind.sample_rate,
+                num_channels=kind.num_channels,
+                context_id=kind.context_id,
+            )
+            await self._push_like(kind, sound)
 
     async def _push_like(self, kind: TTSAudioRawFrame, frame: Frame) -> None:
         frame.transport_destination = kind.transport_destination
