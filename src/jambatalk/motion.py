@@ -61,6 +61,8 @@ class Format:
             motion whose face is known.
         summary: a few words for tables of formats.
         readable: whether ``Motion.load`` reads it.
+        fps: frames per second that ``animate`` and jobs write when none are asked for, because
+            other programs assume them; None for the network's own.
     """
 
     module: str
@@ -68,6 +70,7 @@ class Format:
     holds: frozenset[str]
     summary: str
     readable: bool = False
+    fps: float | None = None
 
     @property
     def is_picture(self) -> bool:
@@ -96,9 +99,16 @@ class Format:
         ]
 
 
-def _format(module: str, mime: str, holds: str, summary: str, readable: bool = False) -> Format:
+def _format(
+    module: str,
+    mime: str,
+    holds: str,
+    summary: str,
+    readable: bool = False,
+    fps: float | None = None,
+) -> Format:
     module = f"jambatalk.formats.{module}"
-    return Format(module, mime, frozenset(holds.split()), summary, readable)
+    return Format(module, mime, frozenset(holds.split()), summary, readable, fps)
 
 
 FORMATS: dict[str, Format] = {
@@ -106,7 +116,12 @@ FORMATS: dict[str, Format] = {
     ".glb": _format("glb", "model/gltf-binary", "weights mesh", "animated 3D head, glTF 2.0"),
     ".vrma": _format("vrma", "model/gltf-binary", "weights", "animation for VRM avatars"),
     ".csv": _format(
-        "live_link_csv", "text/csv; charset=utf-8", "weights", "recording of Live Link Face", True
+        "live_link_csv",
+        "text/csv; charset=utf-8",
+        "weights",
+        "recording of Live Link Face",
+        readable=True,
+        fps=60.0,  # the app's own; importers count rows and assume it
     ),
     ".npz": _format("npz", "application/zip", "weights offsets", "numpy arrays, exact", True),
     ".json": _format("json", "application/json", "weights", "one frame per line", True),
@@ -217,6 +232,22 @@ class Motion:
         if self.weights is not None:
             changed["weights"] = np.clip(changed["weights"], 0.0, 1.0)
         return replace(self, **changed)
+
+    def to_shapes(self, name: str) -> Motion:
+        """The same motion on another set of shapes: ``arkit``, ``oculus``, ``vrm``, ``microsoft``.
+
+        Its face, which has other shapes, is left out. See ``face.shape_sets``.
+
+        Raises:
+            InputError: there is no such set, or the motion has none of ARKit's shapes.
+        """
+        # By its name, as formats are: a motion itself knows no face.
+        sets = importlib.import_module("jambatalk.face.shape_sets")
+        converter = sets.ShapeConverter(self.names, name)
+        if self.weights is None or converter.names == self.names:
+            return self
+        weights = converter(self.weights)
+        return replace(self, weights=weights, names=converter.names, face=None)
 
     def save(
         self,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from jambatalk.audio import SAMPLE_RATE
 from jambatalk.errors import InputError, reading, shown
+from jambatalk.face.shape_sets import ShapeConverter
 from jambatalk.ops.threads import free_threads, one_thread
 from jambatalk.streaming.core import Frames, NetworkSpec, StreamCore
 from jambatalk.streaming.jitter_buffer import PacketStats
@@ -155,6 +156,8 @@ class Session:
             have indices.
         articulation: how far the mouth moves, 0.5 to 1.5 times what the network says; see
             ``articulation_gains``. None for the talker's.
+        shapes: names of the frames' weights: ``arkit``, ``oculus``, ``vrm`` or ``microsoft``; see
+            ``face.shape_sets``.
 
     Raises:
         InputError: a value is out of range.
@@ -169,6 +172,7 @@ class Session:
         style: str | None = None,
         patience: float = 0.06,
         articulation: float | None = None,
+        shapes: str = "arkit",
     ) -> None:
         self.talker, self.style = talker, style
         self.articulation = talker.articulation if articulation is None else articulation
@@ -178,6 +182,9 @@ class Session:
         overlay = _overlay(life, talker.names, fps if fps is not None else talker.fps)
         gains = articulation_gains(talker.names, self.articulation)
         self.core = StreamCore(network, rate, fps, overlay, patience, gains)
+        self.shapes, self._convert = shapes, None
+        if shapes != "arkit":
+            self._convert = ShapeConverter(self.core.names, shapes)
         self._half_sample = b""
 
     @property
@@ -193,7 +200,7 @@ class Session:
     @property
     def names(self) -> tuple[str, ...]:
         """Shape names of the frames."""
-        return self.core.names
+        return self.core.names if self._convert is None else self._convert.names
 
     @property
     def turn(self) -> int:
@@ -270,13 +277,17 @@ class Session:
         """As ``push``, but (index of the first frame, weights (n, K))."""
         self.core.feed(self._whole_samples(samples, None))
         frames = self._run()
-        return frames.first, frames.weights
+        return frames.first, self._converted(frames.weights)
 
     def flush_array(self) -> tuple[int, Array]:
         """As ``flush``, but (index of the first frame, weights (n, K))."""
         self.core.end_turn()
         frames = self._run()
-        return frames.first, np.concatenate([frames.weights, self._finish_turn().weights])
+        weights = np.concatenate([frames.weights, self._finish_turn().weights])
+        return frames.first, self._converted(weights)
+
+    def _converted(self, weights: Array) -> Array:
+        return weights if self._convert is None else self._convert(weights)
 
     def to_frames(self, frames: Frames) -> list[Frame]:
         """One object per frame."""
@@ -284,7 +295,7 @@ class Session:
         first, fps = frames.first, self.fps
         return [
             Frame((first + i) / fps, row, self.names, pose[i], frames.turn, first + i)
-            for i, row in enumerate(frames.weights)
+            for i, row in enumerate(self._converted(frames.weights))
         ]
 
     def _run(self) -> Frames:
@@ -340,6 +351,7 @@ class Session:
             "style": self.style,
             "patience": self.patience,
             "articulation": self.articulation,
+            "shapes": self.shapes,
         }
         half = {"half_sample": self._half_sample.hex()}
         return serialize(settings | {"network": network} | self.core.state() | half)
@@ -381,6 +393,7 @@ class Session:
                 tree["style"],
                 tree["patience"],
                 articulation,
+                tree.get("shapes", "arkit"),
             )
             tensors = {name: torch.from_numpy(a) for name, a in tree["network"].items()}
             session.core.load_state(tree)

@@ -138,13 +138,14 @@ class Talker:
         style: str | None = None,
         patience: float = 0.06,
         articulation: float | None = None,
+        shapes: str = "arkit",
     ) -> Session:
         """A live session for sound at ``rate`` Hz; see ``Session`` for the rest.
 
         InputError when the network must hear the whole clip first.
         """
         self._check_streaming()
-        return Session(self, rate, fps, life, style, patience, articulation)
+        return Session(self, rate, fps, life, style, patience, articulation, shapes)
 
     def restore(self, data: bytes, life: IdleSettings | MotionOverlay | None = None) -> Session:
         """Continue a session that ``Session.save`` stored; see ``Session.restore``."""

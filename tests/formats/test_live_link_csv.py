@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import jambatalk
 from jambatalk.errors import InputError
 from jambatalk.face.head import ARKIT_NAMES
 from jambatalk.formats.live_link_csv import COLUMNS, timecode
 from jambatalk.motion import Motion
+from running import run
 
 RNG = np.random.default_rng(5)
 # The header line of a recording by the app itself.
@@ -248,3 +253,34 @@ def test_hours_that_are_missing_are_said(tmp_path):
     codes = [f"00:00:00:{part}" for part in ("00.000", "00.001", "00.002", "05.000")]
     with pytest.raises(InputError, match="5,000 frames per second, expected at most 1,000"):
         Motion.load(recording(tmp_path / "m.csv", [*codes, "00:00:01:00.000"]))
+
+
+def frames_of_a_maya_importer(rows: list[list[str]]) -> list[float]:
+    """The rule of a public Maya importer: row after row on a timeline of 60 frames a second."""
+    return [number / 60.0 for number in range(len(rows) - 1)]
+
+
+def frames_of_a_time_code_importer(rows: list[list[str]]) -> list[float]:
+    """The rule of another: the time code's frames count at 59.97 a second."""
+    times = []
+    for row in rows[1:]:
+        hours, minutes, seconds, frames = row[0].split(":")
+        times.append(int(hours) * 3600 + int(minutes) * 60 + int(seconds) + float(frames) / 59.97)
+    return times
+
+
+@pytest.mark.parametrize("rule", [frames_of_a_maya_importer, frames_of_a_time_code_importer])
+def test_importers_that_assume_sixty_frames_keep_the_time(rule, tmp_path):
+    speech = Path(jambatalk.__file__).parent / "assets" / "demo.flac"
+    done = run("animate", speech, "--model", "light", "-o", tmp_path / "a.csv")
+    assert done.status == 0, done.err
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    times = np.array(rule(rows))
+    jaw = np.array([float(row[rows[0].index("JawOpen")]) for row in rows[1:]])
+    true = jambatalk.load("light").animate(speech)
+    expected = np.interp(times, np.arange(len(true)) / true.fps, true.column("jawOpen"))
+    assert np.abs(times[-1] - (true.seconds - 1 / 60)) < 0.03
+    np.testing.assert_allclose(jaw, expected, atol=0.03)
+    assert run("animate", speech, "--fps", "25", "-o", tmp_path / "b.csv").status == 0
+    assert Motion.load(tmp_path / "b.csv").fps == 25

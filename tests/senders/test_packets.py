@@ -16,12 +16,13 @@ from jambatalk.errors import InputError
 from jambatalk.face.deform import pose_matrix
 from jambatalk.face.face import Face
 from jambatalk.face.head import ARKIT_NAMES
+from jambatalk.face.shape_sets import ShapeConverter
 from jambatalk.formats.live_link_csv import head_and_eyes
 from jambatalk.motion import Motion
 from jambatalk.senders import open_sender, senders_table
 from jambatalk.senders.live_link import PACKET_SHAPES, encode, frame_rate
 from jambatalk.senders.osc import IMMEDIATELY, bundle, bundles, message, time_tag
-from jambatalk.senders.vmc import NECK_SHARE, presets, unity_quaternion
+from jambatalk.senders.vmc import NECK_SHARE, unity_quaternion
 from jambatalk.session import Frame
 from tiny_avatar import make_avatar
 
@@ -236,23 +237,24 @@ def test_quaternions_are_the_turn_seen_with_x_reversed(pose):
     np.testing.assert_allclose(neck @ head, expected, atol=1e-9)
 
 
-def test_vrm_presets(receiver):
-    assert presets({}) == (0, 0, 0, 0, 0, 0)
-    assert presets({"jawOpen": 1.0, "mouthPucker": 1.0})[4] == 1.0
-    assert presets({"jawOpen": 1.0, "mouthClose": 1.0})[0] == 0.0
-    rng = np.random.default_rng(1)
-    for _ in range(100):
-        values = presets(dict(zip(ARKIT_NAMES, rng.uniform(size=52), strict=True)))
-        assert min(values) >= 0
-        assert sum(values[:5]) <= 1 + 1e-12
-    link = opened(receiver, "vmc", "?shapes=vrm1")
-    link.send(frame(jawOpen=1.0, eyeBlinkLeft=1.0))
+@pytest.mark.parametrize(("shapes", "first"), [("vrm", "A"), ("vrm1", "aa")])
+def test_vowels_of_vrm(receiver, shapes, first):
+    link = opened(receiver, "vmc", f"?shapes={shapes}")
+    link.send(frame(jawOpen=0.6, eyeBlinkLeft=1.0))
     values = {
         m.params[0]: m.params[1]
         for m in _messages(receiver, "/VMC/Ext/Blend/Apply")
         if m.address.endswith("Val")
     }
-    assert values == {"aa": 1.0, "ih": 0.0, "ou": 0.0, "ee": 0.0, "oh": 0.0, "blink": 0.5}
+    weights = np.zeros((1, 52))
+    weights[0, [ARKIT_NAMES.index("jawOpen"), ARKIT_NAMES.index("eyeBlinkLeft")]] = 0.6, 1.0
+    *vowels, left, right = ShapeConverter(ARKIT_NAMES, "vrm")(weights)[0]
+    assert next(iter(values)) == first
+    assert list(values.values()) == pytest.approx([*vowels, (left + right) / 2], abs=1e-6)
+    assert sum(vowels) > 0.3
+    link.send(frame())
+    shut = [m.params[1] for m in _messages(receiver, "/VMC/Ext/Blend/Apply") if "Val" in m.address]
+    assert max(shut) < 1e-6
 
 
 def test_plain_osc_one_by_one_and_packed(receiver):

@@ -23,8 +23,10 @@ from jambatalk.cli.console import (
     ArticulationOption,
     LifeOption,
     ProgressConsole,
+    ShapesOption,
     ThreadsOption,
     check_identity,
+    check_shapes,
     counted,
     parse_fps,
     parse_size,
@@ -106,6 +108,7 @@ def animate(
     ] = None,
     articulation: ArticulationOption = 1.0,
     life: LifeOption = "auto",
+    shapes: ShapesOption = "arkit",
     track: Annotated[
         int | None,
         Option(
@@ -134,6 +137,7 @@ def animate(
     from jambatalk.idle import IdleSettings
 
     pixels, rate = parse_size(size), parse_fps(fps)
+    check_shapes(shapes)
     IdleSettings.for_output(life, picture=True)
     check_identity(identity)
     if as_json and PIPE in (out or []):
@@ -147,6 +151,7 @@ def animate(
             pixels,
             identity,
             life,
+            shapes,
             track,
         )
         results = _run_all(planned, worker, overwrite, alone=not planned.batch and not as_json)
@@ -196,6 +201,7 @@ class _Worker:
     size: tuple[int, int]
     identity: str | None
     life: str
+    shapes: str = "arkit"
     track: int | None = None
     talker: Talker | None = None
 
@@ -206,17 +212,17 @@ class _Worker:
         motion = self._loaded(job) if job.is_motion else self._animated(job, times)
         if self.fps is not None:
             motion = motion.resampled(self.fps)
-        moved = _WithIdle(motion)
+        moved = _Variants(motion)
         options: dict[str, Any] = {"size": self.size, "identity": self.identity}
         for output in job.outputs:
-            idle = self._idle(job, format_of(output))
+            how = self._how(job, format_of(output))
             began = time.perf_counter()
             with self.console.progress(f"writing {output.name}") as report:
-                moved.by(idle).save(output, progress=report, **options)
+                moved.by(*how).save(output, progress=report, **options)
             times[f"write {output.suffix}"] = time.perf_counter() - began
         if job.stdout is not None:
-            idle = self._idle(job, format_of(Path(f"-{job.stdout}")))
-            moved.by(idle).save(sys.stdout.buffer, format=job.stdout[1:], **options)
+            how = self._how(job, format_of(Path(f"-{job.stdout}")))
+            moved.by(*how).save(sys.stdout.buffer, format=job.stdout[1:], **options)
             sys.stdout.buffer.flush()
         wall = time.perf_counter() - started
         names, pace = ", ".join(job.output_names), self._pace(motion, times)
@@ -245,20 +251,31 @@ class _Worker:
             drawn: dict[str, Any] = {"identity": self.identity} if format.needs_face else {}
             if format.is_picture:
                 drawn["size"] = list(self.size)
-            if not (idle := self._idle(job, format)).off:
+            fps, idle, shapes = self._how(job, format)
+            if not idle.off:
                 drawn["life"] = asdict(idle)
+            if shapes != "arkit":
+                drawn["shapes"] = shapes
+            if fps is not None:
+                drawn["fps"] = fps
             made_with[output] = common | drawn
         return made_with
 
-    def _idle(self, job: Job, format: Format) -> IdleSettings:
-        """The idle motion of one output; a saved motion gets none that was not asked for, since it
-        may have its own, and neither do vertices, which have no shapes for it.
+    def _how(self, job: Job, format: Format) -> tuple[float | None, IdleSettings, str]:
+        """Frame rate (None: the motion's), idle motion and shapes of one output.
+
+        A saved motion keeps its rate, and gets no idle motion that was not asked for, since it may
+        have its own; neither do vertices, which have no shapes for it. What shows a face keeps the
+        face's own shapes.
         """
         from jambatalk.idle import IdleSettings
 
         vertices = self.talker is not None and not self.talker.names
         picture = format.is_picture and not job.is_motion and not vertices
-        return IdleSettings.for_output(self.life, picture)
+        fps = format.fps if self.fps is None and not job.is_motion else None
+        shows = format.needs_face or format.module.endswith(".vrma")
+        shapes = "arkit" if shows else self.shapes
+        return fps, IdleSettings.for_output(self.life, picture), shapes
 
     @cached_property
     def _weights_sha256(self) -> str | None:
@@ -332,21 +349,23 @@ class _Worker:
         return f" (speech to motion {times['animate']:.2f} s, {pace:.0f} times real time)"
 
 
-class _WithIdle:
-    """A motion, and the same with idle motion over it, made once for all files that hold it."""
+class _Variants:
+    """A motion, and the same at another rate, with idle motion, on other shapes: each made once for
+    all files that hold it."""
 
     def __init__(self, motion: Motion) -> None:
         self._motion, self._made = motion, dict[Any, Any]()
 
-    def by(self, idle: IdleSettings) -> Motion:
-        """The motion with this over it."""
+    def by(self, fps: float | None, idle: IdleSettings, shapes: str = "arkit") -> Motion:
+        """The motion made so; ``fps`` None keeps its rate."""
         from jambatalk.idle import add_idle_motion
 
-        if idle.off:
-            return self._motion
-        if idle not in self._made:
-            self._made[idle] = add_idle_motion(self._motion, idle)
-        made: Motion = self._made[idle]
+        key = (fps, idle, shapes)
+        if key not in self._made:
+            motion = self._motion if fps is None else self._motion.resampled(fps)
+            motion = motion if idle.off else add_idle_motion(motion, idle)
+            self._made[key] = motion if shapes == "arkit" else motion.to_shapes(shapes)
+        made: Motion = self._made[key]
         return made
 
 
@@ -466,8 +485,9 @@ def demo(
             )
         animated = time.perf_counter()
         with console.progress(f"writing {out}") as report:
-            moved = _WithIdle(motion).by(idle)
-            moved.save(out, size=pixels, identity=identity, progress=report)
+            fps = format_of(Path(out)).fps
+            made = _Variants(motion).by(fps, idle)
+            made.save(out, size=pixels, identity=identity, progress=report)
         written = time.perf_counter()
     motion_time, write_time = animated - began, written - animated
     pace = f"{speech.seconds / motion_time:.0f} times real time"

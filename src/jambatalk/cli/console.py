@@ -167,6 +167,24 @@ LifeOption = Annotated[
     ),
 ]
 
+
+def check_shapes(name: str) -> None:
+    """InputError unless there are such shapes."""
+    from jambatalk.face.shape_sets import SHAPE_SETS
+
+    if name not in SHAPE_SETS:
+        raise InputError(f"--shapes is {name[:80]!r}, expected one of {', '.join(SHAPE_SETS)}")
+
+
+ShapesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Names of the weights in files that show no face: arkit, oculus (15 visemes), vrm "
+        "(5 vowels), microsoft (ids and times).",
+    ),
+]
+
 ThreadsOption = Annotated[
     int | None,
     typer.Option(

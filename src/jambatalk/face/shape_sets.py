@@ -60,6 +60,10 @@ VRM = {"aa": "aa", "ih": "ih", "ou": "ou", "ee": "E", "oh": "oh"}
 TOUCHING, PARTED = 1.0, 2.5
 """Millimetres between the lips below which they count as closed, and above which they do not."""
 
+SOFTNESS = 2.0
+"""By which the classifier's scores are divided: what it says is right as often, but goes from one
+viseme to the next over a few frames, as mouths do, and not within one."""
+
 SHORTEST_EVENT = 0.06
 """Seconds; a viseme that shows for less is no event of its own."""
 
@@ -83,7 +87,7 @@ class ShapeSet:
 
 def _visemes(weights: Array, fit: dict[str, Array], kind: str, closed: tuple[int, int]) -> Array:
     """Probabilities of visemes; touching lips leave only those of ``closed``."""
-    scores = weights @ fit[f"{kind}_weight"] + fit[f"{kind}_bias"]
+    scores = (weights @ fit[f"{kind}_weight"] + fit[f"{kind}_bias"]) / SOFTNESS
     scores = np.exp(scores - scores.max(axis=1, keepdims=True))
     found = scores / scores.sum(axis=1, keepdims=True)
     share = np.clip((weights @ fit["gap"] - TOUCHING) / (PARTED - TOUCHING), 0.0, 1.0)[:, None]

@@ -2,7 +2,8 @@
 
 ``{"format": "jambatalk-motion", "version": 1, "fps": 25.0, "seconds": 2.0, "names": [...],
 "frames": [{"time": 0.0, "weights": [...], "head_pose": [pitch, yaw, roll]}, ...]}``; weights follow
-the order of ``names``, ``head_pose`` (radians) is there only when known.
+the order of ``names``, ``head_pose`` (radians) is there only when known. Of Microsoft's visemes the
+head also holds ``events``: [seconds, id] at each change.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError, reading
+from jambatalk.face.shape_sets import SHAPE_SETS, viseme_events
 from jambatalk.formats.common import check_names, finite_float32, read_motion, weights_of
 from jambatalk.motion import Motion
 
@@ -32,6 +34,9 @@ def save(motion: Motion, path: Path) -> None:
         "seconds": motion.seconds,
         "names": list(motion.names),
     }
+    if motion.names == SHAPE_SETS["microsoft"].names:
+        events = viseme_events(motion)
+        head["events"] = [[round(time, 6), int(name.rpartition("_")[2])] for time, name in events]
     with (
         atomic_write(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="\n") as file,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError, reading, reason, shown
 from jambatalk.face.head import ARKIT_NAMES
+from jambatalk.face.shape_sets import SHAPE_SETS
 from jambatalk.formats.common import check_names, finite_float32, read_motion, weights_of
 from jambatalk.motion import Motion
 
@@ -57,10 +58,16 @@ DAY = 24 * 3600
 def save(motion: Motion, path: Path) -> None:
     """Write all 52 shapes (0 for those that the motion does not have) and the angles.
 
+    Visemes (``face.shape_sets``), which a recording cannot hold, become a plain table: the time in
+    seconds and a column for each.
+
     Raises:
-        InputError: vertex offsets, or shape names outside ARKit's, which the format cannot hold.
+        InputError: vertex offsets, or shapes of no known set.
     """
     weights = weights_of(motion, ".csv")
+    if motion.names in {one.names for one in SHAPE_SETS.values() if one.names}:
+        _save_table(motion, weights, path)
+        return
     check_names(motion.names, f"cannot write {path}")
     table = np.zeros((len(motion), len(SHAPES)), np.float64)
     table[:, [ARKIT_NAMES.index(name) for name in motion.names]] = weights
@@ -70,6 +77,14 @@ def save(motion: Motion, path: Path) -> None:
         for t in range(len(motion)):
             numbers = NUMBERS % (*table[t], *angles[t])
             file.write(f"{timecode(t, motion.fps)},{BLEND_SHAPE_COUNT}{numbers}\r\n")
+
+
+def _save_table(motion: Motion, weights: NDArray[Any], path: Path) -> None:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(",".join(("time", *motion.names)) + "\r\n")
+        for t, row in enumerate(weights.tolist()):
+            numbers = (t / motion.fps, *row)
+            file.write(",".join(f"{number:.6f}" for number in numbers) + "\r\n")
 
 
 def load(path: Path) -> Motion:

@@ -12,13 +12,14 @@ about y and z.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jambatalk.face.deform import NECK_SHARE, pose_matrix
+from jambatalk.face.shape_sets import ShapeConverter
 from jambatalk.senders.base import MAX_DATAGRAM, DatagramSender, Target, safe_pose, safe_weights
 from jambatalk.senders.osc import bundles, message
 
@@ -49,6 +50,7 @@ class VmcSender(DatagramSender):
             name[:1].upper() + name[1:] if pascal and self.shapes == "arkit" else name
             for name in names
         ]
+        self._vowels = ShapeConverter(names, "vrm") if self.shapes in ("vrm", "vrm1") else None
         super().__init__(target, names, fps)
 
     def packets(self, frame: Frame) -> list[bytes]:
@@ -65,38 +67,12 @@ class VmcSender(DatagramSender):
         return bundles([*messages, message("/VMC/Ext/Blend/Apply")], MAX_DATAGRAM)
 
     def _values(self, frame: Frame) -> list[tuple[str, float]]:
-        weights = [float(value) for value in safe_weights(frame)]
-        if self.shapes in ("arkit", "own"):
-            return list(zip(self._labels, weights, strict=True))
-        labels = VRM0 if self.shapes == "vrm" else VRM1
-        return list(zip(labels, presets(dict(zip(self.names, weights, strict=True))), strict=True))
-
-
-def presets(weights: Mapping[str, float]) -> tuple[float, float, float, float, float, float]:
-    """Map ARKit weights by name (missing: 0) to A, I, U, E, O, Blink, all in 0..1.
-
-    Three questions, each 0..1: how open is the mouth (jaw open, less lips closed over it), how
-    round (funnel or pucker), how wide (stretched or smiling)? A is open; E open and wide; O open
-    and round; I wide; U round. The vowels add up to at most 1.
-    """
-
-    def get(name: str) -> float:
-        return weights.get(name, 0.0)
-
-    opened = max(get("jawOpen") - get("mouthClose"), 0.0)
-    rounded = max(get("mouthFunnel"), get("mouthPucker"))
-    wide = (
-        max(get(f"mouth{kind}Left") + get(f"mouth{kind}Right") for kind in ("Stretch", "Smile")) / 2
-    )
-    spread = (1 - rounded) * wide
-    return (
-        opened * (1 - rounded) * (1 - wide),
-        (1 - opened) * spread,
-        (1 - opened) * rounded,
-        opened * spread,
-        opened * rounded,
-        (get("eyeBlinkLeft") + get("eyeBlinkRight")) / 2,
-    )
+        weights = safe_weights(frame)
+        if self._vowels is None:
+            return list(zip(self._labels, map(float, weights), strict=True))
+        *vowels, left, right = map(float, self._vowels(np.asarray(weights)[None])[0])
+        values = (*vowels, (left + right) / 2)
+        return list(zip(VRM0 if self.shapes == "vrm" else VRM1, values, strict=True))
 
 
 def unity_quaternion(

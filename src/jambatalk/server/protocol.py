@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from jambatalk.errors import InputError, shown
+from jambatalk.face.shape_sets import SHAPE_SETS
 from jambatalk.idle import IdleSettings
 from jambatalk.senders.json import frame_text
 from jambatalk.server.sound import DEFAULT_RATES, ENCODINGS, OPUS_ENCODINGS, OPUS_RATE
@@ -31,6 +32,7 @@ START_FIELDS = (
     "frames",
     "style",
     "articulation",
+    "shapes",
     "life",
     "timestamps",
     "realtime",
@@ -68,6 +70,7 @@ class StartMessage:
     timestamps: bool = False
     realtime: bool = False
     articulation: float | None = None
+    shapes: str = "arkit"
 
 
 def parse_start(message: Mapping[str, Any]) -> StartMessage:
@@ -105,8 +108,9 @@ def parse_start(message: Mapping[str, Any]) -> StartMessage:
         raise InputError("realtime needs timestamps: true, so that late sound is known from new")
     frames = _one_of(message, "frames", FRAME_FORMATS, "json")
     life = _idle_settings(message)
+    shapes = _one_of(message, "shapes", tuple(SHAPE_SETS), "arkit")
     return StartMessage(
-        rate, encoding, fps, frames, style, life, timestamps, realtime, articulation
+        rate, encoding, fps, frames, style, life, timestamps, realtime, articulation, shapes
     )
 
 

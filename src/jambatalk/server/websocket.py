@@ -146,6 +146,7 @@ class _Connection:
             reader = SoundReader(start.encoding, start.timestamps)
             options = {"rate": start.rate, "fps": start.fps, "style": start.style}
             options["articulation"] = start.articulation
+            options["shapes"] = start.shapes
             handle = await asyncio.to_thread(self.engine.open, listen, **options, life=start.life)
         except InputError as error:
             _refuse(str(error), error)

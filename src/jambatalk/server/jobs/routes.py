@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from jambatalk.errors import InputError
 from jambatalk.face.head import identities
+from jambatalk.face.shape_sets import SHAPE_SETS
 from jambatalk.idle import AUTO
 from jambatalk.motion import FORMATS
 from jambatalk.server.access import HEADERS, check_token, refusals
@@ -97,10 +98,15 @@ def job_options(
     articulation: Annotated[
         float, Query(ge=0.5, le=1.5, description="How far the mouth moves")
     ] = 1.0,
+    shapes: Annotated[
+        str, Query(max_length=40, description=f"Names of the weights: {', '.join(SHAPE_SETS)}")
+    ] = "arkit",
 ) -> JobOptions:
     """Read a job's options from the query; a FastAPI dependency."""
     try:
-        options = JobOptions(format, fps, size, identity or None, style or None, life, articulation)
+        options = JobOptions(
+            format, fps, size, identity or None, style or None, life, articulation, shapes
+        )
         styles = list(request.app.state.engine.talker.styles)
         _check_choice("identity", options.identity, identities())
         _check_choice("style", options.style, styles)

@@ -26,6 +26,7 @@ from pydantic import TypeAdapter
 
 from jambatalk.atomic import atomic_write
 from jambatalk.errors import InputError, reading
+from jambatalk.face.shape_sets import SHAPE_SETS
 from jambatalk.file_lock import FileLock, LockHeldError
 from jambatalk.idle import AUTO, IdleSettings
 from jambatalk.motion import format_names
@@ -64,6 +65,7 @@ class JobOptions:
         style: a speaking style, None for the network's default.
         life: idle motion, as ``IdleSettings.for_output`` takes it.
         articulation: how far the mouth moves, 0.5 to 1.5.
+        shapes: names of the weights in a file that shows no face, see ``face.shape_sets``.
 
     Raises:
         InputError: a value is not valid.
@@ -76,6 +78,7 @@ class JobOptions:
     style: str | None = None
     life: str = AUTO
     articulation: float = 1.0
+    shapes: str = "arkit"
 
     def __post_init__(self) -> None:
         from jambatalk.session import articulation_gains
@@ -88,6 +91,10 @@ class JobOptions:
             raise InputError(f"size is {self.size}, expected 16 to {MAX_SIDE} pixels")
         IdleSettings.for_output(self.life, picture=True)
         articulation_gains(("jawOpen",), self.articulation)
+        if self.shapes not in SHAPE_SETS:
+            raise InputError(
+                f"shapes is {self.shapes[:40]!r}, expected one of {', '.join(SHAPE_SETS)}"
+            )
 
 
 @dataclass(frozen=True)

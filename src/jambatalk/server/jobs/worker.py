@@ -101,11 +101,14 @@ def work(
             progress(count, len(speech.samples))
 
     motion = talker.animate_blocks(blocks(), speech)
-    if options.fps is not None:
-        motion = motion.resampled(options.fps)
-    picture = FORMATS[f".{options.format}"].is_picture
-    idle = IdleSettings.for_output(options.life, picture)
+    known = FORMATS[f".{options.format}"]
+    fps = options.fps if options.fps is not None else known.fps
+    if fps is not None:
+        motion = motion.resampled(fps)
+    idle = IdleSettings.for_output(options.life, known.is_picture)
     motion = add_idle_motion(motion, idle)
+    if not known.needs_face and options.shapes != "arkit":
+        motion = motion.to_shapes(options.shapes)
     motion.save(
         folder / job.result,
         size=(options.size, options.size),
