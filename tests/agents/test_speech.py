@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+import soxr
 
 import jambatalk
 from agent_sound import frames_of, hum
@@ -16,6 +18,7 @@ from jambatalk.agents import Piece, SpeechMotion
 from jambatalk.agents.events import BLENDSHAPES, DONE, INTERRUPTED, VISEMES, VisemeChanges
 from jambatalk.audio.g711 import ALAW, MULAW
 from jambatalk.errors import InputError
+from jambatalk.face.shape_sets import SHAPE_SETS, viseme_events
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +62,22 @@ def test_any_pieces_give_the_motion_of_the_whole(
     assert len(weights) == len(whole) + 4
     assert np.abs(weights[: len(whole)] - whole).max() <= 6e-4  # three decimals
     assert not weights[-1].any()
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 24000, 48000])
+def test_the_mouth_keeps_time_at_every_rate(rate: int) -> None:
+    """The jaw of the shipped weights lies within 20 ms of where it is at 16 kHz."""
+    talker = jambatalk.load("light")
+    speech = jambatalk.Speech.load(files("jambatalk") / "assets" / "demo.flac").samples
+    expected = talker.animate(jambatalk.Speech(speech, 16000))
+    jaw = talker.names.index("jawOpen")
+    data = (soxr.resample(speech, 16000, rate) * 32767).astype("<i2").tobytes()
+    times, weights = frames(answer(SpeechMotion(talker, rate), data, 641))
+    grid = np.arange(0.5, 8.5, 0.001)
+    own = np.interp(grid, np.arange(expected.frames) / 25, expected.weights[:, jaw])
+    lags = np.arange(-100, 101)
+    moved = [np.interp(grid + lag / 1000, times / 1000, weights[:, jaw]) for lag in lags]
+    assert abs(lags[np.argmax([np.corrcoef(own, m)[0, 1] for m in moved])]) <= 20
 
 
 @pytest.mark.parametrize("size", [641, 10**7])
@@ -164,12 +183,11 @@ def test_settled_sound_goes_on_in_the_same_clock(talker: jambatalk.Talker) -> No
 
 
 def test_viseme_changes_are_those_of_the_whole(talker: jambatalk.Talker) -> None:
-    sets = pytest.importorskip("jambatalk.face.shape_sets")
     rows = np.random.default_rng(3).random((200, 15)).astype(np.float32)
     rows[:, :3] += np.repeat(np.random.default_rng(4).random((50, 3)), 4, axis=0)
-    names = sets.SHAPE_SETS["oculus"].names
+    names = SHAPE_SETS["oculus"].names
     motion = jambatalk.Motion(25.0, weights=rows, names=names)
-    expected = [(round(1000 * t), name) for t, name in sets.viseme_events(motion, "oculus")]
+    expected = [(round(1000 * t), name) for t, name in viseme_events(motion, "oculus")]
     changes, found = VisemeChanges(names, 25.0), []
     for start in range(0, 200, 7):
         found += changes.push(40.0 * start, rows[start : start + 7])
@@ -178,16 +196,15 @@ def test_viseme_changes_are_those_of_the_whole(talker: jambatalk.Talker) -> None
 
 
 def test_shapes_and_visemes(talker: jambatalk.Talker) -> None:
-    sets = pytest.importorskip("jambatalk.face.shape_sets")
     motion = SpeechMotion(talker, 16000, shapes="oculus", viseme_set="microsoft")
     pieces = answer(motion, pcm(1.0, 16000), 641)
     first, *rest = events(pieces, BLENDSHAPES)
-    assert tuple(first["names"]) == sets.SHAPE_SETS["oculus"].names
+    assert tuple(first["names"]) == SHAPE_SETS["oculus"].names
     assert not any("names" in event for event in rest)
     assert {len(row) for row in first["weights"]} == {15}
     changes = [v for event in events(pieces, VISEMES) for v in event["visemes"]]
     assert changes[0]["offset_ms"] == 0
-    assert {c["viseme"] for c in changes} <= set(sets.SHAPE_SETS["microsoft"].names)
+    assert {c["viseme"] for c in changes} <= set(SHAPE_SETS["microsoft"].names)
     played = 0.0
     for piece in pieces:  # a change is known before the sound at which it is
         for event in piece.events:
@@ -208,6 +225,7 @@ def test_shapes_and_visemes(talker: jambatalk.Talker) -> None:
         ({"rate": "24000"}, "rate is '24000'"),
         ({"encoding": "mp3"}, "no encoding 'mp3': choose from pcm16, mulaw, alaw"),
         ({"channels": 0}, "channels is 0, expected 1 to 8"),
+        ({"shapes": "sims"}, "no shapes 'sims': choose from arkit"),
         ({"shapes": None}, "neither weights nor visemes"),
     ],
 )
