@@ -113,9 +113,9 @@ def _load_settings(block: Fence, folder: Path) -> None:
 def _check_extras(wanted: list[str], block: Fence) -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     extras = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
-    known = set(re.findall(r"(?m)^(\w+) = \[", extras))
+    known = set(re.findall(r"(?m)^([\w-]+) = \[", extras))
     for requirement in wanted:
-        named = re.fullmatch(r"jambatalk\[([\w,]+)\]", requirement)
+        named = re.fullmatch(r"jambatalk\[([\w,-]+)\]", requirement)
         assert named, f"{block.where}: {requirement}"
         unknown = set(named[1].split(",")) - known
         assert not unknown, f"{block.where}: no extra {unknown}"

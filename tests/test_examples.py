@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -80,3 +81,27 @@ def test_every_example_is_named_and_tested() -> None:
     for path in EXAMPLES.glob("*.[pi]*"):
         assert f"`{path.name}`" in page
         assert path.name in tests
+
+
+def test_realtime_events(capsys: pytest.CaptureFixture[str]) -> None:
+    out = _run("realtime_events.py", capsys)
+    assert "238 frames beside 9.33 s of sound" in out
+    assert "motion.interrupted item_2" in out
+    assert "after it: 0 frames of the old answer" in out
+
+
+def test_livekit_agent(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("livekit.agents")
+    out = _run("livekit_agent.py", capsys)
+    assert "79 frames beside 3.00 s of sound" in out
+    assert "response.output_audio.motion.done" in out
+
+
+def test_pipecat_agent(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pipecat")
+    out = _run("pipecat_agent.py", capsys)
+    assert "first:1 done: 79 frames" in out
+    assert "second:2 interrupted" in out
+    ahead = re.search(r"motion left (-?\d+) to (-?\d+) ms", out)
+    assert ahead is not None
+    assert -20 <= int(ahead[1]) <= int(ahead[2]) <= 60

@@ -74,7 +74,7 @@ def test_the_mouth_keeps_time_at_every_rate(rate: int) -> None:
     data = (soxr.resample(speech, 16000, rate) * 32767).astype("<i2").tobytes()
     times, weights = frames(answer(SpeechMotion(talker, rate), data, 641))
     grid = np.arange(0.5, 8.5, 0.001)
-    own = np.interp(grid, np.arange(expected.frames) / 25, expected.weights[:, jaw])
+    own = np.interp(grid, np.arange(len(expected)) / 25, expected.weights[:, jaw])
     lags = np.arange(-100, 101)
     moved = [np.interp(grid + lag / 1000, times / 1000, weights[:, jaw]) for lag in lags]
     assert abs(lags[np.argmax([np.corrcoef(own, m)[0, 1] for m in moved])]) <= 20
