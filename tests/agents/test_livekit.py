@@ -85,7 +85,7 @@ def test_segments(talker: jambatalk.Talker, rate: int, size: int) -> None:
 
     asyncio.run(speak())
     expected = whole(talker, samples, rate)
-    for item in ("answer_1", "answer_2") if rate == 24000 else ("answer_1",):
+    for item in ("answer_1", "answer_2"):
         of = [e for e in room.events if e["item_id"] == item]
         times, weights = frames_of(of)
         assert np.abs(weights[: len(expected)] - expected).max() <= 6e-4
@@ -140,6 +140,27 @@ def test_a_room_that_fails_does_not_silence_the_agent(talker: jambatalk.Talker) 
         return await received(queue)
 
     assert asyncio.run(speak()) == samples.tobytes()
+
+
+def test_segments_of_other_rates(talker: jambatalk.Talker) -> None:
+    """A rate that has no motion leaves the sound alone, and each segment has its own name."""
+    room, got = Room(), []
+
+    async def speak() -> None:
+        queue = QueueAudioOutput()
+        output = MotionAudioOutput(talker, room, queue)  # type: ignore[arg-type]
+        for rate in (16000, 96000, 24000):
+            for frame in audio(hum(0.3, rate), rate, 960):
+                await output.capture_frame(frame)
+            output.flush()
+            got.append(await received(queue) == hum(0.3, rate).tobytes())
+        await output.drain()
+        await output.aclose()
+
+    asyncio.run(speak())
+    assert got == [True, True, True]
+    ends = [e["item_id"] for e in room.events if e["type"] == PREFIX + "motion.done"]
+    assert ends == ["answer_1", "answer_2"]
 
 
 def test_in_an_agent_session(talker: jambatalk.Talker) -> None:

@@ -121,6 +121,13 @@ def test_rtvi_messages_are_what_pipecat_makes_of_them(talker: jambatalk.Talker) 
             assert read.model_dump() == {k: v for k, v in frame.message.items() if k != "id"}
 
 
+def test_a_face_that_fails_does_not_silence_the_bot(talker: jambatalk.Talker) -> None:
+    data = hum(0.3, 96000).tobytes()
+    frames = through(MotionProcessor(talker), said(data, 9600, 96000, "a"))
+    assert b"".join(f.audio for f in frames if isinstance(f, TTSAudioRawFrame)) == data
+    assert events(frames) == []
+
+
 def test_sound_that_stops_without_an_end(talker: jambatalk.Talker) -> None:
     """A service that sends no end for seconds: what waits goes out, and the clock goes on."""
     data = hum(0.8, 24000).tobytes()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from jambatalk.agents.events import started
 from jambatalk.agents.speech import Event, SpeechMotion, Work
-from jambatalk.errors import MissingExtraError
+from jambatalk.errors import InputError, MissingExtraError
 
 try:
     from livekit import rtc
@@ -70,20 +70,18 @@ class MotionAudioOutput(AudioOutput):
         self._waiting: asyncio.Queue[tuple[int, Work | list[Event]]] = asyncio.Queue()
         self._cuts = 0  # interruptions so far: what was put in the queue before one is dropped
         self._publisher: asyncio.Task[None] | None = None
+        self._count = 0
         self._last_item: str | None = None
         self.on("playback_started", lambda _: self._put_started())
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
         """LiveKit calls this with the agent's sound."""
         await super().capture_frame(frame)
-        if self._motion.item_id is None:
-            shape = (frame.sample_rate, frame.num_channels)
-            if (self._motion.rate, self._motion.channels) != shape:
-                sizes = {"rate": frame.sample_rate, "channels": frame.num_channels}
-                self._motion = SpeechMotion(self._talker, **(self._options | sizes))
-            self._motion.begin()
-            self._last_item = self._motion.item_id
-        self._put(self._motion.pushing(bytes(frame.data)))
+        try:
+            self._begin(frame.sample_rate, frame.num_channels)
+            self._put(self._motion.pushing(bytes(frame.data)))
+        except InputError as error:  # a face that fails must not silence the agent
+            LOG.warning("no motion: %s", error)
         await self.next_in_chain.capture_frame(frame)  # type: ignore[union-attr]
 
     def flush(self) -> None:
@@ -108,6 +106,17 @@ class MotionAudioOutput(AudioOutput):
             self._publisher.cancel()
             await asyncio.gather(self._publisher, return_exceptions=True)
             self._publisher = None
+
+    def _begin(self, rate: int, channels: int) -> None:
+        """Begin an answer where none is open."""
+        if self._motion.item_id is not None:
+            return
+        if (self._motion.rate, self._motion.channels) != (rate, channels):
+            sizes = {"rate": rate, "channels": channels}
+            self._motion = SpeechMotion(self._talker, **(self._options | sizes))
+        self._count += 1
+        self._last_item = f"answer_{self._count}"
+        self._motion.begin(self._last_item)
 
     def _put_started(self) -> None:
         if self._last_item is not None:

@@ -71,7 +71,11 @@ class MotionProcessor(FrameProcessor):
         if direction != FrameDirection.DOWNSTREAM:
             await self.push_frame(frame, direction)
         elif isinstance(frame, TTSAudioRawFrame):
-            await self._sound(frame)
+            try:
+                await self._sound(frame)
+            except InputError as error:  # a face that fails must not silence the bot
+                await self.push_error(error_msg=str(error), exception=error)
+                await self.push_frame(frame, direction)
         else:
             if isinstance(frame, (InterruptionFrame, CancelFrame)):
                 await self._interrupt()
