@@ -287,7 +287,10 @@ class _Worker:
 
     @cached_property
     def _face_sha256(self) -> str | None:
-        return _sha256(self.network.face) if self.network.face is not None else None
+        if self.network.face is None:
+            return None
+        names = Path(self.network.face).with_suffix(".yaml")  # what its shapes mean, if it is there
+        return "".join(filter(None, (_sha256(self.network.face), _sha256(names))))
 
     def description(self) -> dict[str, Any] | None:
         """What made the motions; None if no network was needed."""
