@@ -81,7 +81,11 @@ def test_foreign_and_unfit_files_are_named(tmp_path: Path) -> None:
         ("config", '{"encoder": 3}', "expected settings with kind"),
         ("config", '{"encoder": {"kind": ["streaming"]}}', "expected settings with kind"),
         ("config", '{"encoder": {"widths": [1e9, 2]}}', "expected int"),
-        ("config", '{"decoder": {"width": 1000000000000}}', "a setting is 1000000000000"),
+        (
+            "config",
+            '{"decoder": {"width": 1000000000000}}',
+            "width is 1000000000000, expected 1 to",
+        ),
         ("config", '{"decoder": {"pattern": "M Q"}}', "layer pattern 'M Q'"),
         ("config", '{"styles": {"a": 1}}', "expected a list"),
         ("config", "[" * 5000, "config"),

@@ -79,7 +79,7 @@ def test_a_dropped_character_speaks(
     # Software WebGL draws as many pictures as the machine has time for.
     visit.until(
         "jambatalk.telemetry.filter((row) => row.share === 1).length > 7"
-        " && jambatalk.telemetry.at(-1).t > 2.5 || jambatalk.source.over",
+        " && jambatalk.telemetry.at(-1).t > 2.5 || jambatalk.source?.over",
         120,
     )
     if folder := os.environ.get("PAGE_PICTURES"):

@@ -41,8 +41,8 @@ EYE_RADIANS = 0.6
 
 _LOOK = {name: i for i, name in enumerate(ARKIT_NAMES) if name.startswith("eyeLook")}
 
-SHORT_FPS = 30.0
-"""Frame rate assumed for a file shorter than a second, whose time codes do not show it."""
+SHORT_FPS = 60.0
+"""Frame rate of a file shorter than a second, whose time codes do not show it: the app's own."""
 
 HIGHEST_FPS = 1000.0
 LONGEST_GAP = 60.0
