@@ -46,7 +46,7 @@ from jambatalk.errors import InputError
 from jambatalk.evaluation.dataset import sound_clip
 from jambatalk.evaluation.metrics.visemes import VISEMES, mouth_track
 from jambatalk.evaluation.protocols.default_weights import align_stubbornly, load_readings
-from jambatalk.evaluation.protocols.figures import Figure, Figures, table
+from jambatalk.evaluation.protocols.figures import Figure, Figures
 from jambatalk.evaluation.protocols.voices import FPS, load_spoken, make_lead, speech_span
 from jambatalk.evaluation.systems import System, open_system
 from jambatalk.face.face import Face
@@ -56,10 +56,22 @@ from jambatalk.text.phones import Timed
 Array = NDArray[Any]
 
 HERE = Path(__file__).parent
-BROWSER_RATE = 48000
 LEADS = ("none", "zeros 2 s", "-60 dBFS")
-BROWSER = ("wlipsync-vowels", "wlipsync-calibrated", "wawa", "headaudio")
-FILES = ("rhubarb", "rhubarb-text")
+RATES = {
+    "wlipsync-vowels": 48000,
+    "wlipsync-calibrated": 48000,
+    "wawa": 48000,
+    "headaudio": 24000,
+    "rhubarb": SAMPLE_RATE,
+    "rhubarb-text": SAMPLE_RATE,
+    "pylipsync": SAMPLE_RATE,
+    "openfacefx-energy": SAMPLE_RATE,
+    "openfacefx-text": SAMPLE_RATE,
+    "openfacefx-phones": SAMPLE_RATE,
+}
+"""The sample rate that each program gets. HeadAudio's features depend on it (it stresses high
+frequencies before it resamples), and its model is of a 24 kHz voice.
+"""
 PYTHON = ("pylipsync", "openfacefx-energy", "openfacefx-text", "openfacefx-phones")
 OURS = ("base", "light")
 VALIDATION_VOICE = "kal"
@@ -163,19 +175,21 @@ def run_peers(
     out: Path, sounds: Sequence[Sound], kal: Sequence[str], python: Path, peers: Sequence[str]
 ) -> None:
     """Run every program over the clips for which its output is missing."""
-    wide = write_job(out / "sound48", sounds, BROWSER_RATE)
-    narrow = write_job(out / "sound16", sounds, SAMPLE_RATE)
+    jobs = {rate: write_job(out / f"sound{rate}", sounds, rate) for rate in {*RATES.values()}}
     profiles = out / "profiles.json"
     if not profiles.exists():
-        job = {"visemes": VISEMES, "clips": [entry for entry in narrow if entry["id"] in kal]}
+        job = {
+            "visemes": VISEMES,
+            "clips": [entry for entry in jobs[SAMPLE_RATE] if entry["id"] in kal],
+        }
         (out / "kal.json").write_text(json.dumps(job), encoding="utf-8")
         _run([str(python), str(HERE / "run_python.py"), "profiles", out / "kal.json", profiles])
     made = json.loads(profiles.read_text(encoding="utf-8"))
-    web, files = out / "browser.json", out / "files.json"
-    web.write_text(json.dumps({"rate": BROWSER_RATE, "profiles": made, "clips": wide}))
-    files.write_text(json.dumps({"rate": SAMPLE_RATE, "clips": narrow}))
+    for rate, clips in jobs.items():
+        job = {"rate": rate, "profiles": made, "clips": clips}
+        (out / f"job{rate}.json").write_text(json.dumps(job), encoding="utf-8")
     for peer in peers:
-        job_file = web if peer in BROWSER else files
+        job_file = out / f"job{RATES[peer]}.json"
         program = (
             [str(python), HERE / "run_python.py"] if peer in PYTHON else ["node", HERE / "run.mjs"]
         )
@@ -234,7 +248,7 @@ def main() -> int:
     parser.add_argument("--librivox", type=Path)
     parser.add_argument("--python", type=Path, required=True, help="with requirements.txt")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--peers", nargs="*", default=[*BROWSER, *FILES, *PYTHON])
+    parser.add_argument("--peers", nargs="*", default=list(RATES), choices=RATES)
     parser.add_argument("--models", nargs="*", default=list(OURS))
     parser.add_argument("--test", action="store_true", help="read the test figures, too")
     options = parser.parse_args()
@@ -290,7 +304,7 @@ def compare(options: argparse.Namespace) -> None:
         print(
             f"{name}: lag and smoothing {kept[name]['lag_smoothing_s']}, {timing}", file=sys.stderr
         )
-    text = table(columns)
+    text = tables(columns)
     (out / "table.md").write_text(text + "\n", encoding="utf-8")
     (out / "figures.json").write_text(json.dumps(kept, indent=1, ensure_ascii=False))
     print(text)
@@ -326,6 +340,27 @@ def measure(
     cpu = [output.cpu for output in outputs.values()]
     figures["seconds of CPU for a second of sound"] = Figure(float(np.mean(cpu)), count=len(cpu))
     return figures
+
+
+def tables(rows: Mapping[str, Figures]) -> str:
+    """Write a Markdown table for each group of figures, with a row for each program."""
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(name for figures in rows.values() for name in figures):
+        groups.setdefault(name.partition(": ")[0], []).append(name)
+    lines = []
+    for group, names in groups.items():
+        titles = [name.removeprefix(f"{group}: ") for name in names]
+        lines += ["", f"| {group} | " + " | ".join(titles) + " |", "|---" * (len(names) + 1) + "|"]
+        for row, figures in rows.items():
+            cells = []
+            for found in (figures.get(name, Figure(float("nan"))) for name in names):
+                digits = 3 if np.isnan(found.low) else 2
+                interval = f" [{found.low:.2f}, {found.high:.2f}]" if digits == 2 else ""
+                cells.append(
+                    "–" if np.isnan(found.value) else f"{found.value:.{digits}f}{interval}"
+                )
+            lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines[1:])
 
 
 if __name__ == "__main__":
