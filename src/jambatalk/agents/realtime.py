@@ -2,7 +2,7 @@
 
 Server events go in one by one; out come the same, with ``response.output_audio.blendshapes`` and
 ``.visemes`` before the sound that they belong to. Names of the API's first version
-(``response.audio.delta``, ``output_audio_format``) are understood as well.
+(``response.audio.delta``, ``output_audio_format``) are read as well.
 """
 
 from __future__ import annotations

@@ -253,5 +253,5 @@ def save_results(folder: Path, scored: Sequence[Scored]) -> None:
             for clip, row in one.rows.items():
                 values = [row.get(name, math.nan) for name in metrics]
                 numbers = ["" if math.isnan(value) else repr(float(value)) for value in values]
-                told = (getattr(one, name) for name in (*PROTOCOL, "mask"))
-                writer.writerow([*told, clip, *numbers])
+                stated = (getattr(one, name) for name in (*PROTOCOL, "mask"))
+                writer.writerow([*stated, clip, *numbers])
