@@ -167,7 +167,7 @@ MUTATIONS = (
         "models/features.py",
         "mean[b, i] += step * (x[b, t, i] - mean[b, i] - total) + level_step * total",
         "mean[b, i] += level_step * total",
-        "tests/ops/test_norm.py",
+        "tests/models/test_modules.py",
     ),
     _m(
         "experts: each result comes home to its frame",

@@ -22,6 +22,7 @@ from jambatalk.text.phones import BILABIALS, PHONES
 from jambatalk.training.blendshapes import Batch, BlendshapeTask
 from jambatalk.training.config import BlendshapesConfig, LossConfig, load_train_config
 from jambatalk.training.losses import MotionLoss
+from jambatalk.training.trainer import make_optimizer
 from small_network import SMALL
 from tiny_training import NAMES, losses, tiny_clips, tiny_config, tiny_face, tiny_trainer
 
@@ -68,6 +69,21 @@ def test_training_learns(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert all(0 <= row["least_expert_use"] <= 0.25 for row in rows)  # four experts
     assert torch.equal(model.head.weight, trainer.ema.network.head.weight)
+
+
+def test_only_matrices_decay() -> None:
+    """With no gradient a step of AdamW moves what decays, and nothing else."""
+    config = tiny_config(weight_decay=0.1, learning_rate=0.01, optimizer="adamw")
+    module = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.LayerNorm(2))
+    before = {name: p.detach().clone() for name, p in module.named_parameters()}
+    optimizer = make_optimizer(module, config)
+    torch.nn.init.ones_(module[0].bias)
+    before["0.bias"] = module[0].bias.detach().clone()
+    for p in module.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    changed = {name for name, p in module.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == {"0.weight"}
 
 
 def test_resume_equals_unbroken_run(tmp_path: Path) -> None:
